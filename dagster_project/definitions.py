@@ -1,0 +1,26 @@
+"""Composition root: the assets, checks, jobs and sensors of the profile that PLUMBLINE_PROFILE names."""
+
+import dagster as dg
+
+from assets import data, evals, feedback, models, policy, release
+from dagster_project.jobs import align, ingest_feedback
+from dagster_project.sensors import close_feedback_batches, retrain_on_feedback
+from resources.home import Home
+from resources.launcher import TrainingLauncher
+from resources.snapshots import DatasetSnapshots
+from resources.tracking import ExperimentTracker
+
+MODULES = [policy, feedback, data, models, evals, release]
+
+home = Home.from_environment()
+tracker = ExperimentTracker(home=home)
+
+defs = dg.Definitions(
+    assets=dg.load_assets_from_modules(MODULES),
+    # Checks are not loaded with their assets; without this line every gate would vanish silently.
+    asset_checks=dg.load_asset_checks_from_modules(MODULES),
+    jobs=[align, ingest_feedback],
+    sensors=[close_feedback_batches, retrain_on_feedback],
+    executor=dg.in_process_executor,
+    resources={"home": home, "launcher": TrainingLauncher(home=home, tracker=tracker), "tracker": tracker, "snapshots": DatasetSnapshots(home=home)},
+)

@@ -1,0 +1,1 @@
+"""The auditor's side: productions, the lineage walk and what it finds."""

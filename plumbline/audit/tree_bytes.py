@@ -1,0 +1,104 @@
+"""The bytes behind an artifact: every file re-hashed and compared with the manifest, and the version that DVC gives them."""
+
+import functools
+import hashlib
+import json
+from pathlib import Path
+
+from plumbline.artifacts import Artifact, FileEntry, hash_file, tree_digest
+from plumbline.audit.findings import RESTORE, Finding, Witness
+from plumbline.audit.production import Production
+
+
+class TreeBytes:
+    """Hashes of the trees of one store; each file is read once however many artifacts name it."""
+
+    def __init__(self, store_root: Path) -> None:
+        self.store_root = store_root
+        self.hashed = functools.cache(self._hash)
+
+    def folder(self, tree: str) -> Path:
+        """Where the files of a tree are, whether it exists or not."""
+        return self.store_root / "trees" / tree.removeprefix("sha256:")
+
+    def compare(self, digest: str, artifact: Artifact) -> list[Finding]:
+        """Every difference between a manifest and its files: missing, changed, added, unreadable, or the manifest against itself."""
+        findings: list[Finding] = []
+        described = tree_digest(artifact.files)
+        if described != artifact.tree:
+            findings.append(
+                Finding(artifact=digest, what="manifest: its list of files does not give its tree", expected=artifact.tree, found=described, remedy=RESTORE)
+            )
+        folder = self.folder(artifact.tree)
+        if not folder.is_dir():
+            return [*findings, Finding(artifact=digest, what=f"{folder}: the files are missing", expected=artifact.tree, found=None, remedy=RESTORE)]
+        found, problems = self.hashed(artifact.tree)
+        for name in sorted(artifact.files.keys() | found.keys() | problems.keys()):
+            expected = artifact.files.get(name)
+            wrong = _difference(expected, found.get(name), problems.get(name))
+            if wrong is not None:
+                findings.append(
+                    Finding(
+                        artifact=digest,
+                        what=f"{folder / name}: {wrong}",
+                        expected=None if expected is None else expected.digest,
+                        found=found[name].digest if name in found else None,
+                        remedy="remove it: the tree is read by digest and holds nothing else" if expected is None else RESTORE,
+                    )
+                )
+        return findings
+
+    def _hash(self, tree: str) -> tuple[dict[str, FileEntry], dict[str, str]]:
+        """Entries of the plain files of a tree, and the problem with every other path."""
+        folder = self.folder(tree)
+        found: dict[str, FileEntry] = {}
+        problems: dict[str, str] = {}
+        for path in sorted(folder.rglob("*")):
+            name = path.relative_to(folder).as_posix()
+            if path.is_symlink() or not (path.is_file() or path.is_dir()):
+                problems[name] = "is not a plain file"
+            elif path.is_file():
+                try:
+                    found[name] = hash_file(path)
+                except OSError as error:
+                    problems[name] = f"cannot be read ({error.strerror})"
+        return found, problems
+
+
+def _difference(expected: FileEntry | None, found: FileEntry | None, problem: str | None) -> str | None:
+    if problem is not None:
+        return problem
+    if expected is None:
+        return "was added after the artifact was written"
+    if found is None:
+        return "is missing"
+    return None if found == expected else f"was changed ({found.size} bytes, {expected.size} when it was written)"
+
+
+def dvc_version(folder: Path) -> str:
+    """The version that DVC gives a folder: the md5 of its sorted list of (md5, path), with `.dir` behind it."""
+    entries = [{"md5": _md5(path), "relpath": path.relative_to(folder).as_posix()} for path in folder.rglob("*") if path.is_file()]
+    listing = json.dumps(sorted(entries, key=lambda entry: entry["relpath"]), sort_keys=True)
+    return hashlib.md5(listing.encode(), usedforsecurity=False).hexdigest() + ".dir"
+
+
+def _md5(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def dvc_witness(store_root: Path) -> Witness:
+    """Recomputes the DVC version of a tree from its files; needs neither DVC nor its cache."""
+
+    def confirm(production: Production) -> list[Finding]:
+        folder = TreeBytes(store_root).folder(production.data_version)
+        if production.dvc is None or not folder.is_dir():
+            return []  # nothing to compare, or a missing tree, which the walk itself reports
+        found = dvc_version(folder)
+        if found == production.dvc:
+            return []
+        remedy = "the files are not those that DVC versioned: compare them with `dvc get` of the recorded version, then restore the right ones"
+        what = f"DVC version of {production.asset} in run {production.dagster_run} is not that of its files"
+        return [Finding(artifact=production.artifact, what=what, expected=production.dvc, found=found, remedy=remedy)]
+
+    return confirm

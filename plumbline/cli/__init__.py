@@ -1,0 +1,61 @@
+"""The `plumbline` command line.
+
+Nothing here imports Dagster or MLflow. The installed command adds them as witnesses of a lineage (see `dagster_project.cli`);
+`python -m plumbline` is the same command line without them.
+
+Exit codes: 0 done and verified; 2 wrong input or nothing found; 3 something in a lineage is missing or disagrees.
+"""
+
+import traceback
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from plumbline.cli import configuration, feedback, sandbox, trace
+from plumbline.errors import LineageError, PlumblineError
+
+WRONG_INPUT, DISAGREES = 2, 3
+
+
+class PlainErrors(TyperGroup):
+    """A command group that tells people what was wrong, without a traceback."""
+
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - the type of the context is typer's own
+        """Run the command; errors for people, and files that cannot be read, end in a message and an exit code."""
+        try:
+            return super().invoke(ctx)
+        except (PlumblineError, OSError) as error:
+            if isinstance(error, BrokenPipeError):
+                raise
+            if ctx.params.get("debug"):
+                traceback.print_exception(error)
+            typer.echo(f"error: {error}", err=True)
+            raise typer.Exit(DISAGREES if isinstance(error, LineageError) else WRONG_INPUT) from error
+
+
+def build_app(witnesses: trace.WitnessFactory | None = None) -> typer.Typer:
+    """The command line.
+
+    Args:
+        witnesses: Gives the systems that `trace` asks beside the store; None leaves them out, and `trace` says so.
+    """
+    app = typer.Typer(
+        name="plumbline",
+        cls=PlainErrors,
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        help="Preference alignment that you can audit: trace a policy to its evidence, add feedback, check configuration.",
+    )
+
+    @app.callback()
+    def options(debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False) -> None:
+        """Options of every command; `PlainErrors` reads them."""
+
+    trace.add_to(app, witnesses)
+    app.add_typer(feedback.app, name="feedback")
+    app.add_typer(configuration.profile_app, name="profile")
+    app.add_typer(configuration.rubric_app, name="rubric")
+    app.add_typer(sandbox.app, name="sandbox")
+    return app

@@ -1,0 +1,154 @@
+"""The records that enter training and evaluation: events, demonstrations, pairs and held-out prompts."""
+
+import hashlib
+from typing import Annotated, Literal, Self
+
+from pydantic import AwareDatetime, Field, StringConstraints, model_validator
+
+from plumbline.records import Record, canonical_json
+
+Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+Text = Annotated[str, StringConstraints(min_length=1)]
+Strength = Literal[0, 1, 2, 3]
+"""How much better the preferred response is: 0 negligible, 1 slightly, 2 better, 3 significantly."""
+
+
+class Message(Record):
+    """One turn of a conversation; the role is an enumeration so that it can never carry template text."""
+
+    role: Literal["system", "user", "assistant"]
+    content: Text
+
+
+class Decoder(Record):
+    """How a response was sampled."""
+
+    temperature: float = Field(ge=0, description="0 is greedy decoding")
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    max_new_tokens: int = Field(gt=0)
+    seed: int = Field(default=0, ge=0)
+
+
+class ResponseSource(Record):
+    """Who or what produced a response, and how it was formatted and sampled."""
+
+    policy: Text = Field(description="policy version (digest or published name), or `human`")
+    chat_template: Text = Field(description="digest or name of the chat template; `unknown` when the source does not say")
+    role_format: Text = Field(description="how roles were written, for example `conversation` or `human-assistant`")
+    decoder: Decoder | None = Field(description="null when the source does not say, or for human text")
+
+
+class Response(Record):
+    """One candidate response."""
+
+    text: str
+    source: ResponseSource
+
+
+class Consent(Record):
+    """What the annotator allowed, and under which version of the consent text."""
+
+    scope: Literal["training", "evaluation"]
+    version: Text
+
+
+class Provenance(Record):
+    """Who wrote, filtered and approved the item (pseudonyms or team names)."""
+
+    written_by: Text
+    filtered_by: Text
+    approved_by: Text
+
+
+class Context(Record):
+    """Where the judgment holds: goodness is contextual."""
+
+    locale: Text = Field(description="BCP 47 tag, for example `en` or `es`; `und` when unknown")
+    domain: Text
+    slice: Identifier = Field(description="the evaluation slice this item belongs to, or `unsliced`")
+
+
+def content_id(value: object) -> str:
+    """Content-derived identifier: the first 40 hex digits of the SHA-256 of the canonical JSON."""
+    return hashlib.sha256(canonical_json(value)).hexdigest()[:40]
+
+
+class FeedbackEvent(Record):
+    """One judgment of two responses to one prompt; its id is derived from its content."""
+
+    id: Identifier
+    prompt: tuple[Message, ...] = Field(min_length=1)
+    responses: tuple[Response, Response]
+    preferred: Literal[0, 1] | None = Field(description="index of the better response; null is a tie")
+    strength: Strength
+    annotator: Identifier
+    provenance: Provenance
+    consent: Consent
+    rubric: Text = Field(description="version of the rubric under which the judgment was made, for example `helpful-harmless@1`")
+    context: Context
+    synthetic: bool = Field(description="true when no human made the judgment")
+    time: AwareDatetime
+
+    @model_validator(mode="after")
+    def _id_is_content(self) -> Self:
+        expected = content_id(self.model_dump(mode="json", exclude={"id"}))
+        if self.id != expected:
+            raise ValueError(f"id {self.id} is not the digest of the content, which is {expected}")
+        return self
+
+    @classmethod
+    def create(cls, **fields: object) -> "FeedbackEvent":
+        """Build an event and derive its id from the other fields."""
+        draft = cls.model_construct(id="", **fields)  # type: ignore[arg-type]
+        return cls.model_validate({"id": content_id(draft.model_dump(mode="json", exclude={"id"})), **fields})
+
+
+class QuarantinedEvent(Record):
+    """An event that may not enter training, with every reason: one row of quarantined.jsonl."""
+
+    id: Identifier
+    reasons: tuple[str, ...] = Field(min_length=1)
+
+
+class Demonstration(Record):
+    """A prompt with an approved response, for supervised fine-tuning."""
+
+    id: Identifier
+    prompt: tuple[Message, ...] = Field(min_length=1)
+    response: Text
+    author_role: Literal["annotator", "expert", "synthetic", "unknown"]
+    provenance: Provenance
+    consent: Consent
+    context: Context
+
+
+class PreferencePair(Record):
+    """A prompt with a chosen and a rejected response, distilled from at least one event."""
+
+    id: Identifier
+    prompt: tuple[Message, ...] = Field(min_length=1)
+    chosen: Text
+    rejected: Text
+    margin: float = Field(ge=0, description="reward margin from the rubric's strength table, in reward units")
+    votes: int = Field(gt=0, description="judgments for or against this pair, ties excluded")
+    agreement: float = Field(ge=0.5, le=1, description="share of the votes for the chosen response")
+    event_ids: tuple[Identifier, ...] = Field(min_length=1)
+    rubric: Text
+    context: Context
+    synthetic: bool
+
+    @model_validator(mode="after")
+    def _differs(self) -> Self:
+        if self.chosen == self.rejected:
+            raise ValueError("chosen and rejected are the same text")
+        return self
+
+
+class EvalPrompt(Record):
+    """A held-out prompt with what a good policy does on it."""
+
+    id: Identifier
+    prompt: tuple[Message, ...] = Field(min_length=1)
+    expected: Literal["comply", "refuse", "unknown"]
+    context: Context
+    facts: dict[str, str] = Field(default_factory=dict, description="what the scorer needs to judge a response, for example the sandbox intent")

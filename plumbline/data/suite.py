@@ -1,0 +1,47 @@
+"""Suites: the written expectations that data must meet before a job may train on it."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, StringConstraints, model_validator
+
+from plumbline.data.schema import Identifier
+from plumbline.records import Record
+from plumbline.strict_yaml import load_record
+
+Text = Annotated[str, StringConstraints(min_length=1)]
+ExpectationType = Annotated[str, StringConstraints(pattern=r"^expect_[a-z0-9_]+$")]
+
+
+class Expectation(Record):
+    """One expectation of Great Expectations on an audit frame."""
+
+    id: Identifier = Field(description="name of the check in the UI and in the certificate")
+    type: ExpectationType = Field(description="name in Great Expectations, for example `expect_column_values_to_not_be_null`")
+    kwargs: dict[str, Any] = Field(default_factory=dict, description="arguments of the expectation: the column and its bounds")
+    severity: Literal["critical", "warning"] = Field(default="critical", description="colour in the UI only: every expectation must pass")
+    reason: Text = Field(description="what goes wrong in training or evaluation when this does not hold")
+
+
+class Suite(Record):
+    """The expectations on one kind of data; the digest of the suite is part of every certificate."""
+
+    name: Identifier
+    minimum_rows: int = Field(ge=1, description="rows that every expectation has to examine before a pass counts")
+    expectations: tuple[Expectation, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _ids_are_unique(self) -> Self:
+        ids = [expectation.id for expectation in self.expectations]
+        if len(set(ids)) != len(ids):
+            raise ValueError(f"expectation ids repeat: {sorted({i for i in ids if ids.count(i) > 1})}")
+        return self
+
+
+def load_suite(path: Path) -> Suite:
+    """Read and validate a suite file.
+
+    Raises:
+        ConfigError: If the file is not strict YAML or breaks the schema; names file, line and field.
+    """
+    return load_record(path, Suite)

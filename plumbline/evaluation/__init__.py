@@ -1,0 +1,1 @@
+"""Scorers, statistics and the eval report."""

@@ -1,0 +1,1 @@
+"""Certificates, gates and the release decision."""

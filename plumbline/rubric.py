@@ -1,0 +1,100 @@
+"""The written policy: what is optimized, what is forbidden, and which evidence proves a change."""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, StringConstraints, model_validator
+
+from plumbline.records import Record
+from plumbline.strict_yaml import load_record
+
+Text = Annotated[str, StringConstraints(min_length=1)]
+Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+
+
+class Clause(Record):
+    """One rule of the policy, from plain language to the metric that would show a regression."""
+
+    id: Identifier
+    name: Text = Field(description="the rule in plain language")
+    variable: Text = Field(description="the mathematical quantity that stands for it")
+    estimated_from: Text = Field(description="the data that estimate the variable")
+    enforced_by: Text = Field(description="the loss or the runtime rule that acts on it")
+    regression_metric: Identifier = Field(description="the metric of the eval report that would prove the change became worse")
+
+
+class RiskCategory(Record):
+    """One category of the risk taxonomy, with the behaviour that is expected in it."""
+
+    id: Identifier
+    name: Text
+    expected_behaviour: tuple[Text, ...] = Field(min_length=1, description="what a good response does, in order")
+
+
+class Approval(Record):
+    """Who approved this version, and why."""
+
+    approved_by: Text
+    date: Text
+    reason: Text
+
+
+class Margins(Record):
+    """Reward margin for each strength of preference, in reward units (Llama 2, table 27)."""
+
+    negligible: float = Field(ge=0)
+    slightly: float = Field(ge=0)
+    better: float = Field(ge=0)
+    significantly: float = Field(ge=0)
+
+    @model_validator(mode="after")
+    def _rises(self) -> Self:
+        table = self.table()
+        if list(table) != sorted(table):
+            raise ValueError(f"margins must not fall as the strength rises: {table}")
+        return self
+
+    def table(self) -> tuple[float, float, float, float]:
+        """Margins indexed by strength 0 to 3."""
+        return (self.negligible, self.slightly, self.better, self.significantly)
+
+
+class Rubric(Record):
+    """A versioned policy; invalid without optimized behaviour, forbidden behaviour and evidence."""
+
+    name: Identifier
+    version: int = Field(gt=0)
+    owner: Text
+    approval: Approval
+    optimized: tuple[Text, ...] = Field(min_length=1, description="behaviour that training raises")
+    forbidden: tuple[Text, ...] = Field(min_length=1, description="behaviour that must not occur")
+    evidence: tuple[Text, ...] = Field(min_length=1, description="measurements that prove the system changed")
+    clauses: tuple[Clause, ...] = Field(min_length=1)
+    taxonomy: tuple[RiskCategory, ...] = Field(min_length=1)
+    priorities: tuple[Identifier, ...] = Field(min_length=1, description="clause ids, the strongest first")
+    margins: Margins
+    consent: tuple[Text, ...] = Field(min_length=1, description="consent versions that admit an event to training")
+    pii: Literal["flag", "quarantine"] = "flag"
+
+    @property
+    def label(self) -> str:
+        """`name@version`, the form that events cite."""
+        return f"{self.name}@{self.version}"
+
+    @model_validator(mode="after")
+    def _priorities_rank_the_clauses(self) -> Self:
+        ids = [clause.id for clause in self.clauses]
+        if len(set(ids)) != len(ids):
+            raise ValueError(f"clause ids repeat: {sorted(i for i in set(ids) if ids.count(i) > 1)}")
+        if sorted(self.priorities) != sorted(ids):
+            raise ValueError(f"priorities {list(self.priorities)} must name every clause once: {sorted(ids)}")
+        return self
+
+
+def load_rubric(path: Path) -> Rubric:
+    """Read and validate a rubric file.
+
+    Raises:
+        ConfigError: If the file is not strict YAML or breaks the schema; names file, line and field.
+    """
+    return load_record(path, Rubric)

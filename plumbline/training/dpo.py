@@ -1,0 +1,103 @@
+"""The aligned policy: direct preference optimization from the reference policy, with TRL's DPOTrainer."""
+
+from typing import Any
+
+from plumbline.config import DPORecipe, HubModel
+from plumbline.objectives.losses import PairLogps, dpo_loss
+from plumbline.objectives.masks import MaskReceipt
+from plumbline.training.encoding import ChatEncoder
+from plumbline.training.facts import training_facts
+from plumbline.training.models import load_policy, lora_config, parameter_counts, save_model
+from plumbline.training.optimization import fast_head, planned_steps, report_validation, train, trainer_arguments
+from plumbline.training.receipts import Pairs, dpo_receipt, validation_receipt
+from plumbline.training.reward import load_pairs
+from plumbline.training.tokenizers import load_tokenizer
+from plumbline.training.validation import dpo_metrics, pair_logps
+from plumbline.training.workspace import Workspace, write_lines
+
+SUPERVISION = "tokens of both responses and their ends; the loss compares the sums of their log-probabilities"
+
+
+def train_aligned_policy(workspace: Workspace) -> dict[str, Any]:
+    """Train the aligned policy into the output folder and return the facts.
+
+    Raises:
+        MaskBreach: If the mask receipt refuses.
+        TrainingError: If TRL holds other rows or tokens than it was given, or the loss stops being finite.
+    """
+    spec, recipe = workspace.spec, workspace.spec.recipe
+    assert isinstance(recipe, DPORecipe)
+    source = workspace.tree("reference_policy") / "model"
+    tokenizer = load_tokenizer(source)
+    encoder = ChatEncoder(tokenizer, spec.model.max_length)
+    splits = {split: load_pairs(workspace, encoder, split) for split in ("train", "validation")}
+    with fast_head(spec.hardware) as fast:
+        reference = pair_logps(load_policy(source, spec.hardware), splits["validation"].ids)
+        before = dpo_metrics(reference, reference, splits["validation"].ids, recipe.beta)
+        trainer = _trainer(workspace, recipe, tokenizer, splits["train"])
+        receipt = MaskReceipt(
+            supervision=SUPERVISION,
+            splits={
+                "train": dpo_receipt(trainer, splits["train"], encoder),
+                "validation": validation_receipt(splits["validation"], encoder, reward=False),
+            },
+        )
+        workspace.write_receipt(receipt)
+        parameters = parameter_counts(trainer.model)
+        report_validation(workspace, 0, planned_steps(trainer), before)
+        training = train(trainer, workspace)
+        policy = pair_logps(trainer.model, splits["validation"].ids)
+    after = dpo_metrics(policy, reference, splits["validation"].ids, recipe.beta)
+    _write_validation(workspace, splits["validation"], policy, reference, recipe.beta)
+    report_validation(workspace, training.steps, training.steps, after)
+    saved = save_model(trainer.model, tokenizer, workspace.output / "model")
+    facts = training_facts(workspace, training, receipt, splits, tokenizer, saved)
+    objective = {"loss": "dpo + sft" if recipe.sft_weight else "dpo", "beta": recipe.beta, "sft_weight": recipe.sft_weight}
+    return {**facts, **objective, "fast_head": fast, "validation": {"before": before, "after": after}, "parameters": parameters}
+
+
+def _trainer(workspace: Workspace, recipe: DPORecipe, tokenizer: Any, pairs: Pairs) -> Any:
+    from datasets import Dataset
+    from trl import DPOConfig, DPOTrainer
+
+    spec = workspace.spec
+    source = workspace.tree("reference_policy") / "model"
+    # The weight of a loss that is off would have no effect, so it is not named at all.
+    objective = {"loss_type": ["sigmoid", "sft"], "loss_weights": [1.0, recipe.sft_weight]} if recipe.sft_weight else {"loss_type": ["sigmoid"]}
+    arguments = DPOConfig(
+        **trainer_arguments(recipe.optimizer, spec.hardware, recipe.seed, workspace.checkpoints),
+        max_length=None,  # longer pairs were dropped, and counted, before
+        beta=recipe.beta,
+        **objective,
+    )
+    lora = lora_config(spec.model.lora, scalar_head=False) if isinstance(spec.model, HubModel) and spec.model.lora else None
+    return DPOTrainer(
+        model=load_policy(source, spec.hardware),
+        # With an adapter, the policy without it is the reference; otherwise the reference is loaded on its own.
+        ref_model=None if lora else load_policy(source, spec.hardware),
+        args=arguments,
+        train_dataset=Dataset.from_list(conversations(pairs)),
+        processing_class=tokenizer,
+        peft_config=lora,
+    )
+
+
+def conversations(pairs: Pairs) -> list[dict[str, Any]]:
+    """The pairs in TRL's conversational form; control tokens in texts stay texts because we say so for every row, and data cannot."""
+    return [
+        {
+            "prompt": [{"role": message.role, "content": message.content} for message in row.prompt],
+            "chosen": [{"role": "assistant", "content": row.chosen}],
+            "rejected": [{"role": "assistant", "content": row.rejected}],
+            "chat_template_kwargs": {"sanitize_control_tokens": True},
+        }
+        for row in pairs.rows
+    ]
+
+
+def _write_validation(workspace: Workspace, pairs: Pairs, policy: PairLogps, reference: PairLogps, beta: float) -> None:
+    """Implicit rewards of every validation pair, in units of beta times nats."""
+    result = dpo_loss(policy, reference, beta=beta)
+    scores = zip(pairs.rows, result.chosen_reward.tolist(), result.rejected_reward.tolist(), strict=True)
+    lines = [{"id": row.id, "slice": row.context.slice, "chosen": good, "rejected": bad} for row, good, bad in scores]
+    write_lines(workspace.output / "validation.jsonl", lines)

@@ -1,0 +1,95 @@
+"""Scores of sequences under a model, and the validation metrics that come from them."""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from plumbline.objectives.losses import PairLogps, bradley_terry_loss, dpo_loss, reward_centering, sequence_logps, sft_loss
+from plumbline.training.encoding import Encoded, EncodedPair
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+BATCH = 128
+"""Sequences scored at once; the scores do not depend on it beyond rounding."""
+
+
+def response_logps(model: Any, sequences: Sequence[Encoded]) -> "Tensor":
+    """Log-probability of each response, its end token included, given its prompt; shape (n,), float32 on the CPU, in nats."""
+    import torch
+
+    scores = torch.empty(len(sequences))
+    with torch.inference_mode():
+        for index, ids, attention in _batches(model, [one.ids for one in sequences]):
+            starts = torch.tensor([[len(sequences[i].prompt)] for i in index], device=ids.device)
+            supervised = attention.bool() & (torch.arange(ids.shape[1], device=ids.device)[None] >= starts)
+            logits = model(input_ids=ids, attention_mask=attention, use_cache=False).logits
+            scores[index] = sequence_logps(logits, ids, supervised).cpu()
+    return scores
+
+
+def rewards(model: Any, sequences: Sequence[Sequence[int]]) -> "Tensor":
+    """Reward of each sequence, read at its last token; shape (n,), float32 on the CPU."""
+    import torch
+
+    scores = torch.empty(len(sequences))
+    with torch.inference_mode():
+        for index, ids, attention in _batches(model, sequences):
+            scores[index] = model(input_ids=ids, attention_mask=attention, use_cache=False).logits.squeeze(-1).float().cpu()
+    return scores
+
+
+def pair_logps(model: Any, pairs: Sequence[EncodedPair]) -> PairLogps:
+    """Log-probabilities of both responses of each pair."""
+    scores = response_logps(model, [*(pair.chosen for pair in pairs), *(pair.rejected for pair in pairs)])
+    return PairLogps(scores[: len(pairs)], scores[len(pairs) :])
+
+
+def dpo_metrics(policy: PairLogps, reference: PairLogps, pairs: Sequence[EncodedPair], beta: float) -> dict[str, float]:
+    """Validation metrics of a policy against its reference: means over the pairs.
+
+    `accuracy` is the share of pairs whose chosen response has the higher implicit reward; `logp_accuracy` the share whose chosen response is
+    the more probable one. A tie counts half, so that a policy that equals its reference is at chance.
+    """
+    import torch
+
+    result = dpo_loss(policy, reference, beta=beta)
+    tokens = torch.tensor([len(pair.chosen.ids) - len(pair.chosen.prompt) for pair in pairs])
+    return {
+        "loss": float(result.loss.mean()),
+        "reward_margin": float((result.chosen_reward - result.rejected_reward).mean()),
+        "accuracy": share_above(result.chosen_reward, result.rejected_reward),
+        "logp_accuracy": share_above(policy.chosen, policy.rejected),
+        "chosen_logp": float(policy.chosen.mean()),
+        "rejected_logp": float(policy.rejected.mean()),
+        "chosen_nll_per_token": float(sft_loss(policy.chosen, tokens)),
+    }
+
+
+def reward_metrics(chosen: "Tensor", rejected: "Tensor", margin: "Tensor") -> dict[str, float]:
+    """Validation metrics of a reward model: means over the pairs; in `accuracy` a tie counts half."""
+    return {
+        "loss": float(bradley_terry_loss(chosen, rejected, margin).mean()),
+        "accuracy": share_above(chosen, rejected),
+        "margin": float((chosen - rejected).mean()),
+        "centering": float(reward_centering(chosen, rejected).mean()),
+    }
+
+
+def share_above(chosen: "Tensor", rejected: "Tensor") -> float:
+    """Share of pairs whose chosen score is the higher one, ties counted half."""
+    return float(((chosen > rejected).float() + 0.5 * (chosen == rejected).float()).mean())
+
+
+def _batches(model: Any, sequences: Sequence[Sequence[int]]) -> "Iterator[tuple[list[int], Tensor, Tensor]]":
+    """Batches of similar length: positions in `sequences`, ids padded on the right, and their attention mask."""
+    import torch
+
+    model.eval()
+    pad = model.config.pad_token_id
+    order = sorted(range(len(sequences)), key=lambda position: len(sequences[position]))
+    for start in range(0, len(order), BATCH):
+        index = order[start : start + BATCH]
+        longest = len(sequences[index[-1]])
+        ids = torch.tensor([[*sequences[i], *[pad] * (longest - len(sequences[i]))] for i in index], device=model.device)
+        attention = torch.tensor([[1] * len(sequences[i]) + [0] * (longest - len(sequences[i])) for i in index], device=model.device)
+        yield index, ids, attention

@@ -1,0 +1,178 @@
+"""The worker: runs one job in a process of its own, `python -m plumbline.training.worker JOB_FOLDER`.
+
+The folder holds `job.json`. The worker re-hashes every input and re-checks every certificate before anything else, writes `progress.jsonl`
+while it runs, `mask_receipt.json` before the first step, the tree to publish into `output/`, and `result.json` last: no result, no success. Exit
+codes: 0 done, 2 a condition that a person has to act on (one line on stderr), 1 an error of the program (with its traceback).
+"""
+
+import argparse
+import importlib
+import json
+import os
+import shutil
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from plumbline.artifacts import ArtifactStore, hash_tree, tree_digest, write_atomically
+from plumbline.code_identity import packages_digest, source_digest
+from plumbline.config import ScratchModel
+from plumbline.errors import PlumblineError, TrainingError
+from plumbline.release.certificate import require_certificate
+from plumbline.training.spec import Job, JobKind, JobResult
+from plumbline.training.workspace import Workspace
+
+Log = Callable[[str], None]
+RUNNERS: dict[JobKind, tuple[str, str]] = {
+    "reference_policy": ("plumbline.training.sft", "train_reference_policy"),
+    "reward_model": ("plumbline.training.reward", "train_reward_model"),
+    "aligned_policy": ("plumbline.training.dpo", "train_aligned_policy"),
+    "samples": ("plumbline.training.generation", "draw_samples"),
+}
+"""Module and function of each kind of job: imported only for that kind, because each pulls in seconds of imports."""
+
+
+def run_job(folder: Path, log: Log) -> JobResult:
+    """Run the job in a folder and write its result.
+
+    Raises:
+        PlumblineError: If an input, a certificate or the code is not what the job names, or the job itself fails.
+    """
+    started = time.monotonic()
+    job = read_job(folder)
+    verify_job(job)
+    log(f"{job.spec.kind}: inputs and certificates verified, spec {job.spec.digest()}")
+    prepare_process(job)
+    workspace = Workspace(folder, job, log)
+    shutil.rmtree(workspace.output, ignore_errors=True)
+    (folder / "result.json").unlink(missing_ok=True)
+    workspace.output.mkdir(parents=True)
+    module, function = RUNNERS[job.spec.kind]
+    facts = getattr(importlib.import_module(module), function)(workspace)
+    files = hash_tree(workspace.output)
+    facts["seconds"] = round(time.monotonic() - started, 3)
+    result = JobResult(tree=tree_digest(files), files=files, facts=facts)
+    write_atomically(folder / "result.json", result.to_json())
+    log(f"{job.spec.kind}: done, tree {result.tree}")
+    return result
+
+
+def read_job(folder: Path) -> Job:
+    """Read `job.json`.
+
+    Raises:
+        TrainingError: If it is missing or invalid.
+    """
+    path = folder / "job.json"
+    try:
+        return Job.from_json(path.read_bytes())
+    except OSError as error:
+        raise TrainingError(f"{path}: cannot be read: {error.strerror}") from error
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors())
+        raise TrainingError(f"{path}: is not a job of this version: {problems}") from error
+
+
+def verify_job(job: Job) -> None:
+    """Check that inputs, certificates, code and packages are what the spec names.
+
+    Raises:
+        DigestMismatch, ArtifactNotFound: If a byte of an input differs or is missing.
+        GateRefused: If a certificate is missing, failed, stale or unreadable.
+        TrainingError: If code or packages are not those of the spec.
+    """
+    store = ArtifactStore(Path(job.store))
+    for one in job.inputs.values():
+        store.verify_tree(one.tree, one.files)
+    for role, suite in job.suites.items():
+        require_certificate(store.root, job.inputs[role].tree, suite)
+    source, packages = source_digest("plumbline/training", "plumbline/objectives"), packages_digest()
+    if job.spec.source != source:
+        raise TrainingError(f"the spec names the training code {job.spec.source}, but this is {source}; make the job again with this code")
+    if job.spec.packages != packages:
+        raise TrainingError(f"the spec names the packages {job.spec.packages}, but these are {packages}; make the job again in this environment")
+
+
+def prepare_process(job: Job) -> None:
+    """Set what must be set before torch and transformers are imported, then threads and determinism."""
+    hardware = job.spec.hardware
+    os.environ.update(
+        HF_DATASETS_DISABLE_PROGRESS_BARS="1",
+        HF_HUB_DISABLE_TELEMETRY="1",
+        OMP_NUM_THREADS=str(hardware.threads),
+        OMP_WAIT_POLICY="PASSIVE",  # spinning threads make a busy machine ten times slower
+        TOKENIZERS_PARALLELISM="false",
+        TRANSFORMERS_VERBOSITY="error",
+        CUBLAS_WORKSPACE_CONFIG=":4096:8",
+    )
+    os.environ.pop("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", None)  # it would let checkpoints execute code
+    if isinstance(job.spec.model, ScratchModel) or job.spec.kind != "reference_policy":
+        os.environ["HF_HUB_OFFLINE"] = "1"
+    import torch
+
+    if hardware.device == "cuda" and not torch.cuda.is_available():
+        raise TrainingError("the profile asks for device cuda, but torch sees none; run it on a machine with a GPU, or choose a CPU profile")
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    # TRL itself uses names that transformers will rename; whoever reads the log can do nothing about it.
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
+    torch.set_num_threads(hardware.threads)
+    torch.use_deterministic_algorithms(hardware.device == "cpu")
+    if job.spec.kind != "samples":
+        import datasets
+
+        datasets.disable_caching()  # its cache would be used again without looking at the bytes
+
+
+@contextmanager
+def _listener() -> Iterator[tuple[Log, Callable[[JobResult], None]]]:
+    """Where log lines and the result go: standard output, and Dagster when it started this process."""
+
+    def say(line: str) -> None:
+        print(line, flush=True)
+
+    if "DAGSTER_PIPES_CONTEXT" not in os.environ:
+        yield say, lambda result: None
+        return
+    from dagster_pipes import open_dagster_pipes
+
+    with open_dagster_pipes() as pipes:
+
+        def log(line: str) -> None:
+            say(line)
+            pipes.log.info(line)
+
+        yield log, lambda result: pipes.report_custom_message({"tree": result.tree})
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a job and return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m plumbline.training.worker", description="Run one training or sampling job.")
+    parser.add_argument("folder", type=Path, help="the job's folder; it holds job.json")
+    parser.add_argument("--dry-run", action="store_true", help="verify the job and build its arguments, but load no model and train nothing")
+    options = parser.parse_args(arguments)
+    try:
+        if options.dry_run:
+            from plumbline.training.dry_run import plan_job
+
+            job = read_job(options.folder)
+            verify_job(job)
+            print(json.dumps(plan_job(job.spec), indent=2))
+            return 0
+        with _listener() as (log, report):
+            report(run_job(options.folder, log))
+    except PlumblineError as error:
+        print(" ".join(str(error).split()), file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Dagster resources: one vendor per file, its SDK imported inside methods."""

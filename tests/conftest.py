@@ -1,0 +1,64 @@
+"""Every test runs in a home of its own, under the profile `tiny`: the sandbox in seconds, with the same stages and gates."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SESSION = Path(tempfile.mkdtemp(prefix="plumbline-tests-"))
+TINY = {
+    "name: sandbox\n": "name: tiny\n",
+    "demonstrations: 24000": "demonstrations: 400",
+    "pairs: 6000": "pairs: 320",
+    "prompts_per_slice: 300": "prompts_per_slice: 6",
+    "max_events: 1500": "max_events: 160",
+    "hidden: 64": "hidden: 32",
+    "feed_forward: 128": "feed_forward: 64",
+    "save_every: 250": "save_every: 5",
+    "save_every: 100": "save_every: 5",
+}
+
+
+def _prepare() -> None:
+    """Set the environment before any test module imports the project."""
+    configs = SESSION / "configs"
+    shutil.copytree(ROOT / "configs", configs)
+    text = (configs / "sandbox.yaml").read_text()
+    for old, new in TINY.items():
+        if old not in text:
+            raise RuntimeError(f"tests/conftest.py: configs/sandbox.yaml no longer has '{old}'; correct TINY")
+        text = text.replace(old, new)
+    (configs / "tiny.yaml").write_text(text)
+    os.environ |= {
+        "PLUMBLINE_CONFIGS": str(configs),
+        "PLUMBLINE_HOME": str(SESSION / "home"),
+        "PLUMBLINE_PROFILE": "tiny",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "DVC_NO_ANALYTICS": "1",
+        "HF_HUB_OFFLINE": "1",
+        "OMP_NUM_THREADS": "1",
+    }
+    os.environ.setdefault("PLUMBLINE_DATA", str(ROOT.parent / "shared" / "data"))
+    os.environ.pop("DAGSTER_HOME", None)
+
+
+_prepare()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _session_home() -> Iterator[None]:
+    yield
+    shutil.rmtree(SESSION, ignore_errors=True)
+
+
+@pytest.fixture
+def data_folder() -> Path:
+    """The public data that the real-input tests read; they are skipped where it is absent."""
+    folder = Path(os.environ["PLUMBLINE_DATA"])
+    if not folder.is_dir():
+        pytest.skip(f"the public test data is not at {folder}; set PLUMBLINE_DATA to run this test")
+    return folder

@@ -1,0 +1,171 @@
+"""A store with certified inputs, and jobs on them: what the launcher prepares, without an orchestrator."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from plumbline.artifacts import ArtifactStore, FileEntry
+from plumbline.code_identity import ROOT, packages_digest, source_digest
+from plumbline.config import DPORecipe, Hardware, Optimizer, RewardRecipe, ScratchModel, SupervisedRecipe
+from plumbline.data.files import write_records
+from plumbline.data.schema import Decoder, PreferencePair, content_id
+from plumbline.data.suite import Expectation, Suite
+from plumbline.records import Record
+from plumbline.release.certificate import CheckResult, certify, write_certificate
+from plumbline.sandbox.records import SandboxOptions, demonstrations, eval_prompts, feedback_events
+from plumbline.training.chat_template import template_identity
+from plumbline.training.spec import Job, JobInput, JobSpec, SamplesRecipe
+
+MODEL = ScratchModel(
+    kind="scratch", tokenizer="words", vocabulary=None, hidden=32, layers=1, heads=4, feed_forward=64, init_std=0.1, max_length=128
+)
+HARDWARE = Hardware(device="cpu", precision="float32", threads=1)
+OPTIONS = SandboxOptions(seed=3, demonstrations=320, pairs=240, prompts_per_slice=4)
+SUITE = Suite(
+    name="rows",
+    minimum_rows=1,
+    expectations=(Expectation(id="count", type="expect_table_row_count_to_be_between", kwargs={"min_value": 1}, severity="critical", reason="No empty data."),),
+)
+
+
+def optimizer(**changes: Any) -> Optimizer:
+    fields = {"epochs": 1, "batch_size": 16, "learning_rate": 5e-3, "warmup_share": 0.1, "weight_decay": 0.01, "beta2": 0.98, "save_every": 5}
+    return Optimizer(**{**fields, **changes})
+
+
+RECIPES: dict[str, Any] = {
+    "reference_policy": SupervisedRecipe(seed=0, optimizer=optimizer()),
+    "reward_model": RewardRecipe(seed=0, optimizer=optimizer(), margin_scale=1.0, centering=0.01),
+    "aligned_policy": DPORecipe(objective="dpo", seed=0, optimizer=optimizer(learning_rate=1e-3), beta=0.1, sft_weight=1.0),
+    "samples": SamplesRecipe(decoder=Decoder(temperature=1.0, max_new_tokens=24, seed=0), batch_size=64),
+}
+
+
+def pairs(options: SandboxOptions = OPTIONS) -> list[PreferencePair]:
+    """One pair for each untied sandbox event."""
+    found = []
+    for event in feedback_events(options):
+        if event.preferred is None or event.responses[0].text == event.responses[1].text:
+            continue
+        fields = {
+            "prompt": event.prompt,
+            "chosen": event.responses[event.preferred].text,
+            "rejected": event.responses[1 - event.preferred].text,
+            "margin": event.strength / 3,
+            "votes": 1,
+            "agreement": 1.0,
+            "event_ids": (event.id,),
+            "rubric": event.rubric,
+            "context": event.context,
+            "synthetic": True,
+        }
+        found.append(PreferencePair(id=content_id([event.id]), **fields))
+    return found
+
+
+class Bench:
+    """A store, its inputs by role, and the means to run jobs on them."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.store = ArtifactStore(root / "store")
+        self.inputs: dict[str, JobInput] = {}
+
+    def publish(self, role: str, files: dict[str, Iterable[Record]]) -> JobInput:
+        with self.store.staging() as folder:
+            for name, records in files.items():
+                write_records(folder / name, records)
+            return self._add(role, *self.store.publish_tree(folder))
+
+    def publish_output(self, role: str, folder: Path) -> JobInput:
+        return self._add(role, *self.store.publish_tree(folder / "output"))
+
+    def _add(self, role: str, tree: str, files: dict[str, FileEntry]) -> JobInput:
+        self.inputs[role] = JobInput(tree=tree, files=files)
+        return self.inputs[role]
+
+    def certify(self, role: str, suite: Suite = SUITE) -> None:
+        check = CheckResult(id="count", status="pass", observed=10.0, examined=10, unexpected=0, examples=(), message="")
+        write_certificate(self.store.root, certify(self.inputs[role].tree, suite, 10, [check]))
+
+    def publish_data(self, options: SandboxOptions = OPTIONS) -> None:
+        everything = pairs(options)
+        held = len(everything) // 6
+        self.publish("demonstrations", {"demonstrations.jsonl": demonstrations(options)})
+        self.publish(
+            "preference_data",
+            {"train.jsonl": everything[2 * held :], "validation.jsonl": everything[:held], "calibration.jsonl": everything[held : 2 * held], "set_aside.jsonl": []},
+        )
+        self.publish("eval_vault", {"prompts.jsonl": eval_prompts(options)})
+        self.certify("demonstrations")
+        self.certify("preference_data")
+
+    def spec(self, kind: Any, recipe: Any = None, model: Any = MODEL, **changes: Any) -> JobSpec:
+        from plumbline.training.spec import CERTIFIED_ROLES, INPUT_ROLES
+
+        fields = {
+            "kind": kind,
+            "inputs": {role: self.inputs[role].tree for role in INPUT_ROLES[kind]},
+            "certificates": dict.fromkeys(INPUT_ROLES[kind] & CERTIFIED_ROLES, SUITE.digest()),
+            "model": model,
+            "recipe": recipe or RECIPES[kind],
+            "hardware": HARDWARE,
+            "rubric": "sha256:" + "0" * 64,
+            "chat_template": template_identity(model),
+            "source": source_digest("plumbline/training", "plumbline/objectives"),
+            "packages": packages_digest(),
+        }
+        return JobSpec(**{**fields, **changes})
+
+    def prepare(self, spec: JobSpec, name: str) -> Path:
+        """Write job.json into a folder of its own."""
+        folder = self.root / "jobs" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        job = Job(
+            spec=spec, store=str(self.store.root), inputs={role: self.inputs[role] for role in spec.inputs}, suites=dict.fromkeys(spec.certificates, SUITE)
+        )
+        (folder / "job.json").write_bytes(job.to_json())
+        return folder
+
+    def run(self, folder: Path, *arguments: str) -> dict[str, Any]:
+        """Run the worker to its end and return result.json."""
+        done = worker(folder, *arguments)
+        assert done.returncode == 0, done.stderr
+        result: dict[str, Any] = json.loads((folder / "result.json").read_text())
+        return result
+
+
+def command(folder: Path, *arguments: str) -> list[str]:
+    return [sys.executable, "-m", "plumbline.training.worker", str(folder), *arguments]
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+
+
+def worker(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(folder, *arguments), capture_output=True, text=True, cwd=ROOT, env=environment(), check=False)
+
+
+@pytest.fixture(scope="session")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    """Certified data and the models trained on it, once for all tests."""
+    made = Bench(tmp_path_factory.mktemp("bench"))
+    made.publish_data()
+    for kind in ("reference_policy", "reward_model", "aligned_policy"):
+        folder = made.prepare(made.spec(kind), kind)
+        made.run(folder)
+        made.publish_output(kind, folder)
+    return made
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Callable[[], Bench]:
+    """A bench of its own, for tests that damage it."""
+    return lambda: Bench(tmp_path)
