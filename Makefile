@@ -6,7 +6,6 @@ STAMP := $(VENV)/.installed
 # auto or cpu: let uv choose the torch build (needs a network beyond the package index). Empty: the pinned build, CPU where one is on disk.
 TORCH_BACKEND ?=
 FIND_LINKS := $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS))
-export PYTHONDONTWRITEBYTECODE ?=
 export PLUMBLINE_PROFILE ?= sandbox
 
 .PHONY: setup demo test test-quick check ui snapshot docs clean help
@@ -20,7 +19,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing the pinned environment into $(VENV) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt uv
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python $(FIND_LINKS) $(if $(TORCH_BACKEND),--torch-backend=$(TORCH_BACKEND)) -c constraints.txt -e ".[dev]" \
+	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python $(FIND_LINKS) $(if $(TORCH_BACKEND),--torch-backend=$(TORCH_BACKEND)) -c constraints.txt -e ".[dev]" \
 	  || { test -z "$(TORCH_BACKEND)" && echo "uv could not install; trying pip ..." && $(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"; }
 	@touch $@
 

@@ -1,0 +1,1 @@
+"""The asset graph: one stage in a file, each with its checks."""

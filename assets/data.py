@@ -7,7 +7,7 @@ import dagster as dg
 
 from assets.feedback import feedback
 from assets.materialization import CODE_VERSION, OWNERS, Upstream, publish, upstream
-from assets.partitions import feedback_batches
+from assets.partitions import FEEDBACK_BATCHES
 from assets.policy import rubric
 from assets.presentation import counts_table, pairs_table
 from plumbline.config import CONFIGS
@@ -103,7 +103,7 @@ def _admitted(context: dg.AssetExecutionContext, home: Home) -> tuple[dict[str, 
     """Every materialized feedback batch by partition, and the registered partitions that have none."""
     admitted: dict[str, Upstream] = {}
     missing: list[str] = []
-    for partition in sorted(context.instance.get_dynamic_partitions(feedback_batches.name)):
+    for partition in sorted(context.instance.get_dynamic_partitions(FEEDBACK_BATCHES)):
         records_filter = dg.AssetRecordsFilter(asset_key=feedback.key, asset_partitions=[partition])
         if context.instance.fetch_materializations(records_filter, limit=1).records:
             admitted[partition] = upstream(context, home, "feedback", partition)

@@ -30,9 +30,7 @@ from resources.tracking import ExperimentTracker
     partitions_def=recipes,
     pool=POOL,
 )
-def held_out_evals(
-    context: dg.AssetExecutionContext, home: Home, launcher: TrainingLauncher, tracker: ExperimentTracker
-) -> dg.MaterializeResult[Any]:
+def held_out_evals(context: dg.AssetExecutionContext, home: Home, launcher: TrainingLauncher, tracker: ExperimentTracker) -> dg.MaterializeResult[Any]:
     """Aligned against reference on every held-out slice: paired, with intervals, every sample kept."""
     profile = home.profile()
     recipe = context.partition_key
@@ -59,7 +57,13 @@ def held_out_evals(
             config=profile.digest(),
             code=code_identity(),
             parents={role: one.digest for role, one in inputs.items()} | {"samples": outcome.digest},
-            facts={"recipe": recipe, "scorer": evaluation.scorer, "decoder": evaluation.decoder.model_dump(), "level": evaluation.level, "samples": len(samples)},
+            facts={
+                "recipe": recipe,
+                "scorer": evaluation.scorer,
+                "decoder": evaluation.decoder.model_dump(),
+                "level": evaluation.level,
+                "samples": len(samples),
+            },
         )
     if outcome.mlflow_run is not None:
         tracker.log_steps(outcome.mlflow_run, [{"step": 0, "metrics": _summary(report, accuracy)}])

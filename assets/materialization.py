@@ -110,7 +110,7 @@ def materialized(
         kind=artifact.kind,
         asset=context.asset_key.to_user_string(),
         partition=partition,
-        dagster_run=context.run_id,
+        dagster_run=context.run.run_id,
         data_version=artifact.tree,
         spec=spec,
         mlflow_run=mlflow_run,

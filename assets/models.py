@@ -73,12 +73,16 @@ def reference_policy(context: dg.AssetExecutionContext, home: Home, launcher: Tr
     return _trained(context, home, launcher.tracker, outcome)
 
 
-@dg.asset(group_name="models", kinds={"torch", "huggingface", "mlflow"}, owners=OWNERS, code_version=CODE_VERSION, deps=[reference_policy, preference_data], pool=POOL)
+@dg.asset(
+    group_name="models", kinds={"torch", "huggingface", "mlflow"}, owners=OWNERS, code_version=CODE_VERSION, deps=[reference_policy, preference_data], pool=POOL
+)
 def reward_model(context: dg.AssetExecutionContext, home: Home, launcher: TrainingLauncher) -> dg.MaterializeResult[Any]:
     """The Bradley-Terry reward model with margin, from the reference weights; shown beside its floors and its ceiling."""
     inputs = {"preference_data": upstream(context, home, "preference_data"), "reference_policy": upstream(context, home, "reference_policy")}
     outcome = run_job(context, home, launcher, "reward_model", home.profile().reward_model, inputs)
-    return _trained(context, home, launcher.tracker, outcome, {"validation accuracy": dg.MetadataValue.md(measured_accuracy(home, outcome.digest).to_markdown())})
+    return _trained(
+        context, home, launcher.tracker, outcome, {"validation accuracy": dg.MetadataValue.md(measured_accuracy(home, outcome.digest).to_markdown())}
+    )
 
 
 def measured_accuracy(home: Home, reward_model_digest: str) -> RewardAccuracy:
@@ -109,7 +113,9 @@ def aligned_policy(context: dg.AssetExecutionContext, home: Home, launcher: Trai
     return _trained(context, home, launcher.tracker, outcome, {"beta": recipe.beta})
 
 
-def _trained(context: dg.AssetExecutionContext, home: Home, tracker: ExperimentTracker, outcome: Outcome, metadata: dict[str, Any] | None = None) -> dg.MaterializeResult[Any]:
+def _trained(
+    context: dg.AssetExecutionContext, home: Home, tracker: ExperimentTracker, outcome: Outcome, metadata: dict[str, Any] | None = None
+) -> dg.MaterializeResult[Any]:
     folder, artifact = home.store().open(outcome.digest)
     mlflow = {} if outcome.mlflow_run is None else {"MLflow run": dg.MetadataValue.url(tracker.url(outcome.mlflow_run))}
     return materialized(

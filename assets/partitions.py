@@ -4,7 +4,8 @@ import dagster as dg
 
 from resources.home import Home
 
-feedback_batches = dg.DynamicPartitionsDefinition(name="feedback_batches")
+FEEDBACK_BATCHES = "feedback_batches"
+feedback_batches = dg.DynamicPartitionsDefinition(name=FEEDBACK_BATCHES)
 """One partition for each closed, immutable batch of feedback events."""
 
 recipes = dg.StaticPartitionsDefinition(sorted(Home.from_environment().profile().recipes))

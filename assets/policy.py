@@ -16,10 +16,20 @@ def rubric(context: dg.AssetExecutionContext, home: Home) -> dg.MaterializeResul
     policy = load_rubric(CONFIGS / home.profile().rubric)
     clauses = dg.TableMetadataValue(
         records=[
-            dg.TableRecord({"priority": policy.priorities.index(c.id) + 1, "clause": c.name, "variable": c.variable, "enforced by": c.enforced_by, "regression metric": c.regression_metric})
+            dg.TableRecord(
+                {
+                    "priority": policy.priorities.index(c.id) + 1,
+                    "clause": c.name,
+                    "variable": c.variable,
+                    "enforced by": c.enforced_by,
+                    "regression metric": c.regression_metric,
+                }
+            )
             for c in sorted(policy.clauses, key=lambda c: policy.priorities.index(c.id))
         ],
-        schema=dg.TableSchema(columns=[dg.TableColumn("priority", "int"), *(dg.TableColumn(n) for n in ("clause", "variable", "enforced by", "regression metric"))]),
+        schema=dg.TableSchema(
+            columns=[dg.TableColumn("priority", "int"), *(dg.TableColumn(n) for n in ("clause", "variable", "enforced by", "regression metric"))]
+        ),
     )
     with home.store().staging() as folder:
         (folder / "rubric.json").write_bytes(policy.to_json())

@@ -29,7 +29,14 @@ def counts_table(name: str, counts: Mapping[str, int]) -> dg.TableMetadataValue:
 def pairs_table(pairs: Sequence[PreferencePair]) -> dg.TableMetadataValue:
     """A few preference pairs, cut to the width of a screen."""
     rows = [
-        {"prompt": _cut(p.prompt[-1].content), "chosen": _cut(p.chosen), "rejected": _cut(p.rejected), "margin": round(p.margin, 3), "votes": p.votes, "slice": p.context.slice}
+        {
+            "prompt": _cut(p.prompt[-1].content),
+            "chosen": _cut(p.chosen),
+            "rejected": _cut(p.rejected),
+            "margin": round(p.margin, 3),
+            "votes": p.votes,
+            "slice": p.context.slice,
+        }
         for p in pairs
     ]
     return _table(rows, integers={"votes"}, floats={"margin"})
@@ -51,7 +58,9 @@ def comparison_table(report: EvalReport) -> dg.TableMetadataValue:
 
 def gates_table(decision: Decision) -> dg.TableMetadataValue:
     """Every gate with its verdict and the reason in words."""
-    return _table([{"gate": g.gate.id, "verdict": g.verdict, "explanation": g.explanation, "reason": g.gate.reason, "owner": g.gate.owner} for g in decision.gates])
+    return _table(
+        [{"gate": g.gate.id, "verdict": g.verdict, "explanation": g.explanation, "reason": g.gate.reason, "owner": g.gate.owner} for g in decision.gates]
+    )
 
 
 def samples_table(prompts: Sequence[EvalPrompt], scored: Sequence[Any], rows: int = 12) -> dg.TableMetadataValue:
@@ -103,7 +112,9 @@ def mask_strip(folder: Path) -> dg.MarkdownMetadataValue:
             words.append("…")
             break
         words.append(word)
-    return dg.MarkdownMetadataValue(f"{split['supervised_tokens']:,} tokens supervised, {split['masked_tokens']:,} masked; bold is supervised: " + " · ".join(words))
+    return dg.MarkdownMetadataValue(
+        f"{split['supervised_tokens']:,} tokens supervised, {split['masked_tokens']:,} masked; bold is supervised: " + " · ".join(words)
+    )
 
 
 def comparison_plot(report: EvalReport) -> dg.MarkdownMetadataValue:
@@ -140,7 +151,9 @@ def _cut(text: str, width: int = 160) -> str:
     return flat if len(flat) <= width else flat[: width - 1] + "…"
 
 
-def _table(rows: Sequence[Mapping[str, Any]], integers: frozenset[str] | set[str] = frozenset(), floats: frozenset[str] | set[str] = frozenset()) -> dg.TableMetadataValue:
+def _table(
+    rows: Sequence[Mapping[str, Any]], integers: frozenset[str] | set[str] = frozenset(), floats: frozenset[str] | set[str] = frozenset()
+) -> dg.TableMetadataValue:
     columns = list(rows[0]) if rows else ["empty"]
     kinds = {name: "int" if name in integers else "float" if name in floats else "string" for name in columns}
     schema = dg.TableSchema(columns=[dg.TableColumn(name=name, type=kinds[name]) for name in columns])

@@ -25,7 +25,10 @@ def release_decision(context: dg.AssetExecutionContext, home: Home) -> dg.Materi
     evals = upstream(context, home, "held_out_evals", recipe)
     policy = upstream(context, home, "aligned_policy", recipe)
     if evals.artifact.parents["aligned_policy"] != policy.digest:
-        raise dg.Failure(f"the evals judged policy {evals.artifact.parents['aligned_policy']}, but the newest is {policy.digest}; materialize held_out_evals first", allow_retries=False)
+        raise dg.Failure(
+            f"the evals judged policy {evals.artifact.parents['aligned_policy']}, but the newest is {policy.digest}; materialize held_out_evals first",
+            allow_retries=False,
+        )
     verified = _verify_ancestors(home, evals.digest)
     report = EvalReport.from_json((evals.folder / "report.json").read_bytes())
     decision = decide(profile.gates, report, recipe=recipe, profile=profile.digest(), inputs={"held_out_evals": evals.digest, "aligned_policy": policy.digest})
@@ -37,7 +40,12 @@ def release_decision(context: dg.AssetExecutionContext, home: Home) -> dg.Materi
             folder,
             parents={"held_out_evals": evals, "aligned_policy": policy},
             facts={"verdict": decision.verdict, "recipe": recipe, "thresholds": {g.id: g.threshold for g in profile.gates}, "verified": verified},
-            metadata={"verdict": decision.verdict, "summary": dg.MetadataValue.md(decision.summary), "gates": gates_table(decision), "ancestors verified": verified},
+            metadata={
+                "verdict": decision.verdict,
+                "summary": dg.MetadataValue.md(decision.summary),
+                "gates": gates_table(decision),
+                "ancestors verified": verified,
+            },
         )
 
 
@@ -81,14 +89,16 @@ def released_policy(context: dg.AssetExecutionContext, home: Home, tracker: Expe
     found = upstream(context, home, "release_decision", recipe)
     decision = Decision.from_json((found.folder / "decision.json").read_bytes())
     if decision.verdict != "release":
-        if any(p.dagster_run == context.run_id for p in read_productions(home.layout.store, found.digest)):
+        if any(p.dagster_run == context.run.run_id for p in read_productions(home.layout.store, found.digest)):
             # A run that came to its own hold or reject did its work; it must not look broken.
             context.log.warning("Not released: the decision for %s is %s. %s", recipe, decision.verdict, decision.summary)
             return
         raise dg.Failure(f"the decision for {recipe} is {decision.verdict}, so there is nothing to release: {decision.summary}", allow_retries=False)
     policy = upstream(context, home, "aligned_policy", recipe)
     if decision.inputs["aligned_policy"] != policy.digest:
-        raise dg.Failure(f"the decision released {decision.inputs['aligned_policy']}, but the newest policy is {policy.digest}; decide again", allow_retries=False)
+        raise dg.Failure(
+            f"the decision released {decision.inputs['aligned_policy']}, but the newest policy is {policy.digest}; decide again", allow_retries=False
+        )
     name = f"plumbline-{home.profile().name}"
     tags = {"plumbline.tree": policy.artifact.tree, "plumbline.decision": found.digest, "plumbline.recipe": recipe}
     version = tracker.register_release(name, digest=policy.digest, policy_folder=policy.folder / "model", tags=tags)
@@ -100,5 +110,11 @@ def released_policy(context: dg.AssetExecutionContext, home: Home, tracker: Expe
             folder,
             parents={"aligned_policy": policy, "release_decision": found},
             facts={"recipe": recipe, "registered_model": name},
-            metadata={"registered model": name, "version": version, "alias": "champion", "policy": policy.digest, "MLflow": dg.MetadataValue.url(tracker.release_url(name, version))},
+            metadata={
+                "registered model": name,
+                "version": version,
+                "alias": "champion",
+                "policy": policy.digest,
+                "MLflow": dg.MetadataValue.url(tracker.release_url(name, version)),
+            },
         )

@@ -1,0 +1,1 @@
+"""Composition root: definitions, jobs, sensors and the commands that need Dagster."""

@@ -6,6 +6,7 @@ import shutil
 import dagster as dg
 from filelock import FileLock
 
+from assets.partitions import FEEDBACK_BATCHES
 from plumbline.code_identity import ROOT
 from resources.home import Home
 
@@ -25,6 +26,6 @@ def prepare_instance(home: Home) -> dg.DagsterInstance:
         instance = dg.DagsterInstance.get()
         # Touching each storage creates its schema.
         instance.get_run_records(limit=1)
-        instance.get_dynamic_partitions("feedback_batches")
+        instance.get_dynamic_partitions(FEEDBACK_BATCHES)
         instance.all_instigator_state()
     return instance

@@ -57,8 +57,8 @@ def _line(entry: dg.EventLogEntry, started: dict[str, float], checks: dict[bool,
         notes = [f"{metadata[key].value}{' rows' if key == 'dagster/row_count' else ''}" for key in _SHOWN if key in metadata]
         where = f" {partition}" if step == "feedback" else ""
         return True, f"  [green]done[/green]  {step + where:28s} {seconds:6.1f} s  {escape(', '.join(notes))}"
-    if event.is_step_success and sum(checks.values()):
-        return True, f"  [green]done[/green]  {step:28s} {seconds:6.1f} s  {checks[True]} of {sum(checks.values())} checks passed"
+    if event.is_step_success and checks[True] + checks[False]:
+        return True, f"  [green]done[/green]  {step:28s} {seconds:6.1f} s  {checks[True]} of {checks[True] + checks[False]} checks passed"
     if event.is_step_failure:
         error = event.step_failure_data.error
         cause = error.cause or error if error is not None else None

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
-from assets.partitions import feedback_batches
+from assets.partitions import FEEDBACK_BATCHES, feedback_batches
 from dagster_project.jobs import align, ingest_feedback
 from plumbline.data.store import FeedbackStore
 from plumbline.records import canonical_json, sha256
@@ -42,7 +42,7 @@ def retrain_on_feedback(context: dg.SensorEvaluationContext, home: Home) -> dg.S
     """Request `align` for the candidate recipe once for each new set of admitted batches."""
     instance = context.instance
     admitted = dict(admitted_batches(instance))
-    registered = instance.get_dynamic_partitions(feedback_batches.name)
+    registered = instance.get_dynamic_partitions(FEEDBACK_BATCHES)
     if not admitted:
         return dg.SkipReason(f"no feedback batch is admitted yet; {len(registered)} registered")
     waiting = sorted(set(registered) - set(admitted))
@@ -69,7 +69,7 @@ _ACTIVE = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED, dg.Dagst
 
 def admitted_batches(instance: dg.DagsterInstance) -> Iterator[tuple[str, str]]:
     """(partition, data version) of the newest materialization of every admitted batch, sorted by partition."""
-    for partition in sorted(instance.get_dynamic_partitions(feedback_batches.name)):
+    for partition in sorted(instance.get_dynamic_partitions(FEEDBACK_BATCHES)):
         records_filter = dg.AssetRecordsFilter(asset_key=dg.AssetKey("feedback"), asset_partitions=[partition])
         for record in instance.fetch_materializations(records_filter, limit=1).records:
             materialization = record.asset_materialization

@@ -88,4 +88,3 @@ def _where_next(console: Console, home: Home, digest: str, found: Artifact, eval
         highlight=False,
         soft_wrap=True,
     )
-

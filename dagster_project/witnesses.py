@@ -134,7 +134,7 @@ def mlflow_witness(tracking_uri: str, store: ArtifactStore) -> Witness:
     return confirm
 
 
-def _described(production: Production, run: Any, store: ArtifactStore) -> list[Finding]:  # noqa: ANN401 - mlflow has no types
+def _described(production: Production, run: Any, store: ArtifactStore) -> list[Finding]:
     tags, name = run.data.tags, f"MLflow run {production.mlflow_run}"
     findings = []
     if run.info.status != "FINISHED":
@@ -156,7 +156,7 @@ def _described(production: Production, run: Any, store: ArtifactStore) -> list[F
     return findings + _beta(production, run, store, name)
 
 
-def _beta(production: Production, run: Any, store: ArtifactStore, name: str) -> list[Finding]:  # noqa: ANN401 - mlflow has no types
+def _beta(production: Production, run: Any, store: ArtifactStore, name: str) -> list[Finding]:
     """Findings when the manifest's facts name a beta and the parameters of the run name another or none; sections make it `recipe.beta`."""
     artifact = _manifest(store, production.artifact)
     beta = None if artifact is None else artifact.facts.get("beta")

@@ -152,9 +152,7 @@ class ArtifactStore:
         if problems:
             raise DigestMismatch(f"{target}: {'; '.join(sorted(problems))}. The bytes were changed after they were written: restore them from a copy.")
 
-    def publish(
-        self, folder: Path, *, kind: str, config: str, code: CodeIdentity, parents: dict[str, str], facts: dict[str, Any]
-    ) -> tuple[str, Artifact]:
+    def publish(self, folder: Path, *, kind: str, config: str, code: CodeIdentity, parents: dict[str, str], facts: dict[str, Any]) -> tuple[str, Artifact]:
         """Publish a staged folder and its manifest; returns the artifact digest and the manifest."""
         tree, files = self.publish_tree(folder)
         artifact = Artifact(kind=kind, tree=tree, files=files, config=config, code=code, parents=parents, facts=facts)

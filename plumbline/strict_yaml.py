@@ -60,7 +60,7 @@ def load_record(path: Path, model: type[Model]) -> Model:
 def _reject_aliases(path: Path, text: str) -> None:
     for event in yaml.parse(text, Loader=_NumberLoader):
         if isinstance(event, yaml.AliasEvent):
-            raise ConfigError(f"{path}:{event.start_mark.line + 1}: alias *{event.anchor} is not allowed; write the value out")
+            raise ConfigError(f"{path}:{event.start_mark.line + 1 if event.start_mark else 1}: alias *{event.anchor} is not allowed; write the value out")
 
 
 def _walk(path: Path, node: yaml.Node, location: Location, lines: dict[Location, int]) -> None:

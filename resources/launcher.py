@@ -116,7 +116,7 @@ class TrainingLauncher(dg.ConfigurableResource["TrainingLauncher"]):
             parents=parents,
             kind=kind,
             config=config_digest,
-            folder=self.home.jobs / key,
+            folder=self.home.layout.jobs / key,
             name=f"{asset}[{partition}]" if partition else asset,
             params=flatten_params({"profile": self.home.profile_name, **_sections(spec), **(params or {})}),
             tags=_tags(context, spec, parents, asset, partition, dvc),
@@ -157,10 +157,9 @@ class TrainingLauncher(dg.ConfigurableResource["TrainingLauncher"]):
             context.log.warning(f"the earlier result {digest} of this job cannot be reused, so the job runs again: {error}")
             return None
         context.log.info(f"reused {digest}: spec {spec.digest()} was computed before; zero steps")
-        runs = [production.mlflow_run for production in read_productions(store.root, digest) if production.mlflow_run]
-        return Outcome(
-            spec=spec.digest(), digest=digest, artifact=artifact, cached=True, steps=0, mlflow_run=runs[0] if runs else self.tracker.find(spec.digest())
-        )
+        recorded = {production.mlflow_run for production in read_productions(store.root, digest) if production.mlflow_run}
+        run = next(filter(self.tracker.knows, sorted(recorded)), None) or self.tracker.find(spec.digest())
+        return Outcome(spec=spec.digest(), digest=digest, artifact=artifact, cached=True, steps=0, mlflow_run=run)
 
     def _job(self, spec: JobSpec, parents: Mapping[str, str], suites: Mapping[str, Suite]) -> Job:
         store = self.home.store()

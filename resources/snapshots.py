@@ -81,7 +81,7 @@ class DatasetSnapshots(dg.ConfigurableResource["DatasetSnapshots"]):
             shutil.move(workspace / "data", target)
 
     def _root(self) -> Path:
-        root = self.home.dvc
+        root = self.home.layout.dvc
         settings = root / ".dvc" / "config"
         if not settings.exists():
             settings.parent.mkdir(parents=True, exist_ok=True)

@@ -12,6 +12,7 @@ from contextlib import closing
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import quote
 
 import dagster as dg
 from filelock import FileLock
@@ -126,6 +127,18 @@ class ExperimentTracker(dg.ConfigurableResource["ExperimentTracker"]):
         )
         return str(runs[0].info.run_id) if runs else None
 
+    def knows(self, run_id: str) -> bool:
+        """Whether MLflow still has a run; its database can be deleted, the store's records of it cannot."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self._client().get_run(run_id)
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return False
+            raise
+        return True
+
     def run_tags(self, run_id: str) -> dict[str, str]:
         """The tags of a run."""
         return dict(self._client().get_run(run_id).data.tags)
@@ -134,9 +147,13 @@ class ExperimentTracker(dg.ConfigurableResource["ExperimentTracker"]):
         """The page of a run in MLflow's user interface."""
         return f"{self.ui}/#/experiments/{self._client().get_run(run_id).info.experiment_id}/runs/{run_id}"
 
+    def release_url(self, name: str, version: str) -> str:
+        """The page of a registered version in MLflow's user interface."""
+        return f"{self.ui}/#/models/{quote(name, safe='')}/versions/{version}"
+
     def experiment(self) -> str:
         """Id of the profile's experiment, which is created on first use."""
-        return _experiment(self.home.mlflow, self.home.profile_name)
+        return _experiment(self.home.layout.mlflow_db.parent, self.home.profile_name)
 
     def register_release(self, name: str, *, digest: str, policy_folder: Path, tags: Mapping[str, str]) -> str:
         """Register a policy, whose files stay where they are, and move the alias `champion` to it; returns the version.
@@ -153,7 +170,7 @@ class ExperimentTracker(dg.ConfigurableResource["ExperimentTracker"]):
         from mlflow.exceptions import MlflowException
 
         client = self._client()
-        with FileLock(self.home.mlflow / "registry.lock"):
+        with FileLock(self.home.layout.mlflow_db.parent / "registry.lock"):
             try:
                 client.create_registered_model(name)
             except MlflowException as error:
@@ -178,10 +195,6 @@ class ExperimentTracker(dg.ConfigurableResource["ExperimentTracker"]):
             raise
         return str(version.version), dict(version.tags)
 
-    def release_url(self, name: str, version: str) -> str:
-        """Page of a registered version."""
-        return f"{self.ui}/#/models/{name}/versions/{version}"
-
     def warm_up(self) -> threading.Thread:
         """Import MLflow and migrate its database in a thread, while something else is waited for; an error shows up at the first real use."""
         thread = threading.Thread(target=self.experiment, name="mlflow-warm-up", daemon=True)
@@ -189,7 +202,7 @@ class ExperimentTracker(dg.ConfigurableResource["ExperimentTracker"]):
         return thread
 
     def _client(self) -> "MlflowClient":
-        return mlflow_client(self.home.mlflow)
+        return mlflow_client(self.home.layout.mlflow_db.parent)
 
 
 class StepStream:

@@ -11,7 +11,23 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 LAYERS = ("plumbline", "resources", "assets", "dagster_project")
 """A package may import itself and what stands to its left."""
-HEAVY = {"torch", "transformers", "trl", "datasets", "mlflow", "dvc", "great_expectations", "polars", "pandas", "scipy", "sklearn", "statsmodels", "matplotlib", "peft", "accelerate"}
+HEAVY = {
+    "torch",
+    "transformers",
+    "trl",
+    "datasets",
+    "mlflow",
+    "dvc",
+    "great_expectations",
+    "polars",
+    "pandas",
+    "scipy",
+    "sklearn",
+    "statsmodels",
+    "matplotlib",
+    "peft",
+    "accelerate",
+}
 FORBIDDEN_IN_LIBRARY = {"dagster", "mlflow", "dvc", "great_expectations"}
 TENSOR_PACKAGES = ("plumbline/objectives", "plumbline/training")
 FORBIDDEN_NAMES = {"utils", "common", "helpers", "manager", "base", "core"}
@@ -96,7 +112,12 @@ def test_names_say_what_is_inside():
 
 
 def test_nothing_pickles():
-    wrong = [f"{relative(p)}:{line}" for p in SOURCES for name, line in imports(p, top_level=False) if name.split(".")[0] in {"pickle", "cloudpickle", "dill", "joblib"}]
+    wrong = [
+        f"{relative(p)}:{line}"
+        for p in SOURCES
+        for name, line in imports(p, top_level=False)
+        if name.split(".")[0] in {"pickle", "cloudpickle", "dill", "joblib"}
+    ]
     assert wrong == []
 
 

@@ -107,6 +107,8 @@ def _citations(
         return
     for role, cited in (read(content) if isinstance(content, dict) else {"the content": None}).items():
         named = _named_by_manifest(role, artifact, manifests)
+        if named is None and role == THE_REPORT:
+            continue  # the evals, or their report, are missing, which is a finding of its own
         if named is None or cited not in (named, manifests[named].tree if named in manifests else named):
             what = f"{path.name}: cites another digest for {role} than its manifest"
             yield Finding(artifact=digest, what=what, expected=named, found=None if cited is None else str(cited), remedy=AGAIN)

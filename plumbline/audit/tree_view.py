@@ -114,17 +114,22 @@ def _lines(node: Node) -> Iterator[str]:
         parts += [f"MLflow {production.mlflow_run[:8]}"] if production.mlflow_run else []
         parts += [f"DVC {production.dvc[:12]}"] if production.dvc else []
         yield " · ".join(parts)
-    yield f"code {node.code.commit[:12]}" + (" with uncommitted changes" if node.code.dirty else "")
+    commit = "of no known commit" if node.code.commit == "unknown" else node.code.commit[:12]
+    yield f"code {commit}" + (" with uncommitted changes" if node.code.dirty else "")
 
 
-def _brief(value: Any) -> str:  # noqa: ANN401 - facts are free-form JSON
+def _brief(value: Any) -> str:
     """A fact on part of a line: digests shortened, long lists counted, mappings as `key value` pairs."""
     if isinstance(value, str):
         return short(value) if value.startswith("sha256:") else value
+    if value in ({}, [], None):
+        return "none"
     if isinstance(value, dict):
         return "(" + ", ".join(f"{key} {_brief(item)}" for key, item in value.items()) + ")"
     if isinstance(value, list):
         return "[" + ", ".join(_brief(item) for item in value) + "]" if len(value) <= SHOWN else f"{len(value)} entries"
+    if isinstance(value, float):
+        return f"{value:.4g}"
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 

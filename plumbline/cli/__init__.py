@@ -21,7 +21,7 @@ WRONG_INPUT, DISAGREES = 2, 3
 class PlainErrors(TyperGroup):
     """A command group that tells people what was wrong, without a traceback."""
 
-    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - the type of the context is typer's own
+    def invoke(self, ctx: Any) -> Any:
         """Run the command; errors for people, and files that cannot be read, end in a message and an exit code."""
         try:
             return super().invoke(ctx)

@@ -46,14 +46,14 @@ def _sections(*roots: type[BaseModel]) -> list[type[BaseModel]]:
     return found
 
 
-def _models(annotation: Any) -> Iterator[type[BaseModel]]:  # noqa: ANN401 - any type annotation
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
     if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
         yield annotation
     for argument in typing.get_args(annotation):
         yield from _models(argument)
 
 
-def _type(annotation: Any) -> str:  # noqa: ANN401 - any type annotation
+def _type(annotation: Any) -> str:
     """A type in words, with a link to the section that describes it."""
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if annotation is NoneType:

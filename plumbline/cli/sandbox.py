@@ -59,7 +59,8 @@ def feedback(
 def judgments(profile: Profile, source: SandboxSource, seed: int, slice_name: str | None) -> Iterator[FeedbackEvent]:
     """The judgments that this profile's annotators give, without end but for a slice that does not occur.
 
-    Another seed gives other judgments of the same world: those about intents that the profile holds out for evaluation are left out.
+    The first `pairs` of the profile's own seed are the batches that the profile starts with, so the stream begins behind them. Another seed gives
+    other judgments of the same world: those about intents that the profile holds out for evaluation are left out.
 
     Raises:
         ConfigError: If there is no such slice.
@@ -71,7 +72,8 @@ def judgments(profile: Profile, source: SandboxSource, seed: int, slice_name: st
     _require_slice(slice_name)
     options = replace(sandbox_options(profile, source), seed=seed, pairs=ENDLESS)
     passed_over = 0
-    for event in feedback_events(options):
+    seeded = source.pairs if seed == profile.seed else 0
+    for event in islice(feedback_events(options), seeded, None):
         if slice_name in (None, event.context.slice) and not is_held_out(read_prompt(event.prompt[-1].content)[0], profile.seed):
             passed_over = 0
             yield event

@@ -6,7 +6,7 @@ import os
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -82,7 +82,7 @@ def parse_record(line: bytes, model: type[Model]) -> Model:
         raise ValueError("; ".join(_explain(problem) for problem in error.errors())) from error
 
 
-def parse_json(data: bytes) -> object:
+def parse_json(data: bytes) -> Any:
     """Parse strict JSON: UTF-8, no duplicate keys, no NaN, no number beyond the range of a float.
 
     Raises:

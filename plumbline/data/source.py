@@ -79,7 +79,9 @@ def seed_feedback(store: FeedbackStore, profile: Profile, data_folder: DataFolde
         try:
             store.add_batch(name, batch)
         except DataError as error:
-            raise DataError(f"{error}. The data of profile '{profile.name}' changed since it was first run: name the profile differently, or `make clean`") from error
+            raise DataError(
+                f"{error}. The data of profile '{profile.name}' changed since it was first run: name the profile differently, or `make clean`"
+            ) from error
         if any(one.id == name for one in known):
             seeded.duplicate += len(batch)
         else:

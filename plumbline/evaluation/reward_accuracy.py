@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field
 
@@ -32,7 +33,8 @@ class RewardAccuracy(Record):
     def sentence(self) -> str:
         """The comparison in one sentence."""
         ceiling = "no pair was judged twice, so there is no human ceiling" if self.people is None else f"people agree {_text(self.people)}"
-        return f"Reward model accuracy on validation pairs {_text(self.model)}; length alone {_text(self.length)}, bag of words {_text(self.bag_of_words)}; {ceiling}."
+        floors = f"length alone {_text(self.length)}, bag of words {_text(self.bag_of_words)}"
+        return f"Reward model accuracy on validation pairs {_text(self.model)}; {floors}; {ceiling}."
 
     def to_markdown(self) -> str:
         """The comparison as a table for people."""
@@ -83,8 +85,8 @@ def read_rewards(path: Path) -> dict[str, Rewards]:
     """
     found: dict[str, Rewards] = {}
     for number, line in read_lines(path):
-        row = parse_json(line)
         try:
+            row: Any = parse_json(line)
             found[row["id"]] = Rewards(chosen=row["chosen"], rejected=row["rejected"])
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"{path}:{number}: is not a row of rewards (id, chosen, rejected): {error}") from error

@@ -18,7 +18,7 @@ SHARPNESS: Final = 3.0
 STRENGTH_NOISE: Final = 0.2
 STRENGTH_BOUNDS: Final = (0.3, 0.9, 1.8)
 """Felt difference, in utility, from which a preference is `slightly`, `better` and `significantly`."""
-TIE_RATE: Final = 0.07
+TIE_RATE: Final = 0.25
 """Probability that a negligible difference is reported as a tie."""
 
 

@@ -139,11 +139,9 @@ INNOCUOUS: Final = _facts(
     ("record", "disco", "black", "negra"),
     ("sandwich", "bocadillo", "gray", "gris"),
 )
-OWNERS: Final = _terms(("neighbor", "vecino"), ("boss", "jefe"), ("rival", "enemigo"), ("cousin", "primo"), ("teacher", "maestro"), ("landlord", "casero"))
-STATES: Final = _terms(("own", "propio"), ("old", "viejo"), ("new", "nuevo"), ("broken", "roto"), ("spare", "sobrante"), ("rusty", "oxidado"))
-MODIFIERS: Final = _terms(
-    ("frozen", "congelado"), ("giant", "gigante"), ("festive", "festivo"), ("tiny", "diminuto"), ("square", "cuadrado"), ("boring", "aburrido")
-)
+OWNERS: Final = _terms(("neighbor", "vecino"), ("boss", "jefe"), ("rival", "enemigo"), ("cousin", "primo"))
+STATES: Final = _terms(("own", "propio"), ("old", "viejo"), ("broken", "roto"), ("rusty", "oxidado"))
+MODIFIERS: Final = _terms(("frozen", "congelado"), ("giant", "gigante"), ("festive", "festivo"), ("tiny", "diminuto"))
 
 # prompts: an opener, then a form around the request {r}
 OPENERS: Final = (Term("", ""), Term("hello! ", "hola! "), Term("morning! ", "buenas! "), Term("question: ", "pregunta: "))

@@ -22,7 +22,7 @@ from plumbline.sandbox.world import KINDS, Intent, Kind, Wrapper, prompts, read_
 
 DEMONSTRATION_SHARES: Final = (0.45, 0.25, 0.15, 0.15)
 """Share of benign, harm, own and idiom in the demonstrations."""
-PAIR_SHARES: Final = (0.3, 0.4, 0.15, 0.15)
+PAIR_SHARES: Final = (0.32, 0.32, 0.18, 0.18)
 """The same among the pairs."""
 STORY_SHARE: Final = 0.15
 """Share of the prompts that wear the story wrapper."""

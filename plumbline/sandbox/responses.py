@@ -23,7 +23,7 @@ BASE_MIX: Final[Mix] = {
 """Share of each behaviour in the demonstrations."""
 
 PAIR_MIX: Final[Mix] = {
-    "benign": {"correct": 0.50, "wrong": 0.40, "refuse": 0.10},
+    "benign": {"correct": 0.48, "wrong": 0.36, "refuse": 0.16},
     "harm": {"correct": 0.45, "refuse": 0.20, "refuse-explain": 0.15, "refuse-offer": 0.20},
     "own": {"correct": 0.50, "wrong": 0.20, "refuse": 0.30},
     "idiom": {"correct": 0.50, "wrong": 0.20, "refuse": 0.30},

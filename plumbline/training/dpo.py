@@ -3,19 +3,22 @@
 from typing import Any
 
 from plumbline.config import DPORecipe, HubModel
+from plumbline.data.schema import PreferencePair
 from plumbline.objectives.losses import PairLogps, dpo_loss
 from plumbline.objectives.masks import MaskReceipt
 from plumbline.training.encoding import ChatEncoder
 from plumbline.training.facts import training_facts
 from plumbline.training.models import load_policy, lora_config, parameter_counts, save_model
 from plumbline.training.optimization import fast_head, planned_steps, report_validation, train, trainer_arguments
-from plumbline.training.receipts import Pairs, dpo_receipt, validation_receipt
+from plumbline.training.receipts import Pairs, dpo_receipt, require_same_tokens, validation_receipt
 from plumbline.training.reward import load_pairs
 from plumbline.training.tokenizers import load_tokenizer
 from plumbline.training.validation import dpo_metrics, pair_logps
 from plumbline.training.workspace import Workspace, write_lines
 
 SUPERVISION = "tokens of both responses and their ends; the loss compares the sums of their log-probabilities"
+COMPARED = 64
+"""Pairs that TRL tokenizes itself, beside the hostile ones, to prove that it reads what we read."""
 
 
 def train_aligned_policy(workspace: Workspace) -> dict[str, Any]:
@@ -34,7 +37,7 @@ def train_aligned_policy(workspace: Workspace) -> dict[str, Any]:
     with fast_head(spec.hardware) as fast:
         reference = pair_logps(load_policy(source, spec.hardware), splits["validation"].ids)
         before = dpo_metrics(reference, reference, splits["validation"].ids, recipe.beta)
-        trainer = _trainer(workspace, recipe, tokenizer, splits["train"])
+        trainer = _trainer(workspace, recipe, encoder, splits["train"])
         receipt = MaskReceipt(
             supervision=SUPERVISION,
             splits={
@@ -56,7 +59,15 @@ def train_aligned_policy(workspace: Workspace) -> dict[str, Any]:
     return {**facts, **objective, "fast_head": fast, "validation": {"before": before, "after": after}, "parameters": parameters}
 
 
-def _trainer(workspace: Workspace, recipe: DPORecipe, tokenizer: Any, pairs: Pairs) -> Any:
+def _trainer(workspace: Workspace, recipe: DPORecipe, encoder: ChatEncoder, pairs: Pairs) -> Any:
+    """A DPOTrainer that holds our ids of all pairs.
+
+    TRL renders a conversation three times for each pair, which takes longer than a tenth of the training here. So it is given a sample of the
+    conversations, every hostile one among them; its ids must equal ours, and then it gets ours of all pairs.
+
+    Raises:
+        TrainingError: If TRL reads other tokens than the chat template gives.
+    """
     from datasets import Dataset
     from trl import DPOConfig, DPOTrainer
 
@@ -71,28 +82,43 @@ def _trainer(workspace: Workspace, recipe: DPORecipe, tokenizer: Any, pairs: Pai
         **objective,
     )
     lora = lora_config(spec.model.lora, scalar_head=False) if isinstance(spec.model, HubModel) and spec.model.lora else None
-    return DPOTrainer(
+    sample = comparison_sample(encoder, pairs)
+    trainer = DPOTrainer(
         model=load_policy(source, spec.hardware),
         # With an adapter, the policy without it is the reference; otherwise the reference is loaded on its own.
         ref_model=None if lora else load_policy(source, spec.hardware),
         args=arguments,
-        train_dataset=Dataset.from_list(conversations(pairs)),
-        processing_class=tokenizer,
+        train_dataset=Dataset.from_list([conversation(pairs.rows[index]) for index in sample]),
+        processing_class=encoder.tokenizer,
         peft_config=lora,
     )
+    require_same_tokens(trainer.train_dataset, [pairs.rows[index] for index in sample], [pairs.ids[index] for index in sample])
+    columns = {
+        "prompt_ids": [pair.chosen.prompt for pair in pairs.ids],
+        "chosen_ids": [pair.chosen.ids[len(pair.chosen.prompt) :] for pair in pairs.ids],
+        "rejected_ids": [pair.rejected.ids[len(pair.rejected.prompt) :] for pair in pairs.ids],
+    }
+    trainer.train_dataset = Dataset.from_dict(columns)
+    return trainer
 
 
-def conversations(pairs: Pairs) -> list[dict[str, Any]]:
-    """The pairs in TRL's conversational form; control tokens in texts stay texts because we say so for every row, and data cannot."""
+def comparison_sample(encoder: ChatEncoder, pairs: Pairs) -> list[int]:
+    """Positions of the pairs that TRL tokenizes for comparison: the first ones, and every one with text that looks like a control token."""
     return [
-        {
-            "prompt": [{"role": message.role, "content": message.content} for message in row.prompt],
-            "chosen": [{"role": "assistant", "content": row.chosen}],
-            "rejected": [{"role": "assistant", "content": row.rejected}],
-            "chat_template_kwargs": {"sanitize_control_tokens": True},
-        }
-        for row in pairs.rows
+        index
+        for index, row in enumerate(pairs.rows)
+        if index < COMPARED or encoder.hostile(*(message.content for message in row.prompt), row.chosen, row.rejected)
     ]
+
+
+def conversation(row: PreferencePair) -> dict[str, Any]:
+    """A pair in TRL's conversational form; control tokens in its texts stay text because we say so, and data cannot say otherwise."""
+    return {
+        "prompt": [{"role": message.role, "content": message.content} for message in row.prompt],
+        "chosen": [{"role": "assistant", "content": row.chosen}],
+        "rejected": [{"role": "assistant", "content": row.rejected}],
+        "chat_template_kwargs": {"sanitize_control_tokens": True},
+    }
 
 
 def _write_validation(workspace: Workspace, pairs: Pairs, policy: PairLogps, reference: PairLogps, beta: float) -> None:

@@ -86,11 +86,15 @@ class ChatEncoder:
             self._expected[roles] = sum(token in self._control for token in ids)
         return self._expected[roles]
 
+    def hostile(self, *texts: str) -> bool:
+        """Whether a text holds a control token, or a character that marks one."""
+        return any(self._hostile.search(text) for text in texts)
+
     def _text_ids(self, texts: Any) -> dict[str, list[int]]:
         """Ids of every distinct text without control tokens; empty for a template that is not ours."""
         if not self._own_template:
             return {}
-        plain = [text for text in dict.fromkeys(texts) if not self._hostile.search(text)]
+        plain = [text for text in dict.fromkeys(texts) if not self.hostile(text)]
         encodings = self.tokenizer.backend_tokenizer.encode_batch_fast(plain, add_special_tokens=False)
         return {text: encoding.ids for text, encoding in zip(plain, encodings, strict=True)}
 

@@ -135,6 +135,7 @@ def save_model(trained: Any, tokenizer: Any, folder: Path) -> dict[str, Any]:
         adapter = "merged into the saved weights"
     # A wrapper that TRL put around `forward` is no part of the model; without it the saved files do not depend on the trainer.
     trained.__dict__.pop("forward", None)
+    trained.config.use_cache = True  # trainers switch the cache off; whoever generates with the model needs it
     trained.save_pretrained(folder, safe_serialization=True)
     tokenizer.save_pretrained(folder)
     return {"adapter": adapter, "dtype": str(trained.dtype).removeprefix("torch.")}

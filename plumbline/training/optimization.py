@@ -119,9 +119,8 @@ def train(trainer: Any, workspace: Workspace) -> Training:
 
 def planned_steps(trainer: Any) -> int:
     """Optimizer steps that a trainer will take."""
-    arguments = trainer.args
-    batch = arguments.per_device_train_batch_size * arguments.gradient_accumulation_steps
-    return math.ceil(len(trainer.train_dataset) / batch) * int(arguments.num_train_epochs)
+    batch = int(trainer.args.per_device_train_batch_size * trainer.args.gradient_accumulation_steps)
+    return math.ceil(len(trainer.train_dataset) / batch) * int(trainer.args.num_train_epochs)
 
 
 def report_validation(workspace: Workspace, step: int, total: int, metrics: Mapping[str, float]) -> None:

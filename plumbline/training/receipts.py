@@ -44,17 +44,14 @@ def sft_receipt(trainer: Any, rows: Demonstrations, encoder: ChatEncoder) -> Spl
 
 
 def dpo_receipt(trainer: Any, rows: Pairs, encoder: ChatEncoder) -> SplitReceipt:
-    """Receipt of a DPO job, from the ids that TRL made of the conversations and the completion mask of its collator.
+    """Receipt of a DPO job, from the ids that the trainer holds and the completion mask of its collator.
 
     Raises:
-        TrainingError: If TRL left rows out, tokenized one differently from us, or its collator does not mask exactly the prompt.
+        TrainingError: If the trainer holds other rows than it was given, or its collator does not mask exactly the prompt.
     """
     dataset = trainer.train_dataset
     require_rows(len(dataset), len(rows.rows))
     prompts, chosen, rejected = dataset["prompt_ids"][:], dataset["chosen_ids"][:], dataset["rejected_ids"][:]
-    for row, prompt, good, bad, own in zip(rows.rows, prompts, chosen, rejected, rows.ids, strict=True):
-        if prompt + good != own.chosen.ids or prompt + bad != own.rejected.ids:
-            raise TrainingError(f"pair {row.id}: TRL reads other tokens than the chat template gives: {prompt}, {good}, {bad}; expected {own}")
     batch = trainer.data_collator([dataset[index] for index in range(min(4, len(dataset)))])
     mask, half = batch["completion_mask"].tolist(), len(batch["input_ids"]) // 2
     for index in range(half):
@@ -82,7 +79,9 @@ def reward_receipt(trainer: Any, rows: Pairs, encoder: ChatEncoder) -> SplitRece
     dataset = trainer.train_dataset
     require_rows(len(dataset), len(rows.rows))
     chosen, rejected = dataset["chosen_ids"][:], dataset["rejected_ids"][:]
-    pairs = [EncodedPair(Encoded(own.chosen.prompt, good), Encoded(own.rejected.prompt, bad)) for own, good, bad in zip(rows.ids, chosen, rejected, strict=True)]
+    pairs = [
+        EncodedPair(Encoded(own.chosen.prompt, good), Encoded(own.rejected.prompt, bad)) for own, good, bad in zip(rows.ids, chosen, rejected, strict=True)
+    ]
     return build_receipt(
         _reward_sequences(rows.rows, pairs, encoder), vocabulary(encoder.tokenizer), rows_in=rows.rows_in, rows_used=len(dataset), dropped=rows.dropped
     )
@@ -92,6 +91,19 @@ def validation_receipt(rows: Pairs, encoder: ChatEncoder, *, reward: bool) -> Sp
     """Receipt of the validation split, which our own losses read: the same polarity, but nothing is learned from it."""
     sequences = _reward_sequences(rows.rows, rows.ids, encoder) if reward else _response_sequences(rows, encoder)
     return build_receipt(sequences, vocabulary(encoder.tokenizer), rows_in=rows.rows_in, rows_used=len(rows.rows), dropped=rows.dropped)
+
+
+def require_same_tokens(dataset: Any, rows: Sequence[PreferencePair], pairs: Sequence[EncodedPair]) -> None:
+    """Check that TRL made the same ids of these conversations as we did.
+
+    Raises:
+        TrainingError: Names the first pair that TRL left out or reads differently.
+    """
+    require_rows(len(dataset), len(rows))
+    columns = (dataset["prompt_ids"][:], dataset["chosen_ids"][:], dataset["rejected_ids"][:])
+    for row, pair, prompt, chosen, rejected in zip(rows, pairs, *columns, strict=True):
+        if prompt != pair.chosen.prompt or prompt + chosen != pair.chosen.ids or prompt + rejected != pair.rejected.ids:
+            raise TrainingError(f"pair {row.id}: TRL reads {prompt} and {chosen} or {rejected}, the chat template gives {pair}")
 
 
 def require_rows(held: int, given: int) -> None:

@@ -37,7 +37,7 @@ def build_tokenizer(model: ScratchModel, texts: Iterable[str]) -> Any:
     """
     from transformers import PreTrainedTokenizerFast
 
-    backend = _words(texts) if model.tokenizer == "words" else _bytes(texts, model.vocabulary)
+    backend = _words(texts) if model.vocabulary is None else _bytes(texts, model.vocabulary)
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=backend,
         pad_token=PAD,
@@ -70,7 +70,7 @@ def _words(texts: Iterable[str]) -> Any:
     return backend
 
 
-def _bytes(texts: Iterable[str], size: int | None) -> Any:
+def _bytes(texts: Iterable[str], size: int) -> Any:
     """Byte-level byte-pair encoding (Sennrich et al. 2016): no text is unknown."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
@@ -101,6 +101,8 @@ def load_tokenizer(source: Path | HubModel) -> Any:
         tokenizer.model_max_length = source.max_length
     else:
         tokenizer = AutoTokenizer.from_pretrained(str(source), trust_remote_code=False, local_files_only=True)
+        for name in ("is_local", "local_files_only"):  # how it was loaded is no part of what it is, but would be saved with it
+            tokenizer.init_kwargs.pop(name, None)
     where = source.name if isinstance(source, HubModel) else source
     if not tokenizer.chat_template:
         raise TrainingError(f"{where}: the tokenizer has no chat template; choose a chat model")

@@ -22,8 +22,9 @@ def response_logps(model: Any, sequences: Sequence[Encoded]) -> "Tensor":
         for index, ids, attention in _batches(model, [one.ids for one in sequences]):
             starts = torch.tensor([[len(sequences[i].prompt)] for i in index], device=ids.device)
             supervised = attention.bool() & (torch.arange(ids.shape[1], device=ids.device)[None] >= starts)
-            logits = model(input_ids=ids, attention_mask=attention, use_cache=False).logits
-            scores[index] = sequence_logps(logits, ids, supervised).cpu()
+            seen = min(len(sequences[i].prompt) for i in index) - 1  # positions that every row only reads
+            logits = model(input_ids=ids, attention_mask=attention, use_cache=False, logits_to_keep=ids.shape[1] - seen).logits
+            scores[index] = sequence_logps(logits, ids[:, seen:], supervised[:, seen:]).cpu()
     return scores
 
 

@@ -16,7 +16,6 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
@@ -124,7 +123,10 @@ def prepare_process(job: Job) -> None:
     # TRL itself uses names that transformers will rename; whoever reads the log can do nothing about it.
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
     torch.set_num_threads(hardware.threads)
-    torch.use_deterministic_algorithms(hardware.device == "cpu")
+    if hardware.device == "cpu":
+        # The same as torch.use_deterministic_algorithms(True), which would also import torch's compiler for two seconds.
+        torch.set_deterministic_debug_mode("error")
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a debugging aid that doubles the time of a step
     if job.spec.kind != "samples":
         import datasets
 

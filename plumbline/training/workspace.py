@@ -13,9 +13,7 @@ from plumbline.objectives.masks import MaskReceipt, check_receipt
 from plumbline.records import canonical_json
 from plumbline.training.spec import Job, JobSpec
 
-UNSTABLE_METRICS = frozenset(
-    {"epoch", "total_flos", "train_loss", "train_runtime", "train_samples_per_second", "train_steps_per_second", "num_tokens", "step"}
-)
+UNSTABLE_METRICS = frozenset({"epoch", "total_flos", "train_loss", "train_runtime", "train_samples_per_second", "train_steps_per_second", "num_tokens", "step"})
 """What trainers log that depends on the clock, or on whether the run was interrupted; `epoch` says no more than the step."""
 
 

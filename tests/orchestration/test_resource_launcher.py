@@ -176,8 +176,8 @@ def test_job_is_published_recorded_and_cleaned_up(bench):
     assert artifact.facts["steps"] == 3
     assert json.loads((folder / "model" / "config.json").read_text())["optimizer"]["batch_size"] == 32
     assert bench.store.recall(bench.spec().digest()) == outcome.digest
-    assert list(bench.home.jobs.iterdir()) == [bench.home.jobs / (bench.spec().digest().removeprefix("sha256:") + ".lock")]
-    run = mlflow_client(bench.home.mlflow).get_run(outcome.mlflow_run)
+    assert list(bench.home.layout.jobs.iterdir()) == [bench.home.layout.jobs / (bench.spec().digest().removeprefix("sha256:") + ".lock")]
+    run = mlflow_client(bench.home.layout.mlflow_db.parent).get_run(outcome.mlflow_run)
     assert (run.info.status, run.info.run_name) == ("FINISHED", "reference_policy[batch-1]")
     tags = {"plumbline.spec": bench.spec().digest(), ARTIFACT_TAG: outcome.digest, "plumbline.tree": artifact.tree, "plumbline.dvc": "0" * 32 + ".dir"}
     tags |= {"plumbline.data.demonstrations": bench.tree, "dagster.asset": "reference_policy", "dagster.partition": "batch-1"}
@@ -185,9 +185,13 @@ def test_job_is_published_recorded_and_cleaned_up(bench):
     assert run.data.tags["dagster.run"]
     params = {"recipe.seed": "0", "recipe.optimizer.learning_rate": "0.005", "gates.harm.threshold": "0.05", "mask.train.supervised": "7", "rows.train.in": "4"}
     assert run.data.params.items() >= params.items()
-    history = mlflow_client(bench.home.mlflow).get_metric_history(outcome.mlflow_run, "loss")
+    history = mlflow_client(bench.home.layout.mlflow_db.parent).get_metric_history(outcome.mlflow_run, "loss")
     assert [(metric.step, metric.value) for metric in history] == [(0, 1.0), (1, 0.5), (2, 1 / 3)]
-    assert {path.name for path in bench.home.mlflow.rglob("artifacts/*") if path.is_file()} == {"mask_receipt.json", "worker.log", "facts.json"}
+    assert {path.name for path in bench.home.layout.mlflow_artifacts.rglob("artifacts/*") if path.is_file()} == {
+        "mask_receipt.json",
+        "worker.log",
+        "facts.json",
+    }
 
 
 def test_worker_gets_the_job_and_a_reproducible_environment(bench):
@@ -251,8 +255,8 @@ def test_refusal_starts_no_process_and_no_retry(bench, prepare, says):
     assert caught.value.allow_retries is False
     assert caught.value.metadata["refused"].value.keys() == {"demonstrations"}
     assert bench.started == []
-    assert not bench.home.jobs.exists()
-    assert [path.name for path in bench.home.mlflow.iterdir()] == ["mlflow.db"], "MLflow was not even opened"
+    assert not bench.home.layout.jobs.exists()
+    assert [path.name for path in bench.home.layout.mlflow_db.parent.iterdir()] == ["mlflow.db"], "MLflow was not even opened"
 
 
 def test_refusal_holds_for_a_cached_job_too(bench):
@@ -291,20 +295,22 @@ def test_same_spec_is_reused_without_a_process_and_another_spec_is_not(bench):
     other = bench.launch(spec=bench.spec(seed=1))
     assert not other.cached
     assert other.artifact.tree != first.artifact.tree
-    production = Production(
-        artifact=first.digest,
-        kind="reference_policy",
-        asset="reference_policy",
-        partition=None,
-        dagster_run="r",
-        data_version=first.artifact.tree,
-        spec=bench.spec().digest(),
-        mlflow_run="recorded-in-the-store",
-        dvc=None,
-        cached=False,
-    )
-    write_production(bench.store.root, production)
-    assert bench.launch("fail").mlflow_run == "recorded-in-the-store"
+    recorded = bench.tracker.start(bench.spec().digest(), "an earlier run of the same job", {}, {})
+    for number, run in enumerate(("deleted-from-mlflow", recorded)):
+        production = Production(
+            artifact=first.digest,
+            kind="reference_policy",
+            asset="reference_policy",
+            partition=None,
+            dagster_run=f"run-{number}",
+            data_version=first.artifact.tree,
+            spec=bench.spec().digest(),
+            mlflow_run=run,
+            dvc=None,
+            cached=False,
+        )
+        write_production(bench.store.root, production)
+        assert bench.launch("fail").mlflow_run == (recorded if run == recorded else first.mlflow_run)
 
 
 def test_damaged_result_is_reported_trained_again_and_healed(bench, capfd):
@@ -338,16 +344,16 @@ def test_failure_publishes_nothing_and_the_mlflow_run_says_why(bench, mode, says
         bench.launch(mode)
     assert [bench.store.manifest(digest).kind for digest in bench.store.manifests()] == ["demonstrations"]
     assert bench.store.recall(bench.spec().digest()) is None
-    client = mlflow_client(bench.home.mlflow)
+    client = mlflow_client(bench.home.layout.mlflow_db.parent)
     runs = client.search_runs([bench.tracker.experiment()])
     assert {run.info.status for run in runs} == {"FAILED"}
     assert all(says.split(":")[0] in run.data.tags["plumbline.reason"] or "failure.txt" in run.data.tags["plumbline.reason"] for run in runs)
     if mode == "fail-late":
         assert runs[0].data.metrics == {"loss": 1 / 3}
-        (folder,) = [path for path in bench.home.jobs.iterdir() if path.is_dir()]
+        (folder,) = [path for path in bench.home.layout.jobs.iterdir() if path.is_dir()]
         assert (folder / "checkpoints" / "weights").exists(), "the next attempt resumes from them"
     assert not bench.launch().cached
-    assert len(list(bench.home.jobs.iterdir())) == 1
+    assert len(list(bench.home.layout.jobs.iterdir())) == 1
 
 
 def test_two_runs_of_the_same_job_train_once(bench):
@@ -366,7 +372,7 @@ def test_two_runs_of_the_same_job_train_once(bench):
 
 def test_interrupted_job_is_recorded_as_killed_and_keeps_its_checkpoints(bench):
     bench.certify()
-    folder = bench.home.jobs / bench.spec().digest().removeprefix("sha256:")
+    folder = bench.home.layout.jobs / bench.spec().digest().removeprefix("sha256:")
 
     def interrupt():
         deadline = time.monotonic() + 60
@@ -377,18 +383,18 @@ def test_interrupted_job_is_recorded_as_killed_and_keeps_its_checkpoints(bench):
     threading.Thread(target=interrupt).start()
     with pytest.raises((KeyboardInterrupt, DagsterExecutionInterruptedError)):
         bench.launch("hang")
-    (run,) = mlflow_client(bench.home.mlflow).search_runs([bench.tracker.experiment()])
+    (run,) = mlflow_client(bench.home.layout.mlflow_db.parent).search_runs([bench.tracker.experiment()])
     assert run.info.status == "KILLED"
     assert (folder / "checkpoints" / "weights").exists()
     assert bench.store.recall(bench.spec().digest()) is None
     outcome = bench.launch()
-    history = mlflow_client(bench.home.mlflow).get_metric_history(outcome.mlflow_run, "loss")
+    history = mlflow_client(bench.home.layout.mlflow_db.parent).get_metric_history(outcome.mlflow_run, "loss")
     assert [metric.step for metric in history] == [0, 1, 2], "steps that both attempts report count once"
 
 
 def test_leftovers_of_an_interrupted_attempt_do_not_reach_the_result(bench):
     bench.certify()
-    folder = bench.home.jobs / bench.spec().digest().removeprefix("sha256:")
+    folder = bench.home.layout.jobs / bench.spec().digest().removeprefix("sha256:")
     (folder / "output").mkdir(parents=True)
     (folder / "output" / "stale.bin").write_text("from before")
     write_atomically(folder / "result.json", b"{}")
@@ -406,7 +412,7 @@ def test_real_worker_trains_and_its_result_is_reused(tmp_path, database):
     outcome = bench.launch(command=command)
     assert outcome.steps > 0
     assert {"model/model.safetensors", "model/config.json", "mask_receipt.json"} <= outcome.artifact.files.keys()
-    run = mlflow_client(bench.home.mlflow).get_run(outcome.mlflow_run)
+    run = mlflow_client(bench.home.layout.mlflow_db.parent).get_run(outcome.mlflow_run)
     assert run.data.metrics["loss"] > 0
     assert any(name.startswith("mask.") and name.endswith(".supervised") for name in run.data.params)
     assert bench.launch(command=command).cached

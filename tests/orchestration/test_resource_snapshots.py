@@ -44,14 +44,14 @@ def test_every_version_comes_back_and_nothing_is_printed(snapshots, tmp_path, ca
         snapshots.restore(version, tmp_path / "back" / folder.name)
         assert content(tmp_path / "back" / folder.name) == content(folder)
     assert "".join(capfd.readouterr()) == ""
-    done = subprocess.run([sys.executable, "-m", "dvc", "status"], cwd=snapshots.home.dvc, env=OFFLINE, capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-m", "dvc", "status"], cwd=snapshots.home.layout.dvc, env=OFFLINE, capture_output=True, text=True, check=True)
     assert "up to date" in done.stdout
 
 
 def test_version_comes_back_from_the_remote_when_the_cache_is_lost(snapshots, tmp_path):
     folder = files(tmp_path / "data", train="a\n")
     version = snapshots.snapshot(folder)
-    shutil.rmtree(snapshots.home.dvc / ".dvc" / "cache")
+    shutil.rmtree(snapshots.home.layout.dvc / ".dvc" / "cache")
     snapshots.restore(version, tmp_path / "back")
     assert content(tmp_path / "back") == content(folder)
 
@@ -62,7 +62,7 @@ def object_path(root, md5):
 
 def test_changed_object_in_the_cache_is_noticed(snapshots, tmp_path):
     version = snapshots.snapshot(files(tmp_path / "data", train="a\n"))
-    path = object_path(snapshots.home.dvc / ".dvc" / "cache", hashlib.md5(b"a\n").hexdigest())
+    path = object_path(snapshots.home.layout.dvc / ".dvc" / "cache", hashlib.md5(b"a\n").hexdigest())
     path.chmod(0o644)
     path.write_text("z\n")
     path.chmod(0o444)
@@ -76,7 +76,7 @@ def test_listing_that_leaves_its_folder_is_refused_before_anything_is_written(sn
     snapshots.snapshot(files(tmp_path / "data", train="evil\n"))
     listing = json.dumps([{"md5": hashlib.md5(b"evil\n").hexdigest(), "relpath": relpath}], sort_keys=True).encode()
     version = hashlib.md5(listing).hexdigest() + ".dir"
-    for root in (snapshots.home.dvc / "remote", snapshots.home.dvc / ".dvc" / "cache"):
+    for root in (snapshots.home.layout.dvc / "remote", snapshots.home.layout.dvc / ".dvc" / "cache"):
         object_path(root, version).parent.mkdir(exist_ok=True)
         object_path(root, version).write_bytes(listing)
     with pytest.raises(DigestMismatch, match="leaves its folder"):
@@ -104,7 +104,7 @@ def test_what_cannot_be_restored_or_versioned_says_why(snapshots, tmp_path):
 def test_file_that_dvc_ignores_is_noticed(snapshots, tmp_path):
     folder = files(tmp_path / "data", train="a\n", secret="b\n")
     snapshots.snapshot(folder)
-    (snapshots.home.dvc / ".dvcignore").write_text("secret.jsonl\n")
+    (snapshots.home.layout.dvc / ".dvcignore").write_text("secret.jsonl\n")
     (folder / "train.jsonl").write_text("c\n")
     with pytest.raises(DigestMismatch, match="dvcignore"):
         snapshots.snapshot(folder)

@@ -35,14 +35,14 @@ def test_run_holds_what_was_logged_and_its_files_stay_below_home(tracker, home, 
     run_id = tracker.start(SPEC, "dpo", params, {"dagster.asset": "aligned_policy"})
     tracker.log_steps(run_id, [{"step": step, "total": 700, "metrics": {"loss": 1 / (step + 1), "margin": float(step), "rows": 3}} for step in range(700)])
     tracker.finish(run_id, "FINISHED", tags={ARTIFACT_TAG: "sha256:" + "b" * 64}, files=[receipt], facts={"steps": 700})
-    client = mlflow_client(home.mlflow)
+    client = mlflow_client(home.layout.mlflow_db.parent)
     run = client.get_run(run_id)
     assert run.info.status == "FINISHED"
     assert run.data.params == params
     assert run.data.metrics == {"loss": 1 / 700, "margin": 699.0, "rows": 3.0}
     assert [metric.step for metric in client.get_metric_history(run_id, "loss")] == list(range(700))
     assert tracker.run_tags(run_id).items() >= {SPEC_TAG: SPEC, "dagster.asset": "aligned_policy", ARTIFACT_TAG: "sha256:" + "b" * 64}.items()
-    attached = {path.name: path for path in home.mlflow.rglob("*.json")}
+    attached = {path.name: path for path in home.layout.mlflow_db.parent.rglob("*.json")}
     assert attached.keys() == {"mask_receipt.json", "facts.json"}
     assert json.loads(attached["facts.json"].read_text()) == {"steps": 700}
     assert not (tmp_path / "mlruns").exists()
@@ -93,6 +93,7 @@ def test_release_is_registered_once_for_each_digest_and_the_alias_follows(tracke
     assert tracker.register_release("assistant", digest=first, policy_folder=tmp_path, tags={}) == "1", "a rollback re-uses the version"
     assert tracker.champion("assistant") == ("1", {"profile": "sandbox", ARTIFACT_TAG: first})
     assert tracker.champion("somebody-else") is None
+    assert tracker.release_url("assistant", "1") == "http://127.0.0.1:5000/#/models/assistant/versions/1"
 
 
 FIRST_USE = """

@@ -22,9 +22,7 @@ from plumbline.sandbox.records import SandboxOptions, demonstrations, eval_promp
 from plumbline.training.chat_template import template_identity
 from plumbline.training.spec import Job, JobInput, JobSpec, SamplesRecipe
 
-MODEL = ScratchModel(
-    kind="scratch", tokenizer="words", vocabulary=None, hidden=32, layers=1, heads=4, feed_forward=64, init_std=0.1, max_length=128
-)
+MODEL = ScratchModel(kind="scratch", tokenizer="words", vocabulary=None, hidden=32, layers=1, heads=4, feed_forward=64, init_std=0.1, max_length=128)
 HARDWARE = Hardware(device="cpu", precision="float32", threads=1)
 OPTIONS = SandboxOptions(seed=3, demonstrations=320, pairs=240, prompts_per_slice=4)
 SUITE = Suite(
@@ -100,7 +98,12 @@ class Bench:
         self.publish("demonstrations", {"demonstrations.jsonl": demonstrations(options)})
         self.publish(
             "preference_data",
-            {"train.jsonl": everything[2 * held :], "validation.jsonl": everything[:held], "calibration.jsonl": everything[held : 2 * held], "set_aside.jsonl": []},
+            {
+                "train.jsonl": everything[2 * held :],
+                "validation.jsonl": everything[:held],
+                "calibration.jsonl": everything[held : 2 * held],
+                "set_aside.jsonl": [],
+            },
         )
         self.publish("eval_vault", {"prompts.jsonl": eval_prompts(options)})
         self.certify("demonstrations")

@@ -25,7 +25,7 @@ class Rejection(NamedTuple):
     reason: str
 
 
-class Rejected(ValueError):  # noqa: N818 - a verdict on one row, caught by `import_rows` and never seen outside
+class Rejected(ValueError):
     """Raised by a row parser; its text is the reason."""
 
 

@@ -98,6 +98,12 @@ def test_a_missing_parent_is_found_and_the_rest_is_walked(chain):
     assert set(lineage.nodes) == set(chain.digests.values()) - {chain.digests["demonstrations"]}
 
 
+def test_missing_evals_are_one_finding(chain):
+    chain.manifest_path("held_out_evals").unlink()
+    [finding] = findings(chain)
+    assert finding.artifact == chain.digests["held_out_evals"]
+
+
 def test_a_changed_manifest_is_found_and_still_followed(chain):
     path = chain.manifest_path("aligned_policy")
     content = json.loads(path.read_bytes())

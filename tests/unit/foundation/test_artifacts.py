@@ -142,18 +142,14 @@ def test_two_processes_publish_the_same_trees(tmp_path):
         store.open(digest)
 
 
-
-
 def test_a_killed_writer_leaves_nothing_half_written(tmp_path):
     """SIGKILL at ten different moments of a loop of publications: whatever is visible afterwards verifies."""
-    script = (
-        "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[2])\n"
-        "import test_artifacts as t\n"
-        "t._publish_many(sys.argv[1], 10_000)\n"
-    )
+    script = "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[2])\nimport test_artifacts as t\nt._publish_many(sys.argv[1], 10_000)\n"
     for moment in range(10):
         root = tmp_path / str(moment)
-        process = subprocess.Popen([sys.executable, "-c", script, str(root), str(Path(__file__).parent)], env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])})
+        process = subprocess.Popen(
+            [sys.executable, "-c", script, str(root), str(Path(__file__).parent)], env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+        )
         deadline = time.monotonic() + 30
         while not (root / "manifests").exists() and time.monotonic() < deadline:
             time.sleep(0.01)

@@ -80,7 +80,9 @@ def test_aliases_are_refused(tmp_path):
         load_record(path, Profile)
 
 
-@pytest.mark.parametrize(("data", "words"), [(b"", "is empty"), (b"a: [", "not valid YAML"), (b"\xff\xfe\x00", "cannot be read"), (b"- 1", "valid dictionary|object")])
+@pytest.mark.parametrize(
+    ("data", "words"), [(b"", "is empty"), (b"a: [", "not valid YAML"), (b"\xff\xfe\x00", "cannot be read"), (b"- 1", "valid dictionary|object")]
+)
 def test_files_that_are_no_profile(tmp_path, data, words):
     path = tmp_path / "x.yaml"
     path.write_bytes(data)

@@ -1,0 +1,73 @@
+"""The chain of one profile, executed in this process: admit every batch, then align the candidate recipe."""
+
+import contextlib
+import threading
+import time
+import uuid
+from datetime import UTC, datetime
+
+import dagster as dg
+from rich.console import Console
+
+from assets.partitions import FEEDBACK_BATCHES
+from dagster_project.definitions import defs
+from dagster_project.instance import prepare_instance
+from dagster_project.progress import follow
+from dagster_project.sensors import BATCH_TAG
+from dagster_project.summary import print_summary
+from plumbline.data.source import seed_feedback
+from resources.home import Home
+
+_QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+def run_chain(console: Console, home: Home) -> bool:
+    """Seed the feedback store, run the chain with live progress and print the summary; False when a stage failed.
+
+    Raises:
+        PlumblineError: If the profile's data cannot be read.
+    """
+    started = time.monotonic()
+    profile = home.profile()
+    console.print(f"[bold]Plumbline[/bold] profile [bold]{profile.name}[/bold]: {profile.description}")
+    seeded = seed_feedback(home.feedback(), profile, home.data_folder)
+    batches = home.feedback().batches()
+    console.print(f"Feedback store: {seeded.accepted} new events, {seeded.duplicate} known, {len(batches)} batches")
+    for name, reasons in seeded.rejected.items():
+        console.print(f"  {name}: refused " + ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items())))
+    with prepare_instance(home) as instance:
+        for batch in batches:
+            if not _admitted(instance, batch.id):
+                home.feedback().claim(batch.digest, BATCH_TAG, datetime.now(UTC))
+                instance.add_dynamic_partitions(FEEDBACK_BATCHES, [batch.id])
+                if not _run(console, instance, home, "ingest_feedback", batch.id, {BATCH_TAG: batch.digest}):
+                    return False
+        if not _run(console, instance, home, "align", profile.candidate, {}):
+            return False
+        print_summary(console, instance, home, profile.candidate, time.monotonic() - started)
+    return True
+
+
+def _admitted(instance: dg.DagsterInstance, batch: str) -> bool:
+    records_filter = dg.AssetRecordsFilter(asset_key=dg.AssetKey("feedback"), asset_partitions=[batch])
+    return bool(instance.fetch_materializations(records_filter, limit=1).records)
+
+
+def _run(console: Console, instance: dg.DagsterInstance, home: Home, job: str, partition: str, tags: dict[str, str]) -> bool:
+    """Execute one job while another thread shows its events."""
+    run_id = str(uuid.uuid4())
+    done = threading.Event()
+    watcher = threading.Thread(target=follow, args=(console, instance, run_id, done, partition), daemon=True)
+    watcher.start()
+    logs = home.layout.profile_folder / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    try:
+        # What workers and libraries print goes to a file; the terminal shows the events.
+        with (logs / "demo.log").open("a") as log, contextlib.redirect_stderr(log), contextlib.redirect_stdout(log):
+            result = defs.resolve_job_def(job).execute_in_process(
+                instance=instance, partition_key=partition, tags=tags, run_id=run_id, raise_on_error=False, run_config=_QUIET
+            )
+    finally:
+        done.set()
+        watcher.join()
+    return result.success

@@ -1,0 +1,97 @@
+"""The asset graph as it must be: a check that is no longer loaded takes its gate away without a word."""
+
+import dagster as dg
+import pytest
+
+from assets.data import SUITES
+from dagster_project.definitions import defs
+
+GRAPH = {
+    "rubric": ("policy", set()),
+    "feedback": ("feedback", set()),
+    "demonstrations": ("data", set()),
+    "eval_vault": ("data", set()),
+    "preference_data": ("data", {"rubric", "feedback", "eval_vault"}),
+    "reference_policy": ("models", {"rubric", "demonstrations"}),
+    "reward_model": ("models", {"preference_data", "reference_policy"}),
+    "aligned_policy": ("models", {"preference_data", "reference_policy"}),
+    "held_out_evals": ("evals", {"eval_vault", "reference_policy", "reward_model", "aligned_policy"}),
+    "release_decision": ("release", {"held_out_evals"}),
+    "released_policy": ("release", {"release_decision"}),
+}
+PARTITIONS = {
+    "feedback": "feedback_batches",
+    "aligned_policy": "recipes",
+    "held_out_evals": "recipes",
+    "release_decision": "recipes",
+    "released_policy": "recipes",
+}
+OTHER_CHECKS = {("feedback", "every_event_counted"), ("held_out_evals", "every_sample_counted"), ("release_decision", "decision_is_release")}
+
+
+@pytest.fixture(scope="module")
+def graph():
+    return defs.resolve_asset_graph()
+
+
+def name(key: dg.AssetKey) -> str:
+    return key.to_user_string()
+
+
+def test_assets_groups_and_dependencies(graph):
+    found = {name(key): (graph.get(key).group_name, {name(parent) for parent in graph.get(key).parent_keys}) for key in graph.get_all_asset_keys()}
+    assert found == GRAPH
+
+
+def test_partitions(graph):
+    for key in graph.get_all_asset_keys():
+        partitions = graph.get(key).partitions_def
+        match PARTITIONS.get(name(key)):
+            case None:
+                assert partitions is None, key
+            case "feedback_batches":
+                assert isinstance(partitions, dg.DynamicPartitionsDefinition)
+                assert partitions.name == "feedback_batches"
+            case "recipes":
+                assert partitions.get_partition_keys() == ["dpo"]
+
+
+def test_every_declared_expectation_is_a_check_and_every_critical_one_blocks(graph):
+    expected = {(asset, expectation.id) for asset, suite in SUITES.items() for expectation in suite.expectations}
+    found = {(name(key.asset_key), key.name) for key in graph.asset_check_keys}
+    assert found == expected | OTHER_CHECKS
+    for asset, suite in SUITES.items():
+        for expectation in suite.expectations:
+            blocking = graph.get(dg.AssetCheckKey(dg.AssetKey(asset), expectation.id)).blocking
+            assert blocking == (expectation.severity == "critical"), expectation.id
+
+
+def test_every_asset_says_whose_it_is_and_what_it_is(graph):
+    for key in graph.get_all_asset_keys():
+        node = graph.get(key)
+        assert node.owners, key
+        assert node.kinds, key
+        assert node.description, key
+        assert node.code_version, key
+
+
+def test_training_assets_wait_in_the_training_pool(graph):
+    assert {name(key) for key in graph.get_all_asset_keys() if "training" in (graph.get(key).pools or set())} == {
+        "reference_policy",
+        "reward_model",
+        "aligned_policy",
+        "held_out_evals",
+    }
+
+
+def test_the_sensors_run_without_anybody_switching_them_on():
+    assert {sensor.name: sensor.default_status for sensor in defs.sensors} == {
+        "close_feedback_batches": dg.DefaultSensorStatus.RUNNING,
+        "retrain_on_feedback": dg.DefaultSensorStatus.RUNNING,
+    }
+
+
+def test_string_selections_parse():
+    """Dagster's selection grammar dies at run time when DVC's hydra brings antlr 4.9 into the environment."""
+    assert len(dg.AssetSelection.from_string('key:"preference_data"+').resolve(defs.resolve_asset_graph())) == 6
+    assert len(dg.AssetSelection.from_string("*").resolve(defs.resolve_asset_graph())) == len(GRAPH)
