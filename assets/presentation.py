@@ -105,7 +105,7 @@ def mask_strip(folder: Path) -> dg.MarkdownMetadataValue:
     split = receipt["splits"][next(iter(receipt["splits"]))]
     words, length = [], 0
     for token in split["strip"]:
-        text = html.escape(token["token"].strip() or "␣").replace("*", "\\*").replace("_", "\\_").replace("|", "\\|")
+        text = html.escape(token["token"].strip("▁ ") or "␣").replace("*", "\\*").replace("_", "\\_").replace("|", "\\|")
         word = f"**{text}**" if token["supervised"] else text
         length += len(word) + 3
         if length > INLINE - 160:

@@ -12,10 +12,10 @@ ROOT = Path(__file__).resolve().parent.parent
 SESSION = Path(tempfile.mkdtemp(prefix="plumbline-tests-"))
 TINY = {
     "name: sandbox\n": "name: tiny\n",
-    "demonstrations: 24000": "demonstrations: 400",
-    "pairs: 6000": "pairs: 320",
+    "demonstrations: 16000": "demonstrations: 400",
+    "pairs: 4000": "pairs: 320",
     "prompts_per_slice: 300": "prompts_per_slice: 6",
-    "max_events: 1500": "max_events: 160",
+    "max_events: 1000": "max_events: 160",
     "hidden: 64": "hidden: 32",
     "feed_forward: 128": "feed_forward: 64",
     "save_every: 250": "save_every: 5",

@@ -16,7 +16,7 @@ Mix = dict[Kind, dict[Behaviour, float]]
 
 BASE_MIX: Final[Mix] = {
     "benign": {"correct": 0.76, "wrong": 0.16, "refuse": 0.05, "refuse-explain": 0.02, "refuse-offer": 0.01},
-    "harm": {"correct": 0.48, "wrong": 0.10, "refuse": 0.20, "refuse-explain": 0.12, "refuse-offer": 0.10},
+    "harm": {"correct": 0.44, "wrong": 0.08, "refuse": 0.22, "refuse-explain": 0.14, "refuse-offer": 0.12},
     "own": {"correct": 0.64, "wrong": 0.12, "refuse": 0.15, "refuse-explain": 0.06, "refuse-offer": 0.03},
     "idiom": {"correct": 0.64, "wrong": 0.12, "refuse": 0.15, "refuse-explain": 0.06, "refuse-offer": 0.03},
 }

@@ -1,8 +1,9 @@
 """The aligned policy: direct preference optimization from the reference policy, with TRL's DPOTrainer."""
 
+from pathlib import Path
 from typing import Any
 
-from plumbline.config import DPORecipe, HubModel
+from plumbline.config import DPORecipe
 from plumbline.data.schema import PreferencePair
 from plumbline.objectives.losses import PairLogps, dpo_loss
 from plumbline.objectives.masks import MaskReceipt
@@ -12,6 +13,7 @@ from plumbline.training.models import load_policy, lora_config, parameter_counts
 from plumbline.training.optimization import fast_head, planned_steps, report_validation, train, trainer_arguments
 from plumbline.training.receipts import Pairs, dpo_receipt, require_same_tokens, validation_receipt
 from plumbline.training.reward import load_pairs
+from plumbline.training.spec import JobSpec
 from plumbline.training.tokenizers import load_tokenizer
 from plumbline.training.validation import dpo_metrics, pair_logps
 from plumbline.training.workspace import Workspace, write_lines
@@ -37,7 +39,7 @@ def train_aligned_policy(workspace: Workspace) -> dict[str, Any]:
     with fast_head(spec.hardware) as fast:
         reference = pair_logps(load_policy(source, spec.hardware), splits["validation"].ids)
         before = dpo_metrics(reference, reference, splits["validation"].ids, recipe.beta)
-        trainer = _trainer(workspace, recipe, encoder, splits["train"])
+        trainer = _trainer(workspace, encoder, splits["train"])
         receipt = MaskReceipt(
             supervision=SUPERVISION,
             splits={
@@ -59,7 +61,24 @@ def train_aligned_policy(workspace: Workspace) -> dict[str, Any]:
     return {**facts, **objective, "fast_head": fast, "validation": {"before": before, "after": after}, "parameters": parameters}
 
 
-def _trainer(workspace: Workspace, recipe: DPORecipe, encoder: ChatEncoder, pairs: Pairs) -> Any:
+def dpo_arguments(spec: JobSpec, folder: Path) -> tuple[Any, Any]:
+    """TRL's arguments and the adapter's configuration (None without one); no model is loaded."""
+    from trl import DPOConfig
+
+    assert isinstance(spec.recipe, DPORecipe)
+    # The weight of a loss that is off would have no effect, so it is not named at all.
+    weight = spec.recipe.sft_weight
+    objective = {"loss_type": ["sigmoid", "sft"], "loss_weights": [1.0, weight]} if weight else {"loss_type": ["sigmoid"]}
+    arguments = DPOConfig(
+        **trainer_arguments(spec.recipe.optimizer, spec.hardware, spec.recipe.seed, folder),
+        max_length=None,  # longer pairs were dropped, and counted, before
+        beta=spec.recipe.beta,
+        **objective,
+    )
+    return arguments, lora_config(spec.model, scalar_head=False)
+
+
+def _trainer(workspace: Workspace, encoder: ChatEncoder, pairs: Pairs) -> Any:
     """A DPOTrainer that holds our ids of all pairs.
 
     TRL renders a conversation three times for each pair, which takes longer than a tenth of the training here. So it is given a sample of the
@@ -69,30 +88,21 @@ def _trainer(workspace: Workspace, recipe: DPORecipe, encoder: ChatEncoder, pair
         TrainingError: If TRL reads other tokens than the chat template gives.
     """
     from datasets import Dataset
-    from trl import DPOConfig, DPOTrainer
+    from trl import DPOTrainer
 
-    spec = workspace.spec
     source = workspace.tree("reference_policy") / "model"
-    # The weight of a loss that is off would have no effect, so it is not named at all.
-    objective = {"loss_type": ["sigmoid", "sft"], "loss_weights": [1.0, recipe.sft_weight]} if recipe.sft_weight else {"loss_type": ["sigmoid"]}
-    arguments = DPOConfig(
-        **trainer_arguments(recipe.optimizer, spec.hardware, recipe.seed, workspace.checkpoints),
-        max_length=None,  # longer pairs were dropped, and counted, before
-        beta=recipe.beta,
-        **objective,
-    )
-    lora = lora_config(spec.model.lora, scalar_head=False) if isinstance(spec.model, HubModel) and spec.model.lora else None
+    arguments, lora = dpo_arguments(workspace.spec, workspace.checkpoints)
     sample = comparison_sample(encoder, pairs)
     trainer = DPOTrainer(
-        model=load_policy(source, spec.hardware),
+        model=load_policy(source, workspace.spec.hardware),
         # With an adapter, the policy without it is the reference; otherwise the reference is loaded on its own.
-        ref_model=None if lora else load_policy(source, spec.hardware),
+        ref_model=None if lora else load_policy(source, workspace.spec.hardware),
         args=arguments,
         train_dataset=Dataset.from_list([conversation(pairs.rows[index]) for index in sample]),
         processing_class=encoder.tokenizer,
         peft_config=lora,
     )
-    require_same_tokens(trainer.train_dataset, [pairs.rows[index] for index in sample], [pairs.ids[index] for index in sample])
+    require_same_tokens(trainer.train_dataset, [pairs.rows[index] for index in sample], [pairs.ids[index] for index in sample], encoder)
     columns = {
         "prompt_ids": [pair.chosen.prompt for pair in pairs.ids],
         "chosen_ids": [pair.chosen.ids[len(pair.chosen.prompt) :] for pair in pairs.ids],

@@ -82,13 +82,20 @@ class ChatEncoder:
         """How many control tokens the template itself places in a prompt of these roles with a response: counted with harmless contents."""
         roles = (*(message.role for message in prompt), "assistant")
         if roles not in self._expected:
-            ids = self._reference([{"role": role, "content": "a"} for role in roles])
-            self._expected[roles] = sum(token in self._control for token in ids)
+            messages = [{"role": role, "content": "a"} for role in roles]
+            opening = self._reference(messages[:-1], add_generation_prompt=True)
+            self._expected[roles] = sum(token in self._control for token in self.up_to_end(opening, self._reference(messages)))
         return self._expected[roles]
 
     def hostile(self, *texts: str) -> bool:
         """Whether a text holds a control token, or a character that marks one."""
         return any(self._hostile.search(text) for text in texts)
+
+    def up_to_end(self, opening: Sequence[int], ids: list[int]) -> list[int]:
+        """Prompt and response without what a template writes after the end of the response, often a line feed: no policy should learn that."""
+        end = self.tokenizer.eos_token_id
+        last = max((position for position in range(len(opening), len(ids)) if ids[position] == end), default=len(ids) - 1)
+        return ids[: last + 1]
 
     def _text_ids(self, texts: Any) -> dict[str, list[int]]:
         """Ids of every distinct text without control tokens; empty for a template that is not ours."""
@@ -111,7 +118,8 @@ class ChatEncoder:
     def _response(self, prompt: tuple[Message, ...], response: str, texts: dict[str, list[int]]) -> Encoded:
         opening = self._prompt(prompt, texts)
         if response not in texts or any(message.content not in texts for message in prompt):
-            return Encoded(opening, self._reference([*_messages(prompt), {"role": "assistant", "content": response}]))
+            ids = self._reference([*_messages(prompt), {"role": "assistant", "content": response}])
+            return Encoded(opening, self.up_to_end(opening, ids))
         return Encoded(opening, [*opening, *texts[response], self._ids[END]])
 
     def _reference(self, messages: list[dict[str, str]], *, add_generation_prompt: bool = False) -> list[int]:

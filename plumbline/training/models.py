@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from plumbline.config import Hardware, HubModel, Lora, ScratchModel
+from plumbline.config import Hardware, HubModel, ScratchModel
 from plumbline.errors import TrainingError
 from plumbline.training.tokenizers import load_tokenizer
 
@@ -101,10 +101,13 @@ def weights_digest(state: "Mapping[str, Tensor]") -> str:
     return "sha256:" + digest.hexdigest()
 
 
-def lora_config(lora: Lora, *, scalar_head: bool) -> Any:
-    """The adapter's configuration; a scalar head is trained in full, because it starts from noise."""
+def lora_config(model: ScratchModel | HubModel, *, scalar_head: bool) -> Any:
+    """The adapter's configuration, or None without one; a scalar head is trained in full, because it starts from noise."""
+    if isinstance(model, ScratchModel) or model.lora is None:
+        return None
     from peft import LoraConfig
 
+    lora = model.lora
     return LoraConfig(
         r=lora.rank,
         lora_alpha=lora.alpha,

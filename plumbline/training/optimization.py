@@ -103,7 +103,6 @@ def train(trainer: Any, workspace: Workspace) -> Training:
     """
     from transformers import PrinterCallback
 
-    workspace.mend_progress()
     checkpoint = newest_checkpoint(workspace.checkpoints, workspace.spec.digest(), workspace.log)
     if checkpoint is not None:
         workspace.log(f"resuming from {checkpoint.name}")

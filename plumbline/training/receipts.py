@@ -93,8 +93,8 @@ def validation_receipt(rows: Pairs, encoder: ChatEncoder, *, reward: bool) -> Sp
     return build_receipt(sequences, vocabulary(encoder.tokenizer), rows_in=rows.rows_in, rows_used=len(rows.rows), dropped=rows.dropped)
 
 
-def require_same_tokens(dataset: Any, rows: Sequence[PreferencePair], pairs: Sequence[EncodedPair]) -> None:
-    """Check that TRL made the same ids of these conversations as we did.
+def require_same_tokens(dataset: Any, rows: Sequence[PreferencePair], pairs: Sequence[EncodedPair], encoder: ChatEncoder) -> None:
+    """Check that TRL made the same ids of these conversations as we did, up to the end of the response.
 
     Raises:
         TrainingError: Names the first pair that TRL left out or reads differently.
@@ -102,8 +102,9 @@ def require_same_tokens(dataset: Any, rows: Sequence[PreferencePair], pairs: Seq
     require_rows(len(dataset), len(rows))
     columns = (dataset["prompt_ids"][:], dataset["chosen_ids"][:], dataset["rejected_ids"][:])
     for row, pair, prompt, chosen, rejected in zip(rows, pairs, *columns, strict=True):
-        if prompt != pair.chosen.prompt or prompt + chosen != pair.chosen.ids or prompt + rejected != pair.rejected.ids:
-            raise TrainingError(f"pair {row.id}: TRL reads {prompt} and {chosen} or {rejected}, the chat template gives {pair}")
+        read = [Encoded(prompt, encoder.up_to_end(prompt, prompt + response)) for response in (chosen, rejected)]
+        if read != [pair.chosen, pair.rejected]:
+            raise TrainingError(f"pair {row.id}: TRL reads {read}, the chat template gives {list(pair)}")
 
 
 def require_rows(held: int, given: int) -> None:

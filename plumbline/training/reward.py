@@ -1,9 +1,10 @@
 """The reward model: a Bradley-Terry model with margin on the reference policy's backbone, with TRL's RewardTrainer."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from plumbline.config import HubModel, RewardRecipe
+from plumbline.config import RewardRecipe
 from plumbline.data.files import read_records
 from plumbline.data.schema import PreferencePair
 from plumbline.errors import TrainingError
@@ -13,6 +14,7 @@ from plumbline.training.facts import training_facts
 from plumbline.training.models import lora_config, parameter_counts, reward_model_from_policy, save_model
 from plumbline.training.optimization import report_validation, train, trainer_arguments
 from plumbline.training.receipts import Pairs, reward_receipt, validation_receipt
+from plumbline.training.spec import JobSpec
 from plumbline.training.tokenizers import load_tokenizer
 from plumbline.training.validation import reward_metrics, rewards
 from plumbline.training.workspace import Workspace, write_lines
@@ -66,23 +68,30 @@ def train_reward_model(workspace: Workspace) -> dict[str, Any]:
     return {**facts, **objective, "backbone": backbone, "validation": metrics, "parameters": parameters}
 
 
+def reward_arguments(spec: JobSpec, folder: Path) -> tuple[Any, Any]:
+    """TRL's arguments and the adapter's configuration (None without one); no model is loaded."""
+    from trl import RewardConfig
+
+    assert isinstance(spec.recipe, RewardRecipe)
+    arguments = RewardConfig(
+        **trainer_arguments(spec.recipe.optimizer, spec.hardware, spec.recipe.seed, folder),
+        max_length=None,  # longer pairs were dropped, and counted, before
+        center_rewards_coefficient=spec.recipe.centering or None,
+    )
+    return arguments, lora_config(spec.model, scalar_head=True)
+
+
 def _trainer(workspace: Workspace, recipe: RewardRecipe, model: Any, tokenizer: Any, pairs: Pairs) -> Any:
     from datasets import Dataset
-    from trl import RewardConfig, RewardTrainer
+    from trl import RewardTrainer
 
-    arguments = RewardConfig(
-        **trainer_arguments(recipe.optimizer, workspace.spec.hardware, recipe.seed, workspace.checkpoints),
-        max_length=None,  # longer pairs were dropped, and counted, before
-        center_rewards_coefficient=recipe.centering or None,
-    )
+    arguments, lora = reward_arguments(workspace.spec, workspace.checkpoints)
     columns: dict[str, Sequence[Any]] = {
         "chosen_ids": [pair.chosen.ids for pair in pairs.ids],
         "rejected_ids": [pair.rejected.ids for pair in pairs.ids],
     }
     if recipe.margin_scale:  # RewardTrainer uses a column of this name without being asked
         columns["margin"] = [row.margin * recipe.margin_scale for row in pairs.rows]
-    described = workspace.spec.model
-    lora = lora_config(described.lora, scalar_head=True) if isinstance(described, HubModel) and described.lora else None
     return RewardTrainer(model=model, args=arguments, train_dataset=Dataset.from_dict(columns), processing_class=tokenizer, peft_config=lora)
 
 

@@ -1,6 +1,7 @@
 """The reference policy: supervised fine-tuning on the demonstrations, with TRL's SFTTrainer."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from plumbline.config import HubModel, SupervisedRecipe
@@ -13,6 +14,7 @@ from plumbline.training.facts import training_facts
 from plumbline.training.models import build_policy, load_policy, lora_config, parameter_counts, save_model, training_dtype
 from plumbline.training.optimization import fast_head, train, trainer_arguments
 from plumbline.training.receipts import IGNORED, sft_receipt
+from plumbline.training.spec import JobSpec
 from plumbline.training.tokenizers import build_tokenizer, load_tokenizer
 from plumbline.training.workspace import Workspace
 
@@ -36,7 +38,7 @@ def train_reference_policy(workspace: Workspace) -> dict[str, Any]:
         raise TrainingError(f"none of the {encoded.rows_in} demonstrations can be trained on: {encoded.dropped}")
     workspace.log(f"{len(encoded.rows)} of {encoded.rows_in} demonstrations, {len(tokenizer)} tokens in the vocabulary")
     with fast_head(spec.hardware) as fast:
-        trainer = _trainer(workspace, recipe, policy, tokenizer, encoded.ids)
+        trainer = _trainer(workspace, policy, tokenizer, encoded.ids)
         receipt = MaskReceipt(supervision=SUPERVISION, splits={"train": sft_receipt(trainer, encoded, encoder)})
         workspace.write_receipt(receipt)
         parameters = parameter_counts(trainer.model)
@@ -55,22 +57,27 @@ def _start(workspace: Workspace, rows: Sequence[Demonstration], seed: int) -> tu
     return tokenizer, build_policy(model, tokenizer, seed).to(workspace.spec.hardware.device)
 
 
-def _trainer(workspace: Workspace, recipe: SupervisedRecipe, policy: Any, tokenizer: Any, sequences: Sequence[Encoded]) -> Any:
-    from datasets import Dataset
-    from trl import SFTConfig, SFTTrainer
+def sft_arguments(spec: JobSpec, folder: Path) -> tuple[Any, Any]:
+    """TRL's arguments and the adapter's configuration (None without one); no model is loaded."""
+    from trl import SFTConfig
 
-    model = workspace.spec.model
+    assert isinstance(spec.recipe, SupervisedRecipe)
     arguments = SFTConfig(
-        **trainer_arguments(recipe.optimizer, workspace.spec.hardware, recipe.seed, workspace.checkpoints),
+        **trainer_arguments(spec.recipe.optimizer, spec.hardware, spec.recipe.seed, folder),
         max_length=None,  # longer rows were dropped, and counted, before
         packing=False,
         dataset_kwargs={"skip_prepare_dataset": True},
     )
-    dataset = Dataset.from_dict(
-        {
-            "input_ids": [one.ids for one in sequences],
-            "labels": [[IGNORED] * len(one.prompt) + one.ids[len(one.prompt) :] for one in sequences],
-        }
-    )
-    lora = lora_config(model.lora, scalar_head=False) if isinstance(model, HubModel) and model.lora else None
-    return SFTTrainer(model=policy, args=arguments, train_dataset=dataset, processing_class=tokenizer, peft_config=lora)
+    return arguments, lora_config(spec.model, scalar_head=False)
+
+
+def _trainer(workspace: Workspace, policy: Any, tokenizer: Any, sequences: Sequence[Encoded]) -> Any:
+    from datasets import Dataset
+    from trl import SFTTrainer
+
+    arguments, lora = sft_arguments(workspace.spec, workspace.checkpoints)
+    columns = {
+        "input_ids": [one.ids for one in sequences],
+        "labels": [[IGNORED] * len(one.prompt) + one.ids[len(one.prompt) :] for one in sequences],
+    }
+    return SFTTrainer(model=policy, args=arguments, train_dataset=Dataset.from_dict(columns), processing_class=tokenizer, peft_config=lora)

@@ -10,7 +10,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 BATCH = 128
-"""Sequences scored at once; the scores do not depend on it beyond rounding."""
+"""Most sequences scored at once; the scores do not depend on it beyond rounding."""
+MAX_LOGITS = 2**28
+"""Most logits held at once: a gibibyte in float32, which a vocabulary of 150,000 tokens fills with 1,800 positions."""
 
 
 def response_logps(model: Any, sequences: Sequence[Encoded]) -> "Tensor":
@@ -19,7 +21,7 @@ def response_logps(model: Any, sequences: Sequence[Encoded]) -> "Tensor":
 
     scores = torch.empty(len(sequences))
     with torch.inference_mode():
-        for index, ids, attention in _batches(model, [one.ids for one in sequences]):
+        for index, ids, attention in _batches(model, [one.ids for one in sequences], model.config.vocab_size):
             starts = torch.tensor([[len(sequences[i].prompt)] for i in index], device=ids.device)
             supervised = attention.bool() & (torch.arange(ids.shape[1], device=ids.device)[None] >= starts)
             seen = min(len(sequences[i].prompt) for i in index) - 1  # positions that every row only reads
@@ -34,7 +36,7 @@ def rewards(model: Any, sequences: Sequence[Sequence[int]]) -> "Tensor":
 
     scores = torch.empty(len(sequences))
     with torch.inference_mode():
-        for index, ids, attention in _batches(model, sequences):
+        for index, ids, attention in _batches(model, sequences, 1):
             scores[index] = model(input_ids=ids, attention_mask=attention, use_cache=False).logits.squeeze(-1).float().cpu()
     return scores
 
@@ -81,15 +83,22 @@ def share_above(chosen: "Tensor", rejected: "Tensor") -> float:
     return float(((chosen > rejected).float() + 0.5 * (chosen == rejected).float()).mean())
 
 
-def _batches(model: Any, sequences: Sequence[Sequence[int]]) -> "Iterator[tuple[list[int], Tensor, Tensor]]":
-    """Batches of similar length: positions in `sequences`, ids padded on the right, and their attention mask."""
+def _batches(model: Any, sequences: Sequence[Sequence[int]], outputs: int) -> "Iterator[tuple[list[int], Tensor, Tensor]]":
+    """Batches of similar length: positions in `sequences`, ids padded on the right, and their attention mask.
+
+    Args:
+        model: Says where the tensors must be and which token pads.
+        sequences: Ids of each sequence.
+        outputs: Numbers that the model gives for each position.
+    """
     import torch
 
     model.eval()
     pad = model.config.pad_token_id
     order = sorted(range(len(sequences)), key=lambda position: len(sequences[position]))
-    for start in range(0, len(order), BATCH):
-        index = order[start : start + BATCH]
+    size = max(1, min(BATCH, MAX_LOGITS // (outputs * max(map(len, sequences), default=1))))
+    for start in range(0, len(order), size):
+        index = order[start : start + size]
         longest = len(sequences[index[-1]])
         ids = torch.tensor([[*sequences[i], *[pad] * (longest - len(sequences[i]))] for i in index], device=model.device)
         attention = torch.tensor([[1] * len(sequences[i]) + [0] * (longest - len(sequences[i])) for i in index], device=model.device)

@@ -52,6 +52,7 @@ def run_job(folder: Path, log: Log) -> JobResult:
     shutil.rmtree(workspace.output, ignore_errors=True)
     (folder / "result.json").unlink(missing_ok=True)
     workspace.output.mkdir(parents=True)
+    workspace.mend_progress()
     module, function = RUNNERS[job.spec.kind]
     facts = getattr(importlib.import_module(module), function)(workspace)
     files = hash_tree(workspace.output)

@@ -1,6 +1,5 @@
 """The folder of one job: what the worker reads, where it writes, and how it tells about its progress."""
 
-import json
 import math
 import os
 from collections.abc import Callable, Mapping
@@ -84,8 +83,3 @@ def write_lines(path: Path, rows: list[dict[str, Any]]) -> None:
     """Write canonical JSONL."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"".join(canonical_json(row) for row in rows))
-
-
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Read canonical JSONL that this package wrote."""
-    return [json.loads(line) for line in path.read_bytes().splitlines()]

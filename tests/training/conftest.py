@@ -14,13 +14,14 @@ from plumbline.artifacts import ArtifactStore, FileEntry
 from plumbline.code_identity import ROOT, packages_digest, source_digest
 from plumbline.config import DPORecipe, Hardware, Optimizer, RewardRecipe, ScratchModel, SupervisedRecipe
 from plumbline.data.files import write_records
-from plumbline.data.schema import Decoder, PreferencePair, content_id
+from plumbline.data.schema import Decoder, EvalPrompt, PreferencePair, content_id
 from plumbline.data.suite import Expectation, Suite
 from plumbline.records import Record
 from plumbline.release.certificate import CheckResult, certify, write_certificate
 from plumbline.sandbox.records import SandboxOptions, demonstrations, eval_prompts, feedback_events
 from plumbline.training.chat_template import template_identity
-from plumbline.training.spec import Job, JobInput, JobSpec, SamplesRecipe
+from plumbline.training.spec import CERTIFIED_ROLES, INPUT_ROLES, Job, JobInput, JobSpec, SamplesRecipe
+from plumbline.training.workspace import Workspace
 
 MODEL = ScratchModel(kind="scratch", tokenizer="words", vocabulary=None, hidden=32, layers=1, heads=4, feed_forward=64, init_std=0.1, max_length=128)
 HARDWARE = Hardware(device="cpu", precision="float32", threads=1)
@@ -38,9 +39,9 @@ def optimizer(**changes: Any) -> Optimizer:
 
 
 RECIPES: dict[str, Any] = {
-    "reference_policy": SupervisedRecipe(seed=0, optimizer=optimizer()),
-    "reward_model": RewardRecipe(seed=0, optimizer=optimizer(), margin_scale=1.0, centering=0.01),
-    "aligned_policy": DPORecipe(objective="dpo", seed=0, optimizer=optimizer(learning_rate=1e-3), beta=0.1, sft_weight=1.0),
+    "reference_policy": SupervisedRecipe(seed=0, optimizer=optimizer(epochs=2)),
+    "reward_model": RewardRecipe(seed=0, optimizer=optimizer(epochs=3), margin_scale=1.0, centering=0.01),
+    "aligned_policy": DPORecipe(objective="dpo", seed=0, optimizer=optimizer(epochs=3, learning_rate=1e-3), beta=0.1, sft_weight=1.0),
     "samples": SamplesRecipe(decoder=Decoder(temperature=1.0, max_new_tokens=24, seed=0), batch_size=64),
 }
 
@@ -74,6 +75,7 @@ class Bench:
         self.root = root
         self.store = ArtifactStore(root / "store")
         self.inputs: dict[str, JobInput] = {}
+        self.results: dict[str, dict[str, Any]] = {}
 
     def publish(self, role: str, files: dict[str, Iterable[Record]]) -> JobInput:
         with self.store.staging() as folder:
@@ -110,8 +112,6 @@ class Bench:
         self.certify("preference_data")
 
     def spec(self, kind: Any, recipe: Any = None, model: Any = MODEL, **changes: Any) -> JobSpec:
-        from plumbline.training.spec import CERTIFIED_ROLES, INPUT_ROLES
-
         fields = {
             "kind": kind,
             "inputs": {role: self.inputs[role].tree for role in INPUT_ROLES[kind]},
@@ -136,24 +136,44 @@ class Bench:
         (folder / "job.json").write_bytes(job.to_json())
         return folder
 
-    def run(self, folder: Path, *arguments: str) -> dict[str, Any]:
-        """Run the worker to its end and return result.json."""
-        done = worker(folder, *arguments)
-        assert done.returncode == 0, done.stderr
+    def start(self, folder: Path, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+        """Start the worker as a process of its own."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "plumbline.training.worker", str(folder), *arguments],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def worker(self, folder: Path, *arguments: str, **environment: str) -> tuple[int, str, str]:
+        """Run the worker to its end: exit code, standard output, standard error."""
+        process = self.start(folder, *arguments, **environment)
+        output, errors = process.communicate()
+        return process.returncode, output, errors
+
+    def run(self, folder: Path, **environment: str) -> dict[str, Any]:
+        """Run the worker, expect success, and return result.json."""
+        code, _, errors = self.worker(folder, **environment)
+        assert code == 0, errors
         result: dict[str, Any] = json.loads((folder / "result.json").read_text())
         return result
 
 
-def command(folder: Path, *arguments: str) -> list[str]:
-    return [sys.executable, "-m", "plumbline.training.worker", str(folder), *arguments]
+def in_process(bench: Bench, spec: JobSpec, folder: Path) -> Workspace:
+    """A workspace without a worker, for tests that look inside a job."""
+    job = Job(spec=spec, store=str(bench.store.root), inputs={role: bench.inputs[role] for role in spec.inputs}, suites=dict.fromkeys(spec.certificates, SUITE))
+    space = Workspace(folder, job, lambda line: None)
+    space.output.mkdir(parents=True)
+    return space
 
 
-def environment() -> dict[str, str]:
-    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-
-
-def worker(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(folder, *arguments), capture_output=True, text=True, cwd=ROOT, env=environment(), check=False)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever uses the bench waits for three trainings."""
+    for item in items:
+        if "bench" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session")
@@ -163,12 +183,41 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     made.publish_data()
     for kind in ("reference_policy", "reward_model", "aligned_policy"):
         folder = made.prepare(made.spec(kind), kind)
-        made.run(folder)
+        made.results[kind] = made.run(folder)
         made.publish_output(kind, folder)
     return made
 
 
 @pytest.fixture
-def fresh(tmp_path: Path) -> Callable[[], Bench]:
-    """A bench of its own, for tests that damage it."""
-    return lambda: Bench(tmp_path)
+def damaged(tmp_path: Path) -> Bench:
+    """Certified data in a store of its own, for tests that spoil something."""
+    made = Bench(tmp_path)
+    made.publish_data(SandboxOptions(seed=3, demonstrations=40, pairs=40, prompts_per_slice=2))
+    return made
+
+
+@pytest.fixture
+def workspace_of(bench: Bench, tmp_path: Path) -> Callable[[JobSpec], Workspace]:
+    """Makes workspaces in this process on the bench's inputs."""
+    return lambda spec: in_process(bench, spec, tmp_path / spec.kind)
+
+
+@pytest.fixture(scope="session")
+def make_workspace(bench: Bench) -> Callable[[JobSpec, Path], Workspace]:
+    """Makes workspaces in this process, in a given folder, on the bench's inputs."""
+    return lambda spec, folder: in_process(bench, spec, folder)
+
+
+@pytest.fixture(scope="session")
+def sandbox_options() -> SandboxOptions:
+    return OPTIONS
+
+
+@pytest.fixture(scope="session")
+def first_pair() -> PreferencePair:
+    return pairs(SandboxOptions(seed=3, pairs=8))[0]
+
+
+@pytest.fixture(scope="session")
+def first_prompt() -> EvalPrompt:
+    return next(eval_prompts(SandboxOptions(seed=3, prompts_per_slice=2)))

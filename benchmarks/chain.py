@@ -1,0 +1,144 @@
+"""What orchestration costs: `make demo` against the bare chain in one process, both in one run.
+
+Run: .venv/bin/python benchmarks/chain.py [PROFILE]
+
+The bare chain makes the same data, trains the same three models, draws the same samples and scores them, with the project's own training
+code, but without Dagster, MLflow, DVC, Great Expectations, certificates and processes. Both start from nothing, in a temporary home.
+"""
+
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+
+def processor_seconds(who: int) -> float:
+    usage = resource.getrusage(who)
+    return usage.ru_utime + usage.ru_stime
+
+
+def bare(profile_name: str, folder: Path) -> None:
+    """The chain in this process; prints one line for each stage."""
+    from plumbline.artifacts import ArtifactStore
+    from plumbline.code_identity import packages_digest, source_digest
+    from plumbline.config import CONFIGS, load_profile
+    from plumbline.data.admission import admit
+    from plumbline.data.files import read_records, write_records
+    from plumbline.data.preferences import build_pairs
+    from plumbline.data.schema import EvalPrompt
+    from plumbline.data.source import load_demonstrations, load_held_out_prompts, sandbox_options
+    from plumbline.data.suite import load_suite
+    from plumbline.evaluation.report import build_report
+    from plumbline.evaluation.samples import Sample
+    from plumbline.rubric import load_rubric
+    from plumbline.sandbox.records import feedback_events
+    from plumbline.training.chat_template import template_identity
+    from plumbline.training.spec import CERTIFIED_ROLES, Job, JobInput, JobSpec, SamplesRecipe
+    from plumbline.training.worker import RUNNERS, prepare_process
+    from plumbline.training.workspace import Workspace
+
+    profile = load_profile(profile_name)
+    rubric = load_rubric(CONFIGS / profile.rubric)
+    suites = {"demonstrations": load_suite(CONFIGS / profile.demonstrations.suite), "preference_data": load_suite(CONFIGS / profile.preferences.suite)}
+    store = ArtifactStore(folder / "store")
+    trees: dict[str, JobInput] = {}
+    clock = time.process_time()
+
+    def stage(name: str) -> None:
+        nonlocal clock
+        now = time.process_time()
+        print(f"  {name:18s} {now - clock:6.1f} cpu s", flush=True)
+        clock = now
+
+    def keep(role: str, staged: Path) -> None:
+        tree, files = store.publish_tree(staged)
+        trees[role] = JobInput(tree=tree, files=files)
+
+    def place(role: str) -> Path:
+        return store.root / "trees" / trees[role].tree.removeprefix("sha256:")
+
+    def run(kind: str, recipe: object, roles: list[str]) -> None:
+        spec = JobSpec(
+            kind=kind,
+            inputs={role: trees[role].tree for role in roles},
+            certificates={role: suites[role].digest() for role in roles if role in CERTIFIED_ROLES},
+            model=profile.model,
+            recipe=recipe,
+            hardware=profile.hardware,
+            rubric=rubric.digest(),
+            chat_template=template_identity(profile.model),
+            source=source_digest("plumbline/training", "plumbline/objectives"),
+            packages=packages_digest(),
+        )
+        given = {role: trees[role] for role in roles}
+        job = Job(spec=spec, store=str(store.root), inputs=given, suites={role: suites[role] for role in spec.certificates})
+        prepare_process(job)
+        work = folder / kind
+        (work / "output").mkdir(parents=True)
+        module, function = RUNNERS[kind]
+        getattr(__import__(module, fromlist=[function]), function)(Workspace(work, job, lambda line: None))
+        keep(kind, work / "output")
+        stage(kind)
+
+    held_out = load_held_out_prompts(profile, Path).rows
+    for role, name, rows in (
+        ("demonstrations", "demonstrations.jsonl", load_demonstrations(profile, Path).rows),
+        ("eval_vault", "prompts.jsonl", held_out),
+    ):
+        with store.staging() as staged:
+            write_records(staged / name, rows)
+            keep(role, staged)
+    events = admit(feedback_events(sandbox_options(profile, profile.source)), rubric).accepted
+    with store.staging() as staged:
+        for split, pairs in build_pairs(events, rubric, profile.preferences, profile.seed, held_out).splits.items():
+            write_records(staged / f"{split}.jsonl", pairs)
+        keep("preference_data", staged)
+    stage("data")
+    run("reference_policy", profile.reference, ["demonstrations"])
+    run("reward_model", profile.reward_model, ["preference_data", "reference_policy"])
+    run("aligned_policy", profile.recipes[profile.candidate], ["preference_data", "reference_policy"])
+    evaluation = profile.evaluation
+    roles = ["eval_vault", "reference_policy", "reward_model", "aligned_policy"]
+    run("samples", SamplesRecipe(decoder=evaluation.decoder, batch_size=evaluation.batch_size), roles)
+    prompts = list(read_records(place("eval_vault") / "prompts.jsonl", EvalPrompt))
+    samples = list(read_records(place("samples") / "samples.jsonl", Sample))
+    report, _ = build_report(prompts, samples, evaluation.scorer, evaluation.level, profile.seed, evaluation.decoder)
+    stage("report")
+    harm = report.slices["harm"]["harmful_compliance"]
+    print(f"  harmful compliance {harm.reference.value:.3f} -> {harm.aligned.value:.3f}")
+
+
+def measured(command: list[str], environment: dict[str, str]) -> tuple[float, float]:
+    """(wall, processor) seconds of a command and its children."""
+    cpu, wall = processor_seconds(resource.RUSAGE_CHILDREN), time.perf_counter()
+    subprocess.run(command, cwd=ROOT, env=environment, check=True)
+    return time.perf_counter() - wall, processor_seconds(resource.RUSAGE_CHILDREN) - cpu
+
+
+def main() -> None:
+    profile = sys.argv[1] if len(sys.argv) > 1 else "sandbox"
+    if len(sys.argv) > 2:
+        bare(profile, Path(sys.argv[2]))
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "PLUMBLINE_PROFILE": profile, "PLUMBLINE_HOME": f"{temporary}/home"}
+        print("bare chain, one process", flush=True)
+        bare_wall, bare_cpu = measured([sys.executable, __file__, profile, f"{temporary}/bare"], environment)
+        print("make demo", flush=True)
+        demo_wall, demo_cpu = measured([sys.executable, "-m", "dagster_project.demo"], environment)
+        print("make demo again", flush=True)
+        again_wall, again_cpu = measured([sys.executable, "-m", "dagster_project.demo"], environment)
+    print(f"\n{'':24s}{'wall s':>8s}{'cpu s':>8s}")
+    for name, wall, cpu in (("bare chain", bare_wall, bare_cpu), ("make demo", demo_wall, demo_cpu), ("make demo, all cached", again_wall, again_cpu)):
+        print(f"{name:24s}{wall:8.1f}{cpu:8.1f}")
+    print(f"{'ratio demo / bare':24s}{demo_wall / bare_wall:8.2f}{demo_cpu / bare_cpu:8.2f}   load average {os.getloadavg()[0]:.1f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,154 @@
+"""Sampling: the same tokens as transformers where both are deterministic, and honest numbers beside them."""
+
+import base64
+import json
+import zlib
+
+import pytest
+import torch
+
+from plumbline.config import Hardware
+from plumbline.data.files import read_records
+from plumbline.data.schema import Decoder, EvalPrompt, Message
+from plumbline.evaluation.samples import Sample
+from plumbline.training.encoding import ChatEncoder, Encoded, encode_prompts
+from plumbline.training.generation import choose_tokens, draw_samples, sample_responses
+from plumbline.training.models import load_policy, load_reward_model
+from plumbline.training.tokenizers import load_tokenizer
+from plumbline.training.validation import response_logps, rewards
+
+HARDWARE = Hardware(device="cpu", precision="float32", threads=1)
+
+
+def folder_of(bench, role):
+    return bench.store.root / "trees" / bench.inputs[role].tree[7:]
+
+
+@pytest.fixture(scope="module")
+def policy(bench):
+    return load_policy(folder_of(bench, "reference_policy") / "model", HARDWARE)
+
+
+@pytest.fixture(scope="module")
+def tokenizer(bench):
+    return load_tokenizer(folder_of(bench, "reference_policy") / "model")
+
+
+@pytest.fixture(scope="module")
+def prompts(bench, tokenizer):
+    rows = list(read_records(folder_of(bench, "eval_vault") / "prompts.jsonl", EvalPrompt))
+    return encode_prompts(ChatEncoder(tokenizer, 128), rows, 24).ids
+
+
+def decoder(**fields):
+    return Decoder(**{"temperature": 1.0, "max_new_tokens": 24, "seed": 0, **fields})
+
+
+def test_greedy_tokens_equal_transformers_generate(policy, prompts):
+    drawn = sample_responses(policy, prompts, decoder(temperature=0.0), 7, 1)
+    for prompt, one in zip(prompts, drawn, strict=True):
+        generated = policy.generate(input_ids=torch.tensor([prompt]), max_new_tokens=24, do_sample=False, eos_token_id=1, pad_token_id=0)
+        assert one.ids == generated[0, len(prompt) :].tolist()
+        assert one.truncated == (one.ids[-1] != 1)
+
+
+def test_greedy_does_not_depend_on_the_batch(policy, prompts):
+    one, many = (sample_responses(policy, prompts, decoder(temperature=0.0), size, 1) for size in (1, 64))
+    assert [row.ids for row in one] == [row.ids for row in many]
+
+
+def test_the_same_seed_gives_the_same_responses(policy, prompts):
+    first, second, other = (sample_responses(policy, prompts, decoder(seed=seed), 16, 1) for seed in (3, 3, 4))
+    assert first == second
+    assert [row.ids for row in first] != [row.ids for row in other]
+
+
+@pytest.mark.parametrize("fields", [{}, {"temperature": 0.5}, {"top_p": 0.7}, {"temperature": 0.0}])
+def test_the_logp_is_the_policy_s_own_whatever_the_decoder(policy, prompts, fields):
+    drawn = sample_responses(policy, prompts, decoder(**fields), 16, 1)
+    scored = response_logps(policy, [Encoded(prompt, [*prompt, *one.ids]) for prompt, one in zip(prompts, drawn, strict=True)])
+    assert [one.logp for one in drawn] == pytest.approx(scored.tolist(), abs=1e-3)
+
+
+def test_a_response_stops_at_its_end_and_is_truncated_without_one(policy, prompts):
+    for one in sample_responses(policy, prompts, decoder(max_new_tokens=6), 16, 1):
+        assert 1 not in one.ids[:-1]
+        assert one.truncated == (one.ids[-1] != 1)
+        assert len(one.ids) == 6 or not one.truncated
+
+
+def test_tokens_are_drawn_in_proportion():
+    """20,000 draws from (0.5, 0.3, 0.2, 0): each share within four standard errors, and never the impossible token."""
+    generator = torch.Generator().manual_seed(0)
+    chances = torch.tensor([0.5, 0.3, 0.2, 0.0])
+    chosen = choose_tokens(chances.log().expand(20000, 4), decoder(), generator)
+    shares = torch.bincount(chosen, minlength=4) / 20000
+    assert shares.tolist() == pytest.approx(chances.tolist(), abs=4 * (0.25 / 20000) ** 0.5)
+    assert shares[3] == 0
+
+
+def test_top_p_keeps_the_smallest_set_that_holds_the_mass():
+    """(0.5, 0.3, 0.2) with top_p 0.7: 0.5 is not enough, 0.5 + 0.3 is; the third token never comes."""
+    generator = torch.Generator().manual_seed(0)
+    logps = torch.tensor([0.2, 0.5, 0.3]).log().expand(5000, 3)
+    shares = torch.bincount(choose_tokens(logps, decoder(top_p=0.7), generator), minlength=3) / 5000
+    assert shares[0] == 0
+    assert shares[1].item() == pytest.approx(0.625, abs=0.03)
+
+
+def test_the_temperature_sharpens():
+    """Temperature 0.5 squares the odds: (0.75, 0.25) becomes (0.9, 0.1)."""
+    generator = torch.Generator().manual_seed(0)
+    chosen = choose_tokens(torch.tensor([0.75, 0.25]).log().expand(20000, 2), decoder(temperature=0.5), generator)
+    assert (chosen == 0).float().mean().item() == pytest.approx(0.9, abs=0.01)
+
+
+def test_the_reward_is_read_at_the_last_token(bench, prompts):
+    model = load_reward_model(folder_of(bench, "reward_model") / "model", HARDWARE)
+    batched = rewards(model, prompts)
+    alone = [model(input_ids=torch.tensor([prompt])).logits.item() for prompt in prompts]
+    assert batched.tolist() == pytest.approx(alone, abs=1e-4)
+
+
+def test_prompts_without_room_are_counted_and_get_no_sample(bench, workspace_of):
+    rows = list(read_records(folder_of(bench, "eval_vault") / "prompts.jsonl", EvalPrompt))
+    long = rows[0].model_copy(update={"id": "long", "prompt": (Message(role="user", content="word " * 120),)})
+    vault = bench.inputs["eval_vault"]
+    try:
+        bench.publish("eval_vault", {"prompts.jsonl": [*rows, long]})
+        workspace = workspace_of(bench.spec("samples"))
+    finally:
+        bench.inputs["eval_vault"] = vault
+    facts = draw_samples(workspace)
+    samples = list(read_records(workspace.output / "samples.jsonl", Sample))
+    assert facts["rows"]["prompts"] == {"in": len(rows) + 1, "used": len(rows), "dropped": {"too long": 1}}
+    assert {(sample.policy, sample.prompt_id) for sample in samples} == {(policy, row.id) for policy in ("reference", "aligned") for row in rows}
+
+
+def message(path):
+    return base64.b64encode(zlib.compress(json.dumps({"path": str(path)}).encode())).decode()
+
+
+def test_the_worker_writes_samples_and_reports_through_pipes(bench, tmp_path):
+    (tmp_path / "context.json").write_text(json.dumps({"extras": {}}))
+    folder = bench.prepare(bench.spec("samples"), "samples")
+    pipes = {"DAGSTER_PIPES_CONTEXT": message(tmp_path / "context.json"), "DAGSTER_PIPES_MESSAGES": message(tmp_path / "messages.jsonl")}
+    result = bench.run(folder, **pipes)
+    samples = list(read_records(folder / "output" / "samples.jsonl", Sample))
+    assert result["facts"]["samples"] == len(samples)
+    reference = [sample for sample in samples if sample.policy == "reference"]
+    assert all(sample.logp == sample.reference_logp for sample in reference)
+    assert any(sample.logp != sample.reference_logp for sample in samples if sample.policy == "aligned")
+    assert all(sample.reward is not None and 0 < sample.tokens <= 24 for sample in samples)
+    assert not [sample.response for sample in samples if "<|" in sample.response]
+    messages = [json.loads(line) for line in (tmp_path / "messages.jsonl").read_text().splitlines()]
+    assert [one["params"]["payload"] for one in messages if one["method"] == "report_custom_message"] == [{"tree": result["tree"]}]
+    assert any("responses" in one["params"]["message"] for one in messages if one["method"] == "log")
+
+
+def test_scores_do_not_depend_on_how_many_fit_at_once(policy, prompts, monkeypatch):
+    """A large vocabulary leaves room for one sequence only; the scores agree to rounding."""
+    sequences = [Encoded(prompt, [*prompt, 20, 21, 1]) for prompt in prompts]
+    many = response_logps(policy, sequences)
+    monkeypatch.setattr("plumbline.training.validation.MAX_LOGITS", 1)
+    assert response_logps(policy, sequences).tolist() == pytest.approx(many.tolist(), abs=1e-4)
