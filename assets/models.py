@@ -1,5 +1,7 @@
 """The models: reference policy, reward model and the aligned policy of each recipe."""
 
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -9,6 +11,7 @@ from assets.materialization import CODE_VERSION, OWNERS, Upstream, materialized,
 from assets.partitions import recipes
 from assets.policy import rubric
 from assets.presentation import loss_plot, mask_strip
+from plumbline.artifacts import ArtifactStore
 from plumbline.code_identity import packages_digest, source_digest
 from plumbline.config import DPORecipe, RewardRecipe, SupervisedRecipe
 from plumbline.data.files import read_records
@@ -87,13 +90,18 @@ def reward_model(context: dg.AssetExecutionContext, home: Home, launcher: Traini
 
 def measured_accuracy(home: Home, reward_model_digest: str) -> RewardAccuracy:
     """Validation accuracy of a reward model beside its floors and its ceiling, from the data that it was trained on."""
-    store = home.store()
+    return _measured_accuracy(home.layout.store, reward_model_digest, home.profile().evaluation.level)
+
+
+@cache
+def _measured_accuracy(root: Path, reward_model_digest: str, level: float) -> RewardAccuracy:
+    store = ArtifactStore(root)
     folder, model = store.open(reward_model_digest, kind="reward_model")
     data_folder, data = store.open(model.parents["preference_data"], kind="preference_data")
     train, validation = (list(read_records(data_folder / f"{split}.jsonl", PreferencePair)) for split in ("train", "validation"))
     batches = [store.open(digest, kind="feedback_batch")[0] for role, digest in data.parents.items() if role.startswith("feedback:")]
     events = [event for batch in batches for event in read_records(batch / "accepted.jsonl", FeedbackEvent)]
-    return reward_accuracy(train, validation, read_rewards(folder / "validation.jsonl"), events, home.profile().evaluation.level)
+    return reward_accuracy(train, validation, read_rewards(folder / "validation.jsonl"), events, level)
 
 
 @dg.asset(

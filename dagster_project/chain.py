@@ -15,8 +15,12 @@ from dagster_project.instance import prepare_instance
 from dagster_project.progress import follow
 from dagster_project.sensors import BATCH_TAG
 from dagster_project.summary import print_summary
+from plumbline.code_identity import ROOT
+from plumbline.config import ScratchModel
 from plumbline.data.source import seed_feedback
+from resources import standby
 from resources.home import Home
+from resources.launcher import WORKER, worker_environment
 
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
@@ -30,6 +34,9 @@ def run_chain(console: Console, home: Home) -> bool:
     started = time.monotonic()
     profile = home.profile()
     console.print(f"[bold]Plumbline[/bold] profile [bold]{profile.name}[/bold]: {profile.description}")
+    if isinstance(profile.model, ScratchModel):
+        # Small jobs spend most of their time on imports; the second core can do them beforehand.
+        standby.keep_ready(WORKER, worker_environment(profile.hardware), ROOT)
     seeded = seed_feedback(home.feedback(), profile, home.data_folder)
     batches = home.feedback().batches()
     console.print(f"Feedback store: {seeded.accepted} new events, {seeded.duplicate} known, {len(batches)} batches")

@@ -43,12 +43,12 @@ class Home(dg.ConfigurableResource["Home"]):
         return _feedback_store(self.layout.feedback_url)
 
     def profile(self) -> Profile:
-        """The validated profile.
+        """The validated profile; one for each process, because the definitions that were loaded from it do not change either.
 
         Raises:
             ConfigError: If there is no such profile, or it is invalid.
         """
-        return load_profile(self.profile_name)
+        return _profile(self.profile_name)
 
     def data_folder(self) -> Path:
         """The folder of input files.
@@ -65,6 +65,11 @@ class Home(dg.ConfigurableResource["Home"]):
         if not folder.is_dir():
             raise ConfigError(f"PLUMBLINE_DATA is {folder}, which is no folder; set it to the folder that the profile's paths are relative to")
         return folder
+
+
+@cache
+def _profile(name: str) -> Profile:
+    return load_profile(name)
 
 
 @cache

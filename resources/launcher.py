@@ -20,10 +20,12 @@ from pydantic import Field, ValidationError
 from plumbline.artifacts import Artifact, hash_tree, tree_digest, write_atomically
 from plumbline.audit.production import read_productions
 from plumbline.code_identity import ROOT, code_identity
+from plumbline.config import Hardware
 from plumbline.data.suite import Suite
 from plumbline.errors import ArtifactError, ArtifactNotFound, DigestMismatch, GateRefused, TrainingError
 from plumbline.release.certificate import require_certificate
 from plumbline.training.spec import Job, JobInput, JobResult, JobSpec
+from resources import standby
 from resources.home import Home
 from resources.tracking import ARTIFACT_TAG, TREE_TAG, ExperimentTracker, StepStream, flatten_params
 from resources.worker_process import worker_process
@@ -197,7 +199,10 @@ class TrainingLauncher(dg.ConfigurableResource["TrainingLauncher"]):
         write_atomically(folder / "job.json", launch.job.to_json())
         steps = StepStream(self.tracker)
         try:
-            with worker_process(launch.context, [*self.command, str(folder)], folder=folder, environment=_environment(launch.spec), cwd=ROOT) as worker:
+            start = (self.command, worker_environment(launch.spec.hardware), ROOT)
+            waiting = standby.take(*start)
+            with worker_process(launch.context, start[0], folder=folder, environment=start[1], cwd=start[2], waiting=waiting) as worker:
+                standby.replenish(*start)
                 # The worker imports for seconds; MLflow's own imports fit in beside them.
                 steps.run_id = self.tracker.start(launch.spec.digest(), launch.name, launch.params, launch.tags)
                 launch.context.log.info(f"worker {worker.pid}, log {folder / 'worker.log'}, MLflow {self.tracker.url(steps.run_id)}")
@@ -274,9 +279,10 @@ def _tags(context: dg.AssetExecutionContext, spec: JobSpec, parents: Mapping[str
     return tags | ({"dagster.partition": partition} if partition else {}) | ({"plumbline.dvc": dvc} if dvc else {})
 
 
-def _environment(spec: JobSpec) -> dict[str, str]:
+def worker_environment(hardware: Hardware) -> dict[str, str]:
+    """What must be set before a worker imports anything."""
     return {
-        "OMP_NUM_THREADS": str(spec.hardware.threads),
+        "OMP_NUM_THREADS": str(hardware.threads),
         "TOKENIZERS_PARALLELISM": "false",
         "PYTHONHASHSEED": "0",
         "PYTHONUNBUFFERED": "1",

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import dagster as dg
 
@@ -146,15 +146,28 @@ class WorkerProcess:
             os.killpg(self.pid, number)
 
 
+def guarded(command: Sequence[str]) -> list[str]:
+    """The command under the guard, which ends it with this process."""
+    return [sys.executable, "-I", "-S", str(_GUARD), str(os.getpid()), *command]
+
+
+class Waiting(Protocol):
+    """A worker that was started before there was a job for it."""
+
+    def give(self, folder: Path, log: Path, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+        """Hand over the job and its Pipes environment; the process writes to the log from then on."""
+
+
 @contextmanager
 def worker_process(
-    context: dg.AssetExecutionContext, command: Sequence[str], *, folder: Path, environment: Mapping[str, str], cwd: Path
+    context: dg.AssetExecutionContext, command: Sequence[str], *, folder: Path, environment: Mapping[str, str], cwd: Path, waiting: Waiting | None = None
 ) -> Iterator[WorkerProcess]:
     """Start a command for a job folder inside a Pipes session; nothing of it runs after the block, however the block is left.
 
     What the command prints is appended to `<folder>/worker.log`, below one line that names the Dagster run, and shown in the step's compute log.
     Progress lines of an interrupted attempt are handed over again, so that whoever follows a resumed job sees all of it. Nothing that the worker
-    reports through Pipes becomes a materialization: the caller returns its own.
+    reports through Pipes becomes a materialization: the caller returns its own. A waiting worker, started with the same command, environment and
+    folder, takes the job instead of a new process.
     """
     log = folder / "worker.log"
     with dg.open_pipes_session(
@@ -164,15 +177,19 @@ def worker_process(
         with log.open("ab") as stream:
             stream.write(f"--- {datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} Dagster run {context.run.run_id}\n".encode())
             stream.flush()
-            process = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(_GUARD), str(os.getpid()), *command],
-                stdin=subprocess.PIPE,
-                stdout=stream,
-                stderr=stream,
-                cwd=cwd,
-                env={**os.environ, **session.get_bootstrap_env_vars(), **environment},
-                start_new_session=True,
-            )
+            pipes = session.get_bootstrap_env_vars()
+            if waiting is not None:
+                process = waiting.give(folder, log, pipes)
+            else:
+                process = subprocess.Popen(
+                    guarded([*command, str(folder)]),
+                    stdin=subprocess.PIPE,
+                    stdout=stream,
+                    stderr=stream,
+                    cwd=cwd,
+                    env={**os.environ, **pipes, **environment},
+                    start_new_session=True,
+                )
         worker = WorkerProcess(context, process, folder, offset)
         try:
             yield worker

@@ -15,7 +15,7 @@ TINY = {
     "demonstrations: 16000": "demonstrations: 400",
     "pairs: 4000": "pairs: 320",
     "prompts_per_slice: 300": "prompts_per_slice: 6",
-    "max_events: 1000": "max_events: 160",
+    "max_events: 2000": "max_events: 160",
     "hidden: 64": "hidden: 32",
     "feed_forward: 128": "feed_forward: 64",
     "save_every: 250": "save_every: 5",

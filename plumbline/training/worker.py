@@ -102,15 +102,8 @@ def verify_job(job: Job) -> None:
 def prepare_process(job: Job) -> None:
     """Set what must be set before torch and transformers are imported, then threads and determinism."""
     hardware = job.spec.hardware
-    os.environ.update(
-        HF_DATASETS_DISABLE_PROGRESS_BARS="1",
-        HF_HUB_DISABLE_TELEMETRY="1",
-        OMP_NUM_THREADS=str(hardware.threads),
-        OMP_WAIT_POLICY="PASSIVE",  # spinning threads make a busy machine ten times slower
-        TOKENIZERS_PARALLELISM="false",
-        TRANSFORMERS_VERBOSITY="error",
-        CUBLAS_WORKSPACE_CONFIG=":4096:8",
-    )
+    os.environ["OMP_NUM_THREADS"] = str(hardware.threads)
+    set_library_environment()
     os.environ.pop("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", None)  # it would let checkpoints execute code
     if isinstance(job.spec.model, ScratchModel) or job.spec.kind != "reference_policy":
         os.environ["HF_HUB_OFFLINE"] = "1"
@@ -134,6 +127,18 @@ def prepare_process(job: Job) -> None:
         datasets.disable_caching()  # its cache would be used again without looking at the bytes
 
 
+def set_library_environment() -> None:
+    """What torch, transformers and datasets read when they are imported."""
+    os.environ.update(
+        HF_DATASETS_DISABLE_PROGRESS_BARS="1",
+        HF_HUB_DISABLE_TELEMETRY="1",
+        OMP_WAIT_POLICY="PASSIVE",  # spinning threads make a busy machine ten times slower
+        TOKENIZERS_PARALLELISM="false",
+        TRANSFORMERS_VERBOSITY="error",
+        CUBLAS_WORKSPACE_CONFIG=":4096:8",
+    )
+
+
 @contextmanager
 def _listener() -> Iterator[tuple[Log, Callable[[JobResult], None]]]:
     """Where log lines and the result go: standard output, and Dagster when it started this process."""
@@ -155,12 +160,35 @@ def _listener() -> Iterator[tuple[Log, Callable[[JobResult], None]]]:
         yield log, lambda result: pipes.report_custom_message({"tree": result.tree})
 
 
+def stand_by(order: Path) -> Path:
+    """Import what jobs on scratch models need, wait for the order, and take over its environment and log; returns the job's folder."""
+    set_library_environment()
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    for module in ("torch", "transformers.models.llama.modeling_llama", "trl.trainer.sft_trainer", "trl.trainer.reward_trainer", "trl.trainer.dpo_trainer"):
+        importlib.import_module(module)
+    while not order.exists():
+        time.sleep(0.02)
+    given = json.loads(order.read_bytes())
+    os.environ.update(given["environment"])
+    log = os.open(given["log"], os.O_WRONLY | os.O_APPEND)
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+        os.dup2(log, stream.fileno())
+    shutil.rmtree(order.parent, ignore_errors=True)
+    return Path(given["folder"])
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run a job and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m plumbline.training.worker", description="Run one training or sampling job.")
-    parser.add_argument("folder", type=Path, help="the job's folder; it holds job.json")
+    parser.add_argument("folder", type=Path, nargs="?", help="the job's folder; it holds job.json")
+    parser.add_argument("--standby", type=Path, metavar="ORDER", help="import everything first, then wait for this file, which names the folder")
     parser.add_argument("--dry-run", action="store_true", help="verify the job and build its arguments, but load no model and train nothing")
     options = parser.parse_args(arguments)
+    if (options.folder is None) == (options.standby is None):
+        parser.error("give a folder, or --standby ORDER")
+    if options.standby is not None:
+        options.folder = stand_by(options.standby)
     try:
         if options.dry_run:
             from plumbline.training.dry_run import plan_job

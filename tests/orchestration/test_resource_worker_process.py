@@ -50,7 +50,7 @@ def folder(tmp_path):
 
 
 def command(mode, folder):
-    return [sys.executable, "-S", str(folder.parent / "worker.py"), mode, str(folder)]
+    return [sys.executable, "-S", str(folder.parent / "worker.py"), mode]
 
 
 def step(folder, mode, on_progress=lambda lines: None):
