@@ -24,6 +24,8 @@ class UserProject:
 
     folder: Path
     profile: str
+    binaries: Path = BIN
+    root: Path = ROOT
 
     def __post_init__(self) -> None:
         shutil.copytree(os.environ["PLUMBLINE_CONFIGS"], self.folder / "configs")
@@ -81,6 +83,12 @@ class UserProject:
         text = path.read_text()
         assert old in text, old
         path.write_text(text.replace(old, new))
+
+
+@pytest.fixture(scope="session")
+def user_project():
+    """Makes a project in a folder, under a profile."""
+    return UserProject
 
 
 @pytest.fixture(scope="module")

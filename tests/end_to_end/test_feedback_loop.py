@@ -1,0 +1,39 @@
+"""The loop with the real daemon: feedback arrives through the command line, and a new decision appears without another hand."""
+
+import subprocess
+import time
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def daemon(chain):
+    """`dagster-daemon run` on the project, as `make ui` starts it."""
+    log = (chain.folder / "daemon.log").open("wb")
+    command = [str(chain.binaries / "dagster-daemon"), "run", "-w", str(chain.root / "workspace.yaml")]
+    process = subprocess.Popen(command, cwd=chain.root, env=chain.environment, stdout=log, stderr=subprocess.STDOUT)
+    yield process
+    process.terminate()
+    process.wait(30)
+    log.close()
+
+
+def test_new_feedback_leads_to_a_new_policy_and_decision(chain, daemon):
+    policy, decision = chain.newest("aligned_policy", "dpo"), chain.newest("release_decision", "dpo")
+    output = chain.run("plumbline", "sandbox", "feedback", "--count", "160")
+    assert "160" in output
+    deadline = time.monotonic() + 240
+    while chain.newest("release_decision", "dpo") == decision:
+        assert daemon.poll() is None, "the daemon died"
+        assert time.monotonic() < deadline, (chain.folder / "daemon.log").read_text(errors="replace")[-4000:]
+        time.sleep(2)
+    assert chain.newest("aligned_policy", "dpo") != policy
+    data = chain.store.manifest(chain.newest("preference_data"))
+    assert len([role for role in data.parents if role.startswith("feedback:")]) == 3
+    chain.run("plumbline", "trace", "policy", chain.newest("aligned_policy", "dpo"))
+    time.sleep(25)  # two more ticks of both sensors: the same set of batches must not be aligned again
+    with chain.instance() as instance:
+        runs = [record.dagster_run for record in instance.get_run_records() if record.dagster_run.job_name == "align"]
+    assert len(runs) == 2
