@@ -74,7 +74,7 @@ def test_another_beta_reruns_the_policy_and_what_follows(chain):
     [("rubric", None), ("key:rubric", None), ('+key:"reference_policy"', None), ('key:"release_decision"+', "dpo"), ("feedback", "sandbox-001")],
 )
 def test_dagster_materializes_selections(chain, selection, partition):
-    command = ["dagster", "asset", "materialize", "-w", "workspace.yaml", "--select", selection]
+    command = ["dagster", "asset", "materialize", "-m", "dagster_project.definitions", "--select", selection]
     output = chain.run(*command, *(["--partition", partition] if partition else []))
     assert "RUN_SUCCESS" in output
 
@@ -82,7 +82,7 @@ def test_dagster_materializes_selections(chain, selection, partition):
 def test_dagster_refuses_training_behind_a_missing_certificate(chain):
     certificates = chain.layout.store / "certificates"
     shutil.move(certificates, certificates.with_name("elsewhere"))
-    command = ["dagster", "asset", "materialize", "-w", "workspace.yaml", "--select", "aligned_policy", "--partition", "dpo"]
+    command = ["dagster", "asset", "materialize", "-m", "dagster_project.definitions", "--select", "aligned_policy", "--partition", "dpo"]
     output = chain.run(*command, expect=1)
     assert "refused before anything was spent" in output
     assert "RUN_FAILURE" in output
@@ -97,7 +97,7 @@ def test_a_changed_byte_is_found_and_stops_the_next_stage(chain):
     path.write_bytes(original[:-1] + bytes([original[-1] ^ 1]))
     output = chain.run("plumbline", "trace", "policy", chain.newest("aligned_policy", "dpo"), expect=3)
     assert "model/model.safetensors" in output
-    command = ["dagster", "asset", "materialize", "-w", "workspace.yaml", "--select", "held_out_evals", "--partition", "dpo"]
+    command = ["dagster", "asset", "materialize", "-m", "dagster_project.definitions", "--select", "held_out_evals", "--partition", "dpo"]
     assert "model/model.safetensors" in chain.run(*command, expect=1)
     path.write_bytes(original)
     chain.run("plumbline", "trace", "policy", chain.newest("aligned_policy", "dpo"))

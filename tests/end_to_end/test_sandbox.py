@@ -48,5 +48,5 @@ def test_english_pairs_alone_are_rejected_for_the_second_language(project):
         from dagster import AssetKey
 
         assert not instance.fetch_materializations(AssetKey("released_policy"), limit=1).records
-    output = project.run("dagster", "asset", "materialize", "-w", "workspace.yaml", "--select", "released_policy", "--partition", "dpo", expect=1)
+    output = project.run("dagster", "asset", "materialize", "-m", "dagster_project.definitions", "--select", "released_policy", "--partition", "dpo", expect=1)
     assert "nothing to release" in output

@@ -187,7 +187,7 @@ def test_status_tells_what_waits_and_who_took_what(run, store, events_file):
     assert "requested by sensor" in status
     assert f"set of batches {sha256(b'set')[7:19]}: requested by retraining" in status
     assert "open: 1 events" in status
-    assert "A batch closes at 1500 events or after 24 h" in status
+    assert f"A batch closes at {load_profile('sandbox').batches.max_events} events or after 24 h" in status
 
 
 def test_a_damaged_store_gives_a_message(run, tmp_path, events_file):
@@ -225,7 +225,9 @@ def test_the_sandbox_goes_on_where_it_stopped(run, store):
     events = sandbox_events(store)
     assert len({event.id for event in events}) == 60
     seeded = load_profile("sandbox").source.pairs
-    assert {event.id for event in events} == {event.id for event in list(feedback_events(SandboxOptions(pairs=seeded + 60)))[seeded:]}
+    assert {event.id for event in events} == {
+        event.id for event in list(feedback_events(SandboxOptions(seed=load_profile("sandbox").seed, pairs=seeded + 60)))[seeded:]
+    }
 
 
 def test_the_sandbox_gives_one_slice(run, store):
@@ -237,11 +239,11 @@ def test_another_seed_gives_other_judgments_but_never_about_held_out_intents(run
     from plumbline.sandbox.world import is_held_out, read_prompt
 
     assert run("sandbox", "feedback", "--count", "80", "--seed", "7").exit_code == 0
-    events = sandbox_events(store)
-    assert not {event.id for event in events} & {event.id for event in feedback_events(SandboxOptions(pairs=200))}
-    assert not any(is_held_out(read_prompt(event.prompt[-1].content)[0], 0) for event in events)
+    events, own = sandbox_events(store), load_profile("sandbox").seed
+    assert not {event.id for event in events} & {event.id for event in feedback_events(SandboxOptions(seed=own, pairs=200))}
+    assert not any(is_held_out(read_prompt(event.prompt[-1].content)[0], own) for event in events)
     unfiltered = list(feedback_events(SandboxOptions(seed=7, pairs=80)))
-    assert any(is_held_out(read_prompt(event.prompt[-1].content)[0], 0) for event in unfiltered)
+    assert any(is_held_out(read_prompt(event.prompt[-1].content)[0], own) for event in unfiltered)
 
 
 @pytest.mark.parametrize(

@@ -48,8 +48,8 @@ def edited(tmp_path: Path, old: str, new: str) -> Path:
         ("tokenizer: words", "tokenizer: words\n  vocabulary: 2048", "model", "give it there, and only there"),
         ("heads: 4", "heads: 5", "model", "multiple of heads"),
         ("scorer: sandbox", "scorer: vibes", "scorer", "'sandbox' or 'rules'"),
-        ("seed: 0", 'seed: "0"', "seed", "valid integer"),
-        ("seed: 0", "seed: no", "seed", "valid integer"),
+        ("seed: 1", 'seed: "0"', "seed", "valid integer"),
+        ("seed: 1", "seed: no", "seed", "valid integer"),
         ("rubric: rubrics/", "rubric: ../rubrics/", "rubric", "stays inside"),
     ],
 )
@@ -91,8 +91,8 @@ def test_files_that_are_no_profile(tmp_path, data, words):
 
 
 def test_scientific_notation_is_a_number(tmp_path):
-    assert load_profile("sandbox", CONFIGS).reference.optimizer.learning_rate == pytest.approx(0.01)
-    assert "learning_rate: 1e-2" in (CONFIGS / "sandbox.yaml").read_text()
+    assert load_profile("sandbox", CONFIGS).reference.optimizer.learning_rate == pytest.approx(0.007)
+    assert "learning_rate: 7e-3" in (CONFIGS / "sandbox.yaml").read_text()
 
 
 def test_an_unknown_profile_lists_the_known_ones():
