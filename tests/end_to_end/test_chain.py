@@ -12,7 +12,7 @@ JOBS = ["aligned_policy", "reference_policy", "reward_model", "samples"]
 
 def test_the_demo_comes_to_a_decision_and_says_where_to_look(chain):
     output = chain.first_output
-    for words in ("reference_policy", "13 steps", "Held-out slices", "Gates", "needs 194 more", "Decision for recipe dpo: hold", "make ui", "trace policy"):
+    for words in ("reference_policy", "25 steps", "Held-out slices", "Gates", "needs 194 more", "Decision for recipe dpo: hold", "make ui", "trace policy"):
         assert words in output, output
     assert chain.jobs_run() == JOBS
 
