@@ -151,7 +151,7 @@ def test_a_killed_writer_leaves_nothing_half_written(tmp_path):
             [sys.executable, "-c", script, str(root), str(Path(__file__).parent)], env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
         )
         deadline = time.monotonic() + 30
-        while not (root / "manifests").exists() and time.monotonic() < deadline:
+        while not list((root / "manifests").glob("*.json")) and time.monotonic() < deadline:
             time.sleep(0.01)
         time.sleep(0.013 * moment)
         process.send_signal(signal.SIGKILL)
