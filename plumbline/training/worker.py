@@ -167,7 +167,7 @@ def stand_by(order: Path) -> Path:
     for module in ("torch", "transformers.models.llama.modeling_llama", "trl.trainer.sft_trainer", "trl.trainer.reward_trainer", "trl.trainer.dpo_trainer"):
         importlib.import_module(module)
     while not order.exists():
-        time.sleep(0.02)
+        time.sleep(0.02)  # the order is a file, so that the guard's pipe stays the parent's sign of life
     given = json.loads(order.read_bytes())
     os.environ.update(given["environment"])
     log = os.open(given["log"], os.O_WRONLY | os.O_APPEND)
