@@ -7,24 +7,14 @@ import os
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
-from plumbline.data.schema import Decoder, Identifier
+from plumbline.data.rules import AnnotatorRule, BatchRule, DemonstrationRule, DriftRule, PreferenceRule, RelativePath, RetrainingRule, ReviewRule
+from plumbline.data.schema import Decoder, Identifier, Text
 from plumbline.errors import ConfigError
 from plumbline.records import Record
 from plumbline.release.gates import Gate
 from plumbline.strict_yaml import load_record
-
-Text = Annotated[str, StringConstraints(min_length=1)]
-
-
-def _stays_inside(path: str) -> str:
-    if not path or path.startswith("/") or ".." in path.split("/"):
-        raise ValueError(f"'{path}' must be a relative path that stays inside its folder")
-    return path
-
-
-RelativePath = Annotated[str, AfterValidator(_stays_inside)]
 
 
 class SandboxSource(Record):
@@ -48,10 +38,14 @@ class SandboxSource(Record):
         return self
 
 
+FileFormat = Literal["jsonl", "hh", "tulu", "sharegpt", "trl", "kto", "argilla", "label-studio", "alpaca", "xstest", "redteam"]
+"""How a file of the outside world is written."""
+
+
 class SourceFile(Record):
     """One file or folder below PLUMBLINE_DATA, and the format it is in."""
 
-    format: Literal["tulu", "hh", "alpaca", "jsonl", "xstest"]
+    format: FileFormat
     path: RelativePath
     limit: int | None = Field(default=None, gt=0, description="rows to take from the start; null takes all")
 
@@ -63,34 +57,6 @@ class FilesSource(Record):
     feedback: tuple[SourceFile, ...] = Field(min_length=1)
     demonstrations: tuple[SourceFile, ...] = Field(min_length=1)
     held_out: tuple[SourceFile, ...] = Field(min_length=1)
-
-
-class BatchRule(Record):
-    """When a feedback batch closes."""
-
-    max_events: int = Field(gt=0, description="a batch closes when it holds this many events")
-    max_age_hours: float = Field(gt=0, description="a batch closes when its oldest event was received this long ago")
-
-
-class SplitShares(Record):
-    """Shares of the prompt groups; what is left over after validation and calibration is train."""
-
-    validation: float = Field(gt=0, lt=0.5)
-    calibration: float = Field(gt=0, lt=0.5)
-
-
-class PreferenceRule(Record):
-    """How events become pairs, and the suite that certifies them."""
-
-    split: SplitShares
-    min_agreement: float = Field(ge=0.5, le=1, description="pairs whose votes agree less are set aside, counted as `low agreement`")
-    suite: RelativePath
-
-
-class DemonstrationRule(Record):
-    """The suite that certifies the demonstrations."""
-
-    suite: RelativePath
 
 
 class ScratchModel(Record):
@@ -216,8 +182,12 @@ class Profile(Record):
     rubric: RelativePath = Field(description="rubric file, relative to configs/")
     source: Annotated[SandboxSource | FilesSource, Field(discriminator="kind")]
     batches: BatchRule
+    retraining: RetrainingRule
     demonstrations: DemonstrationRule
     preferences: PreferenceRule
+    annotators: AnnotatorRule
+    drift: DriftRule
+    review: ReviewRule
     model: Annotated[ScratchModel | HubModel, Field(discriminator="kind")]
     reference: SupervisedRecipe
     reward_model: RewardRecipe

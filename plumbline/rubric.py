@@ -3,13 +3,11 @@
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
+from plumbline.data.schema import Dimension, Identifier, Text
 from plumbline.records import Record
 from plumbline.strict_yaml import load_record
-
-Text = Annotated[str, StringConstraints(min_length=1)]
-Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 
 
 class Clause(Record):
@@ -40,7 +38,7 @@ class Approval(Record):
 
 
 class Margins(Record):
-    """Reward margin for each strength of preference, in reward units (Llama 2, table 27)."""
+    """Reward margin for each strength of preference, in reward units; see `LLAMA2_SMALL` and `LLAMA2_LARGE` for the published tables."""
 
     negligible: float = Field(ge=0)
     slightly: float = Field(ge=0)
@@ -59,6 +57,21 @@ class Margins(Record):
         return (self.negligible, self.slightly, self.better, self.significantly)
 
 
+LLAMA2_SMALL = Margins(negligible=0.0, slightly=1 / 3, better=2 / 3, significantly=1.0)
+"""The small margins of Touvron et al. 2023 (Llama 2), table 27."""
+LLAMA2_LARGE = Margins(negligible=0.0, slightly=1.0, better=2.0, significantly=3.0)
+"""The large margins of the same table."""
+MARGIN_PRESETS = {"llama2-small": LLAMA2_SMALL, "llama2-large": LLAMA2_LARGE}
+
+
+def _margins_of_preset(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    if value not in MARGIN_PRESETS:
+        raise ValueError(f"there is no table of margins called '{value}'; use {', '.join(MARGIN_PRESETS)}, or give the four numbers")
+    return MARGIN_PRESETS[value]
+
+
 class Rubric(Record):
     """A versioned policy; invalid without optimized behaviour, forbidden behaviour and evidence."""
 
@@ -72,9 +85,14 @@ class Rubric(Record):
     clauses: tuple[Clause, ...] = Field(min_length=1)
     taxonomy: tuple[RiskCategory, ...] = Field(min_length=1)
     priorities: tuple[Identifier, ...] = Field(min_length=1, description="clause ids, the strongest first")
-    margins: Margins
+    margins: Annotated[Margins, BeforeValidator(_margins_of_preset)] = Field(description="the four numbers, or `llama2-small` or `llama2-large`")
     consent: tuple[Text, ...] = Field(min_length=1, description="consent versions that admit an event to training")
-    pii: Literal["flag", "quarantine"] = "flag"
+    pii: Literal["flag", "redact", "quarantine"] = Field(default="flag", description="what becomes of events in which personal data were found")
+    dimensions: tuple[Dimension, ...] = Field(default=("safe", "helpful", "correct"), min_length=1, description="what annotators rate one by one")
+    accepts: tuple[Text, ...] = Field(
+        default=(),
+        description="labels of earlier versions whose judgments still count, for example `helpful-harmless@1`; the newest judgments of a pair decide",
+    )
 
     @property
     def label(self) -> str:

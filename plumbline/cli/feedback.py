@@ -127,8 +127,7 @@ def add(
         fields = {
             "prompt": [{"role": "user", "content": prompt}],
             "responses": [{"text": text, "source": source.model_dump()} for text in (first, second)],
-            "preferred": {"first": 0, "second": 1, "tie": None, None: None}[preferred],
-            "strength": strength,
+            "judgment": {"kind": "comparison", "preferred": {"first": 0, "second": 1, "tie": None, None: None}[preferred], "strength": strength},
             "annotator": annotator,
             "provenance": Provenance(written_by=policy, filtered_by="none", approved_by=approved_by).model_dump(),
             "consent": {"scope": "training", "version": consent},

@@ -37,15 +37,16 @@ def admit(events: Iterable[FeedbackEvent], rubric: Rubric) -> Admission:
 
 def reasons_against(event: FeedbackEvent, rubric: Rubric) -> tuple[str, ...]:
     """Every reason why an event may not enter training; empty when it may."""
-    first, second = (response.text for response in event.responses)
+    texts = [response.text for response in event.responses]
+    stripped = [text.strip() for text in texts]
     findings = {
         "consent scope": event.consent.scope != "training",
         "consent version": event.consent.version not in rubric.consent,
         "other rubric": event.rubric != rubric.label,
         "empty prompt": any(not message.content.strip() for message in event.prompt),
         "prompt does not end with the user": event.prompt[-1].role != "user",
-        "empty response": not first.strip() or not second.strip(),
-        "same response": first.strip() == second.strip(),
-        "control token": has_control_token(event.prompt, first, second),
+        "empty response": not all(stripped),
+        "same response": len(set(stripped)) < len(stripped),
+        "control token": has_control_token(event.prompt, *texts),
     }
     return tuple(reason for reason, found in findings.items() if found)

@@ -77,11 +77,11 @@ def human_ceiling(events: Iterable[FeedbackEvent]) -> list[bool | None] | None:
     """
     groups: defaultdict[str, list[FeedbackEvent]] = defaultdict(list)
     for event in sorted(events, key=lambda event: event.id):
-        if event.preferred is not None:
+        if event.winner is not None:
             groups[judged_pair(event.prompt, [response.text for response in event.responses])].append(event)
     outcomes: list[bool | None] = []
     for group in groups.values():
-        votes = [(event.annotator, event.responses[event.preferred].text) for event in group if event.preferred is not None]
+        votes = [(event.annotator, event.winner) for event in group]
         for annotator, text in votes:
             others = [other == text for who, other in votes if who != annotator]
             if others:

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from plumbline.config import PreferenceRule
 from plumbline.data.prompt_groups import SPLITS, held_out_keys, judged_pair, prompt_key, split_of
-from plumbline.data.schema import EvalPrompt, FeedbackEvent, PreferencePair, content_id
+from plumbline.data.rules import PreferenceRule
+from plumbline.data.schema import Comparison, EvalPrompt, FeedbackEvent, PreferencePair, content_id
 from plumbline.errors import InvalidPreferences
 from plumbline.rubric import Rubric
 
@@ -88,16 +88,18 @@ def _reject_repeats(ordered: Sequence[FeedbackEvent]) -> None:
 
 
 def _reason_to_set_aside(event: FeedbackEvent, rubric: Rubric, vault: frozenset[str]) -> str | None:
-    first, second = (response.text for response in event.responses)
+    texts = [response.text.strip() for response in event.responses]
     if event.rubric != rubric.label:
         return "other rubric"
-    if not first.strip() or not second.strip():
+    if not all(texts):
         return "empty response"
-    if first.strip() == second.strip():
+    if len(set(texts)) != len(texts):
         return "same response"
     if prompt_key(event.prompt) in vault:
         return "held-out prompt"
-    return "tie" if event.preferred is None else None
+    if not isinstance(event.judgment, Comparison):
+        return "no comparison"
+    return "tie" if event.winner is None else None
 
 
 def _aggregate(votes: Sequence[FeedbackEvent], rubric: Rubric, min_agreement: float) -> PreferencePair | str:
@@ -121,7 +123,7 @@ def _aggregate(votes: Sequence[FeedbackEvent], rubric: Rubric, min_agreement: fl
         prompt=prompt,
         chosen=chosen,
         rejected=rejected,
-        margin=math.fsum(margins[event.strength] for event in winning) / len(winning),
+        margin=math.fsum(margins[event.judgment.strength] for event in winning if isinstance(event.judgment, Comparison)) / len(winning),
         votes=len(votes),
         agreement=agreement,
         event_ids=tuple(sorted(event.id for event in votes)),
@@ -132,8 +134,8 @@ def _aggregate(votes: Sequence[FeedbackEvent], rubric: Rubric, min_agreement: fl
 
 
 def _winner(event: FeedbackEvent) -> str:
-    assert event.preferred is not None, "ties are set aside before votes are counted"
-    return event.responses[event.preferred].text
+    assert event.winner is not None, "ties are set aside before votes are counted"
+    return event.winner
 
 
 def _account_for(events: Sequence[FeedbackEvent], data: PreferenceData) -> None:

@@ -5,7 +5,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
-from plumbline.config import SplitShares
+from plumbline.data.rules import SplitShares
 from plumbline.data.schema import EvalPrompt, Message
 from plumbline.records import canonical_json
 

@@ -1,6 +1,7 @@
 """The records that enter training and evaluation: events, demonstrations, pairs and held-out prompts."""
 
 import hashlib
+import itertools
 from typing import Annotated, Literal, Self
 
 from pydantic import AwareDatetime, Field, StringConstraints, model_validator
@@ -46,10 +47,12 @@ class Response(Record):
 
 
 class Consent(Record):
-    """What the annotator allowed, and under which version of the consent text."""
+    """What somebody allowed, under which version of the consent text, and until when."""
 
     scope: Literal["training", "evaluation"]
     version: Text
+    given_by: Identifier | None = Field(default=None, description="pseudonym of who gave it; null: the annotator")
+    expires: AwareDatetime | None = Field(default=None, description="the item may not be used from this time on; null: no end was agreed")
 
 
 class Provenance(Record):
@@ -73,14 +76,58 @@ def content_id(value: object) -> str:
     return hashlib.sha256(canonical_json(value)).hexdigest()[:40]
 
 
+class Comparison(Record):
+    """Which of two responses is better, and by how much."""
+
+    kind: Literal["comparison"] = "comparison"
+    preferred: Literal[0, 1] | None = Field(description="index of the better response; null is a tie")
+    strength: Strength
+
+
+class Ranking(Record):
+    """An order of all responses, the best first; responses that tie share a place."""
+
+    kind: Literal["ranking"] = "ranking"
+    order: tuple[tuple[int, ...], ...] = Field(min_length=1, description="indices of the responses by place, for example [[2], [0, 1]]")
+
+
+class Verdict(Record):
+    """Whether the one response is desirable: an unpaired label."""
+
+    kind: Literal["verdict"] = "verdict"
+    desirable: bool
+
+
+Judgment = Annotated[Comparison | Ranking | Verdict, Field(discriminator="kind")]
+
+Dimension = Literal["safe", "helpful", "correct", "creative", "polite", "affirming"]
+"""What makes a response good, rated one by one."""
+
+
+class Rating(Record):
+    """How good one response is in one dimension."""
+
+    response: int = Field(ge=0, description="index of the response")
+    dimension: Dimension
+    score: Literal[1, 2, 3, 4, 5]
+
+
 class FeedbackEvent(Record):
-    """One judgment of two responses to one prompt; its id is derived from its content."""
+    """One judgment of one or more responses to one prompt; its id is derived from its content.
+
+    A comparison judges two responses, a ranking two or more, a verdict one.
+    """
 
     id: Identifier
     prompt: tuple[Message, ...] = Field(min_length=1)
-    responses: tuple[Response, Response]
-    preferred: Literal[0, 1] | None = Field(description="index of the better response; null is a tie")
-    strength: Strength
+    responses: tuple[Response, ...] = Field(min_length=1, max_length=16)
+    judgment: Judgment
+    ratings: tuple[Rating, ...] = Field(default=(), description="at most one for each response and dimension")
+    acceptable: tuple[bool | None, ...] = Field(default=(), description="whether each response is acceptable by itself; empty when nobody asked")
+    clause: Identifier | None = Field(default=None, description="the clause of the rubric that decided, where the annotator named one")
+    reason: str | None = Field(default=None, description="why, in the annotator's words")
+    attack: Identifier | None = Field(default=None, description="tactic of a prompt that was written to break the policy; null: an ordinary prompt")
+    redacted_from: Identifier | None = Field(default=None, description="id of the event whose text this one replaces after redaction")
     annotator: Identifier
     provenance: Provenance
     consent: Consent
@@ -95,6 +142,29 @@ class FeedbackEvent(Record):
         if self.id != expected:
             raise ValueError(f"id {self.id} is not the digest of the content, which is {expected}")
         return self
+
+    @model_validator(mode="after")
+    def _judges_its_responses(self) -> Self:
+        count = len(self.responses)
+        if isinstance(self.judgment, Comparison) and count != 2:
+            raise ValueError(f"a comparison judges 2 responses, here are {count}")
+        if isinstance(self.judgment, Verdict) and count != 1:
+            raise ValueError(f"a verdict judges 1 response, here are {count}")
+        if isinstance(self.judgment, Ranking) and (count < 2 or sorted(itertools.chain(*self.judgment.order)) != list(range(count))):
+            raise ValueError(f"a ranking places each of 2 or more responses once; {self.judgment.order} does not place 0 to {count - 1}")
+        rated = [(rating.response, rating.dimension) for rating in self.ratings]
+        if len(set(rated)) != len(rated) or any(response >= count for response, _ in rated):
+            raise ValueError(f"ratings must name each of {count} responses at most once in a dimension: {rated}")
+        if self.acceptable and len(self.acceptable) != count:
+            raise ValueError(f"acceptable has {len(self.acceptable)} entries for {count} responses")
+        return self
+
+    @property
+    def winner(self) -> str | None:
+        """Text of the better of two compared responses; None for a tie and for every other kind of judgment."""
+        if not isinstance(self.judgment, Comparison) or self.judgment.preferred is None:
+            return None
+        return self.responses[self.judgment.preferred].text
 
     @classmethod
     def create(cls, **fields: object) -> "FeedbackEvent":
@@ -131,7 +201,9 @@ class PreferencePair(Record):
     rejected: Text
     margin: float = Field(ge=0, description="reward margin from the rubric's strength table, in reward units")
     votes: int = Field(gt=0, description="judgments for or against this pair, ties excluded")
-    agreement: float = Field(ge=0.5, le=1, description="share of the votes for the chosen response")
+    weight: float = Field(default=1.0, gt=0, description="votes in all, where a ranking divides its one vote among its pairs; the weight of the pair in a loss")
+    agreement: float = Field(ge=0.5, le=1, description="share of the weight for the chosen response")
+    ratings: dict[Dimension, float] = Field(default_factory=dict, description="mean score of chosen minus that of rejected, by dimension, -4 to 4")
     event_ids: tuple[Identifier, ...] = Field(min_length=1)
     rubric: Text
     context: Context

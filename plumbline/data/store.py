@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from plumbline.config import BatchRule
 from plumbline.data.batches import Batch, Claim, OpenEvents, Receipt, batch_digest
 from plumbline.data.database import Database, to_text
+from plumbline.data.rules import BatchRule
 from plumbline.data.schema import FeedbackEvent
 from plumbline.errors import DataError
 

@@ -12,7 +12,20 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Final, NamedTuple
 
-from plumbline.data.schema import Consent, Context, Decoder, Demonstration, EvalPrompt, FeedbackEvent, Message, Provenance, Response, ResponseSource, content_id
+from plumbline.data.schema import (
+    Comparison,
+    Consent,
+    Context,
+    Decoder,
+    Demonstration,
+    EvalPrompt,
+    FeedbackEvent,
+    Message,
+    Provenance,
+    Response,
+    ResponseSource,
+    content_id,
+)
 from plumbline.errors import ConfigError
 from plumbline.sandbox.annotators import Annotator, panel
 from plumbline.sandbox.judge import judge
@@ -129,8 +142,7 @@ def feedback_events(options: SandboxOptions) -> Iterator[FeedbackEvent]:
         yield FeedbackEvent.create(
             prompt=scene.prompt,
             responses=(Response(text=first, source=_SOURCE), Response(text=second, source=_SOURCE)),
-            preferred=vote.preferred,
-            strength=vote.strength,
+            judgment=Comparison(preferred=vote.preferred, strength=vote.strength),
             annotator=annotator.name,
             provenance=_PROVENANCE,
             consent=_CONSENT,

@@ -50,13 +50,13 @@ def pairs(options: SandboxOptions = OPTIONS) -> list[PreferencePair]:
     """One pair for each untied sandbox event."""
     found = []
     for event in feedback_events(options):
-        if event.preferred is None or event.responses[0].text == event.responses[1].text:
+        if event.winner is None or event.responses[0].text == event.responses[1].text:
             continue
         fields = {
             "prompt": event.prompt,
-            "chosen": event.responses[event.preferred].text,
-            "rejected": event.responses[1 - event.preferred].text,
-            "margin": event.strength / 3,
+            "chosen": event.winner,
+            "rejected": event.responses[1 - event.judgment.preferred].text,
+            "margin": event.judgment.strength / 3,
             "votes": 1,
             "agreement": 1.0,
             "event_ids": (event.id,),

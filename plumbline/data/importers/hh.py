@@ -6,7 +6,7 @@ from typing import Literal
 
 from plumbline.data.importers.json_rows import json_lines, json_object, text_field
 from plumbline.data.importers.report import Attribution, Imported, Rejected, import_rows
-from plumbline.data.schema import Consent, Context, EvalPrompt, FeedbackEvent, Message, Provenance, Response, ResponseSource, content_id
+from plumbline.data.schema import Comparison, Consent, Context, EvalPrompt, FeedbackEvent, Message, Provenance, Response, ResponseSource, content_id
 
 _TURN = re.compile(r"\n\n(Human|Assistant):")
 _LAST_REPLY = "\n\nAssistant:"
@@ -63,8 +63,7 @@ def _event(line: bytes, attribution: Attribution) -> FeedbackEvent:
     return FeedbackEvent.create(
         prompt=prompt,
         responses=(Response(text=first, source=_SOURCE), Response(text=second, source=_SOURCE)),
-        preferred=preferred,
-        strength=0,
+        judgment=Comparison(preferred=preferred, strength=0),
         annotator="hh-crowd",
         provenance=Provenance(written_by="hh-rlhf crowd workers", filtered_by="anthropics/hh-rlhf", approved_by=attribution.approved_by),
         consent=Consent(scope="training", version=attribution.consent_version),

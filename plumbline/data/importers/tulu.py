@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 from plumbline.data.importers.json_rows import json_lines, json_object, text_field
 from plumbline.data.importers.report import Attribution, Imported, Rejected, import_rows
-from plumbline.data.schema import Consent, Context, FeedbackEvent, Message, Provenance, Response, ResponseSource, Strength
+from plumbline.data.schema import Comparison, Consent, Context, FeedbackEvent, Message, Provenance, Response, ResponseSource, Strength
 
 _PREFERENCES: Final[dict[str, tuple[Literal[0, 1] | None, Strength]]] = {
     "a-is-better": (0, 2),
@@ -46,8 +46,7 @@ def _event(line: bytes, attribution: Attribution) -> FeedbackEvent:
     return FeedbackEvent.create(
         prompt=(Message(role="user", content=prompt),),
         responses=responses,
-        preferred=preferred,
-        strength=strength,
+        judgment=Comparison(preferred=preferred, strength=strength),
         annotator=text_field(row, "evaluator"),
         provenance=Provenance(written_by="tulu-1 human evaluation", filtered_by="allenai/open-instruct", approved_by=attribution.approved_by),
         consent=Consent(scope="training", version=attribution.consent_version),

@@ -5,8 +5,9 @@ import pytest
 from typer.testing import CliRunner
 
 from plumbline.cli import build_app
-from plumbline.config import BatchRule, load_profile
+from plumbline.config import load_profile
 from plumbline.data.files import write_records
+from plumbline.data.rules import BatchRule
 from plumbline.data.store import FeedbackStore
 from plumbline.home import HomeLayout
 from plumbline.records import sha256
@@ -114,14 +115,14 @@ def test_one_event_is_added_from_flags_under_the_id_of_its_content(run, store):
     store.close_batches(BatchRule(max_events=1, max_age_hours=1), now=datetime.now(UTC))
     [event] = store.batch_events(store.batches()[0].id)
     assert event.id == identifier
-    assert (event.preferred, event.strength, event.rubric, event.synthetic) == (0, 3, "helpful-harmless@1", False)
+    assert (event.judgment.preferred, event.judgment.strength, event.rubric, event.synthetic) == (0, 3, "helpful-harmless@1", False)
     assert (event.context.locale, event.context.slice) == ("en", "benign-en")
 
 
 def test_a_tie_is_preferred_null(run, store):
     assert run("feedback", "add", *flags(preferred="tie")).exit_code == 0
     store.close_batches(BatchRule(max_events=1, max_age_hours=1), now=datetime.now(UTC))
-    assert [event.preferred for event in store.batch_events(store.batches()[0].id)] == [None]
+    assert [event.judgment.preferred for event in store.batch_events(store.batches()[0].id)] == [None]
 
 
 @pytest.mark.parametrize("name", ["prompt", "first", "second", "preferred", "annotator", "consent_version"])
@@ -162,9 +163,9 @@ def test_time_and_rubric_of_a_json_event_are_filled_in(run, store):
         ("[]", "holds a list, expected one JSON object"),
         ('{"a": 1, "a": 2}', "key 'a' stands twice"),
         (json.dumps(without("id", "annotator")), "annotator: Field required"),
-        (json.dumps(without("id") | {"strength": 9}), "strength: Input should be 0, 1, 2 or 3"),
+        (json.dumps(without("id") | {"judgment": {"kind": "comparison", "preferred": 0, "strength": 9}}), "strength: Input should be 0, 1, 2 or 3"),
         (json.dumps(without("id") | {"stars": 5}), "stars: Extra inputs are not permitted"),
-        (json.dumps(without() | {"strength": (EVENTS[0].strength + 1) % 4}), "is not the digest of the content"),
+        (json.dumps(without() | {"annotator": "somebody-else"}), "is not the digest of the content"),
     ],
 )
 def test_a_wrong_json_event_names_the_problem(run, store, text, message):

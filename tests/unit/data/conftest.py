@@ -4,8 +4,20 @@ from datetime import UTC, datetime
 
 import pytest
 
-from plumbline.config import PreferenceRule, SplitShares
-from plumbline.data.schema import Consent, Context, Demonstration, EvalPrompt, FeedbackEvent, Message, Provenance, Response, ResponseSource, content_id
+from plumbline.data.rules import ContaminationRule, NearDuplicateRule, PreferenceRule, SplitShares
+from plumbline.data.schema import (
+    Comparison,
+    Consent,
+    Context,
+    Demonstration,
+    EvalPrompt,
+    FeedbackEvent,
+    Message,
+    Provenance,
+    Response,
+    ResponseSource,
+    content_id,
+)
 from plumbline.rubric import Approval, Clause, Margins, RiskCategory, Rubric
 
 TIME = datetime(2026, 1, 5, 12, tzinfo=UTC)
@@ -22,8 +34,7 @@ def event(prompt="How?", first="A long answer", second="No", preferred=0, streng
     return FeedbackEvent.create(
         prompt=turns(prompt) if isinstance(prompt, str) else prompt,
         responses=(Response(text=first, source=SOURCE), Response(text=second, source=SOURCE)),
-        preferred=preferred,
-        strength=strength,
+        judgment=Comparison(preferred=preferred, strength=strength),
         annotator=annotator,
         provenance=PROVENANCE,
         consent=Consent(scope=scope, version=consent),
@@ -88,7 +99,13 @@ def rubric():
 
 @pytest.fixture
 def rule():
-    return PreferenceRule(split=SplitShares(validation=0.2, calibration=0.1), min_agreement=0.6, suite="suites/preferences.yaml")
+    return PreferenceRule(
+        split=SplitShares(validation=0.2, calibration=0.1),
+        min_agreement=0.6,
+        near_duplicates=NearDuplicateRule(shingle=5, threshold=0.7, action="report"),
+        contamination=ContaminationRule(ngram=8, threshold=0.5),
+        suite="suites/preferences.yaml",
+    )
 
 
 @pytest.fixture

@@ -38,7 +38,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path, make_event):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda line: line.replace(b'{"annotator"', b'{"annotator":"x","annotator"', 1), "key 'annotator' stands twice"),
+        (lambda line: line.replace(b'"annotator":', b'"annotator":"x","annotator":', 1), "key 'annotator' stands twice"),
         (lambda line: line.replace(b'"content":', b'"content":"x","content":', 1), "key 'content' stands twice"),
         (lambda line: line.replace(b'"strength":2', b'"strength":NaN'), "NaN is not a number"),
         (lambda line: line.replace(b'"strength":2', b'"strength":-Infinity'), "-Infinity is not a number"),

@@ -44,7 +44,7 @@ def test_a_tulu_row_becomes_an_event(tmp_path):
     (event,) = import_tulu(write_lines(tmp_path / "day.jsonl", [TULU]), ATTRIBUTION).items
     assert event.prompt[0].content == "Why?\n"
     assert [(r.text, r.source.policy, r.source.decoder) for r in event.responses] == [("Because.", "tulu_65B", None), ("No.", "chatgpt", None)]
-    assert (event.preferred, event.strength, event.annotator) == (1, 1, "rater-06")
+    assert (event.judgment.preferred, event.judgment.strength, event.annotator) == (1, 1, "rater-06")
     assert event.time == datetime(2023, 5, 18, 19, 57, 27, tzinfo=UTC)
     assert (event.consent.version, event.provenance.approved_by, event.rubric) == ("c-1", "board", "test@1")
 
@@ -55,7 +55,7 @@ def test_a_tulu_row_becomes_an_event(tmp_path):
 )
 def test_the_scale_becomes_preferred_and_strength(tmp_path, preference, expected):
     (event,) = import_tulu(write_lines(tmp_path / "day.jsonl", [TULU | {"preference": preference}]), ATTRIBUTION).items
-    assert (event.preferred, event.strength) == expected
+    assert (event.judgment.preferred, event.judgment.strength) == expected
 
 
 def test_bad_tulu_rows_are_rejected_one_by_one(tmp_path):
@@ -100,8 +100,8 @@ def test_an_hh_row_becomes_an_event_whose_order_tells_nothing(tmp_path):
     first, second = import_hh(path, ATTRIBUTION).items
     assert [(m.role, m.content) for m in first.prompt] == [("user", "Hi"), ("assistant", "Hello"), ("user", "Bye")]
     assert [r.text for r in first.responses] == [r.text for r in second.responses] == ["Alpha", "Beta"]
-    assert (first.preferred, second.preferred) == (0, 1)
-    assert (first.annotator, first.strength, first.time) == ("hh-crowd", 0, ATTRIBUTION.time)
+    assert (first.judgment.preferred, second.judgment.preferred) == (0, 1)
+    assert (first.annotator, first.judgment.strength, first.time) == ("hh-crowd", 0, ATTRIBUTION.time)
 
 
 def test_hh_defects_have_one_reason_each(tmp_path):

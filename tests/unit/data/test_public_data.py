@@ -39,14 +39,14 @@ def test_tulu_by_day(tulu):
 def test_tulu_longer_completion_and_agreement(tulu):
     """The 989 published rows; SOURCE.txt gives 68.4 %, 57.4 % and 0.336 for a larger set, within the sampling error of these."""
     events = [event for imported in tulu.values() for event in imported.items]
-    judged = [event for event in events if event.preferred is not None]
-    lengths = [(len(event.responses[event.preferred].text), len(event.responses[1 - event.preferred].text)) for event in judged]
+    judged = [event for event in events if event.judgment.preferred is not None]
+    lengths = [(len(event.responses[event.judgment.preferred].text), len(event.responses[1 - event.judgment.preferred].text)) for event in judged]
     assert (len(judged), sum(a > b for a, b in lengths), sum(a == b for a, b in lengths)) == (659, 434, 8)
 
     votes = {}
     for event in events:
         models = {response.source.policy for response in event.responses}
-        winner = None if event.preferred is None else event.responses[event.preferred].source.policy
+        winner = None if event.judgment.preferred is None else event.responses[event.judgment.preferred].source.policy
         votes.setdefault((event.prompt[0].content, frozenset(models)), []).append((event.annotator, winner))
     doubles = [[winner for _, winner in group] for group in votes.values() if len(group) == 2 and len(dict(group)) == 2]
     assert (len(doubles), sum(a == b for a, b in doubles)) == (114, 68)  # 59.6 %

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from plumbline.config import BatchRule
+from plumbline.data.rules import BatchRule
 from plumbline.data.store import FeedbackStore, batch_digest
 from plumbline.errors import DataError
 
@@ -178,7 +178,7 @@ RACER = """
 import json, sys, time
 from datetime import UTC, datetime
 from pathlib import Path
-from plumbline.config import BatchRule
+from plumbline.data.rules import BatchRule
 from plumbline.data.files import read_records
 from plumbline.data.schema import FeedbackEvent
 from plumbline.data.store import FeedbackStore

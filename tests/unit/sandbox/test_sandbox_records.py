@@ -110,9 +110,9 @@ def test_times_rise_and_spread_over_days(events):
 
 
 def test_ties_and_repeated_judgments(events):
-    ties = [event for event in events if event.preferred is None]
+    ties = [event for event in events if event.judgment.preferred is None]
     assert 0.005 < len(ties) / len(events) < 0.04
-    assert {event.strength for event in ties} == {0}
+    assert {event.judgment.strength for event in ties} == {0}
     judged = Counter((event.prompt, event.responses) for event in events)
     several = sum(count > 1 for count in judged.values())
     assert 0.03 < several / len(judged) < 0.07
@@ -133,12 +133,12 @@ def test_label_ceiling_is_the_chance_of_the_likelier_label():
     for event in feedback_events(options):
         intent, language = read_prompt(event.prompt[0].content)
         felt = raters[event.annotator].felt_difference(*(judge(intent, language, response.text) for response in event.responses))
-        if event.preferred is None or felt == 0:
+        if event.judgment.preferred is None or felt == 0:
             continue
         ceiling = label_ceiling(event, options)
         assert ceiling == pytest.approx(1 / (1 + math.exp(-raters[event.annotator].sharpness * abs(felt))))
         expected, variance = expected + ceiling, variance + ceiling * (1 - ceiling)
-        agreed += (event.preferred == 0) == (felt > 0)
+        agreed += (event.judgment.preferred == 0) == (felt > 0)
     assert abs(agreed - expected) < 4 * math.sqrt(variance)
 
 
