@@ -5,7 +5,7 @@
     <home>/store/                      artifacts of all profiles
     <home>/mlflow/                     mlflow.db and artifacts/
     <home>/jobs/<spec hex>/            working folders of training jobs
-    <home>/profiles/<profile>/         feedback.db, dagster/ and dvc/
+    <home>/profiles/<profile>/         feedback.db, inbox/, dagster/ and dvc/
 """
 
 import os
@@ -63,13 +63,26 @@ class HomeLayout:
 
     @property
     def feedback_db(self) -> Path:
-        """SQLite file of the feedback store."""
+        """SQLite file of the feedback store, where no other database is named."""
         return self.profile_folder / "feedback.db"
 
     @property
     def feedback_url(self) -> str:
-        """SQLAlchemy URL of the feedback store."""
-        return f"sqlite:///{self.feedback_db}"
+        """SQLAlchemy URL of the feedback store: PLUMBLINE_FEEDBACK_URL when it is set, else the SQLite file of the profile.
+
+        `{profile}` in the variable stands for the name of the profile, so that profiles with one database server do not share their feedback.
+        """
+        return (os.environ.get("PLUMBLINE_FEEDBACK_URL") or f"sqlite:///{self.feedback_db}").replace("{profile}", self.profile)
+
+    @property
+    def has_feedback(self) -> bool:
+        """False when nobody can have given feedback yet, because there is no database."""
+        return bool(os.environ.get("PLUMBLINE_FEEDBACK_URL")) or self.feedback_db.is_file()
+
+    @property
+    def inbox(self) -> Path:
+        """Folder whose feedback files are taken in."""
+        return self.profile_folder / "inbox"
 
     @property
     def dagster(self) -> Path:

@@ -1,12 +1,17 @@
 """Whether the artifacts of one lineage belong together: rubric, data and policies move as one triple, and a decision cites what it was made from."""
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from plumbline.artifacts import Artifact
+from pydantic import ValidationError
+
+from plumbline.artifacts import Artifact, ArtifactStore
 from plumbline.audit.findings import RESTORE, Finding
+from plumbline.errors import ConfigError, GateRefused
+from plumbline.rubric import Rubric
 
 SINGLE_KINDS = ("rubric", "demonstrations", "preference_data", "eval_vault", "reference_policy", "reward_model", "aligned_policy")
 """Kinds of which one lineage may hold one tree only; batches of feedback are many, and each keeps the rubric it was admitted under."""
@@ -24,10 +29,96 @@ def disagreements(manifests: Mapping[str, Artifact], folder: Callable[[str], Pat
     findings = list(_released_without_release(manifests))
     findings += [finding for kind in SINGLE_KINDS for finding in _several(kind, manifests)]
     for digest, artifact in manifests.items():
+        if artifact.kind == "preference_data":
+            findings += _pairs_of_another_rubric(digest, artifact, manifests, folder)
         if artifact.kind in _CITING:
             name, read = _CITING[artifact.kind]
             findings += _citations(digest, artifact, manifests, folder(artifact.tree) / name, read)
     return findings
+
+
+def require_triple(store: ArtifactStore, parents: Mapping[str, str], what: str) -> None:
+    """Refuse to make an artifact from parents whose lineages hold different rubrics, datasets or policies.
+
+    Args:
+        store: The artifact store; manifests are read, files are not.
+        parents: Role to digest of the artifacts that it would be made from.
+        what: What would be made, for the message.
+
+    Raises:
+        GateRefused: If the parents do not belong together; says which, and what to materialize again.
+        ArtifactError: If a manifest of the lineage is missing or was changed.
+    """
+    manifests: dict[str, Artifact] = {}
+    queue = list(parents.values())
+    for digest in queue:  # grows while it is read
+        if digest not in manifests:
+            manifests[digest] = store.manifest(digest)
+            queue += manifests[digest].parents.values()
+    edges = {**{digest: artifact.parents for digest, artifact in manifests.items()}, what: dict(parents)}
+    for kind in SINGLE_KINDS:
+        for finding in _several(kind, manifests, edges):
+            raise GateRefused(f"{what}: {finding.what}: {finding.expected} and {finding.found}. Rubric, data and policy move together: {finding.remedy}")
+
+
+def require_new_version(store: ArtifactStore, rubric: Rubric) -> None:
+    """Refuse a rubric that was edited without a new version: labels that cite `name@version` must mean one text.
+
+    Raises:
+        ConfigError: If a rubric in the store has the same label and another content.
+    """
+    for digest in store.manifests():
+        artifact = store.manifest(digest)
+        if artifact.kind == "rubric" and artifact.facts.get("label") == rubric.label:
+            try:
+                before = Rubric.from_json((store.open(digest, kind="rubric")[0] / "rubric.json").read_bytes())
+            except ValidationError:
+                continue  # written by a version of Plumbline whose rubrics had other fields: there is nothing to compare
+            # Compared as records and not by digest: a field that a newer Plumbline added with a default is no edit.
+            changed = [name for name in Rubric.model_fields if getattr(before, name) != getattr(rubric, name)]
+            if changed:
+                raise ConfigError(
+                    f"rubric {rubric.label} was edited ({', '.join(changed)}) and kept its version, but {digest} has the same label: set version to "
+                    f"{rubric.version + 1}, and name {rubric.label} under `accepts` if judgments under it still count"
+                )
+
+
+def _pairs_of_another_rubric(digest: str, data: Artifact, manifests: Mapping[str, Artifact], folder: Callable[[str], Path]) -> Iterator[Finding]:
+    """A finding when preference data say that they follow another rubric than their parent, or hold pairs that it does not accept."""
+    rubric = manifests.get(data.parents.get("rubric", ""))
+    label = None if rubric is None else rubric.facts.get("label")
+    if rubric is None or not isinstance(label, str):
+        return  # a missing rubric is a finding already
+    cited = {str(data.facts["rubric"])} - {label} if "rubric" in data.facts else set()
+    for name in sorted(set(data.files) & {"train.jsonl", "validation.jsonl", "calibration.jsonl"}):
+        path = folder(data.tree) / name
+        if path.is_file():  # a missing file is a finding already
+            cited |= _rubrics_in(path) - {label, *_accepted(folder(rubric.tree) / "rubric.json")}
+    for other in sorted(cited):
+        yield Finding(artifact=digest, what="pairs of another rubric than the one that they were made from", expected=label, found=other, remedy=AGAIN)
+
+
+def _accepted(path: Path) -> list[str]:
+    """Labels of the earlier versions that a rubric accepts; none when the file cannot be read, which is a finding about its bytes."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return []
+    accepts = content.get("accepts") if isinstance(content, dict) else None
+    return [str(label) for label in accepts] if isinstance(accepts, list) else []
+
+
+_RUBRIC = re.compile(rb'"rubric":"((?:[^"\\]|\\.)*)"')
+"""The field in canonical JSON; inside a text its quotes would be escaped, so that it cannot be mistaken for one."""
+
+
+def _rubrics_in(path: Path) -> set[str]:
+    """Labels of the rubrics that the rows of a file cite."""
+    found: set[bytes] = set()
+    with path.open("rb") as stream:
+        for line in stream:
+            found.update(_RUBRIC.findall(line))
+    return {label.decode(errors="backslashreplace") for label in found}
 
 
 def _released_without_release(manifests: Mapping[str, Artifact]) -> Iterator[Finding]:
@@ -40,13 +131,19 @@ def _released_without_release(manifests: Mapping[str, Artifact]) -> Iterator[Fin
             yield Finding(artifact=digest, what="released without a decision to release", expected="release", found=verdict, remedy=remedy)
 
 
-def _several(kind: str, manifests: Mapping[str, Artifact]) -> Iterator[Finding]:
-    """A finding when the artifacts of a lineage build on different trees of one kind."""
+def _several(kind: str, manifests: Mapping[str, Artifact], edges: Mapping[str, Mapping[str, str]] | None = None) -> Iterator[Finding]:
+    """A finding when the artifacts of a lineage build on different trees of one kind.
+
+    Args:
+        kind: The kind that may occur once.
+        manifests: The artifacts of the lineage.
+        edges: Parents of each artifact, and of one that is yet to be made; those of the manifests by default.
+    """
     users: dict[str, list[str]] = {}
-    for digest, artifact in manifests.items():
-        if artifact.kind == "feedback_batch":
+    for digest, parents in (edges or {digest: artifact.parents for digest, artifact in manifests.items()}).items():
+        if digest in manifests and manifests[digest].kind == "feedback_batch":
             continue
-        for parent in artifact.parents.values():
+        for parent in parents.values():
             if parent in manifests and manifests[parent].kind == kind:
                 users.setdefault(manifests[parent].tree, []).append(digest)
     if len(users) > 1:
@@ -57,7 +154,7 @@ def _several(kind: str, manifests: Mapping[str, Artifact]) -> Iterator[Finding]:
 
 
 def _named(digests: list[str], manifests: Mapping[str, Artifact]) -> str:
-    return ", ".join(f"{manifests[digest].kind} {digest[7:19]}" for digest in digests)
+    return ", ".join(f"{manifests[digest].kind} {digest[7:19]}" if digest in manifests else digest for digest in digests)
 
 
 _Citations = dict[str, Any]

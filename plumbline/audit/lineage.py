@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError
 from plumbline.artifacts import Artifact, ArtifactStore
 from plumbline.audit.certificates import uncertified
 from plumbline.audit.consistency import disagreements
+from plumbline.audit.erased import ErasedTree
 from plumbline.audit.findings import RESTORE, Finding, Witness
 from plumbline.audit.production import Production, production_files, read_production
 from plumbline.audit.tree_bytes import TreeBytes, dvc_witness
@@ -37,6 +38,7 @@ class Node(Record):
     files: int
     size: int = Field(description="bytes of all files")
     productions: tuple[Production, ...]
+    erased: str | None = Field(default=None, description="why and by whom its files were erased; null when they are there, or missing without a record")
 
 
 class Lineage(Record):
@@ -77,7 +79,7 @@ def walk(store: ArtifactStore, digest: str, witnesses: Mapping[str, Witness] | N
         for production in productions:
             for witness in asked.values():
                 findings += witness(production)
-        nodes[current] = _node(current, artifact, productions)
+        nodes[current] = _node(current, artifact, productions, trees.erased.get(artifact.tree))
         for role, parent in artifact.parents.items():
             if parent not in seen:
                 seen.add(parent)
@@ -86,7 +88,7 @@ def walk(store: ArtifactStore, digest: str, witnesses: Mapping[str, Witness] | N
     return Lineage(root=digest, nodes=nodes, findings=tuple(findings), cross_checks=tuple(asked))
 
 
-def _node(digest: str, artifact: Artifact, productions: tuple[Production, ...]) -> Node:
+def _node(digest: str, artifact: Artifact, productions: tuple[Production, ...], erased: ErasedTree | None) -> Node:
     return Node(
         artifact=digest,
         kind=artifact.kind,
@@ -98,6 +100,7 @@ def _node(digest: str, artifact: Artifact, productions: tuple[Production, ...]) 
         files=len(artifact.files),
         size=sum(entry.size for entry in artifact.files.values()),
         productions=productions,
+        erased=None if erased is None else f"{erased.reason} ({erased.by}, {erased.erased_at:%Y-%m-%d}, withdrawal {erased.withdrawal})",
     )
 
 

@@ -6,8 +6,10 @@ import json
 from pathlib import Path
 
 from plumbline.artifacts import Artifact, FileEntry, hash_file, tree_digest
+from plumbline.audit.erased import ErasedTree, read_erased
 from plumbline.audit.findings import RESTORE, Finding, Witness
 from plumbline.audit.production import Production
+from plumbline.errors import LineageError
 
 
 class TreeBytes:
@@ -16,13 +18,18 @@ class TreeBytes:
     def __init__(self, store_root: Path) -> None:
         self.store_root = store_root
         self.hashed = functools.cache(self._hash)
+        self.erased: dict[str, ErasedTree] = {}
+        """What is left of the trees that were compared and found erased."""
 
     def folder(self, tree: str) -> Path:
         """Where the files of a tree are, whether it exists or not."""
         return self.store_root / "trees" / tree.removeprefix("sha256:")
 
     def compare(self, digest: str, artifact: Artifact) -> list[Finding]:
-        """Every difference between a manifest and its files: missing, changed, added, unreadable, or the manifest against itself."""
+        """Every difference between a manifest and its files: missing, changed, added, unreadable, or the manifest against itself.
+
+        An erased tree is none: what is left of it commits to the files.
+        """
         findings: list[Finding] = []
         described = tree_digest(artifact.files)
         if described != artifact.tree:
@@ -31,6 +38,13 @@ class TreeBytes:
             )
         folder = self.folder(artifact.tree)
         if not folder.is_dir():
+            try:
+                erased = read_erased(self.store_root, artifact.tree)
+            except LineageError as error:
+                return [*findings, Finding(artifact=digest, what=str(error), expected=artifact.tree, found=None, remedy=RESTORE)]
+            if erased is not None:
+                self.erased[artifact.tree] = erased  # it commits to the same files, for their entries give the tree
+                return findings
             return [*findings, Finding(artifact=digest, what=f"{folder}: the files are missing", expected=artifact.tree, found=None, remedy=RESTORE)]
         found, problems = self.hashed(artifact.tree)
         for name in sorted(artifact.files.keys() | found.keys() | problems.keys()):

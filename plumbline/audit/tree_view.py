@@ -25,7 +25,8 @@ SHORT = 40
 """Characters up to which facts share a line."""
 
 FACTS = (
-    *("label", "owner", "approved_by", "verdict", "recipe", "objective", "loss", "beta", "sft_weight", "margin_scale", "margins", "centering", "thresholds"),
+    *("label", "owner", "approved_by", "verdict", "recipe", "objective", "loss", "beta", "sft_weight"),
+    *("label_smoothing", "weighted", "margin_scale", "margins", "centering", "thresholds"),
     *("mask", "masks", "rows", "rows_in", "rejected", "events", "accepted", "quarantined", "reasons", "splits", "counts", "slices", "samples"),
     *("steps", "resumed_from", "seed", "decoder", "scorer", "level", "parameters", "registered_model"),
 )
@@ -91,7 +92,8 @@ def _title(digest: str, lineage: Lineage, faulty: set[str], role: str | None = N
     if node is None:
         return text.append(printable(f"{role or 'artifact'} {short(digest)}  "), "bold").append("MISSING", "bold red")
     text.append(node.kind, "bold").append(f" {short(digest)}  ", "cyan")
-    text.append("FINDINGS" if digest in faulty else "verified", "bold red" if digest in faulty else "green")
+    fine = ("verified", "green") if node.erased is None else ("ERASED", "bold yellow")
+    text.append(*(("FINDINGS", "bold red") if digest in faulty else fine))
     return text
 
 
@@ -103,6 +105,8 @@ def _described(digest: str, lineage: Lineage, faulty: set[str], role: str | None
 
 
 def _lines(node: Node) -> Iterator[str]:
+    if node.erased is not None:
+        yield f"its files were erased: {node.erased}; their digests give the data version"
     yield f"data {short(node.tree)} · {node.files} files, {_bytes(node.size)} · profile {short(node.config)}"
     shown = [f"{name} {_brief(node.facts[name])}" for name in FACTS if node.facts.get(name) not in (None, {}, [], "")]
     if any(len(fact) <= SHORT for fact in shown):
@@ -149,8 +153,10 @@ def _finding(number: int, finding: Finding, lineage: Lineage) -> Table:
 
 def _summary(lineage: Lineage, not_asked: Mapping[str, str]) -> Text:
     nodes = lineage.nodes.values()
-    distinct = {node.tree: node for node in nodes}.values()
+    distinct = {node.tree: node for node in nodes if node.erased is None}.values()
     counted = f"{len(nodes)} artifacts, {sum(n.files for n in distinct)} files ({_bytes(sum(n.size for n in distinct))}) re-hashed"
+    erased = len({node.tree for node in nodes if node.erased is not None})
+    counted += f", {erased} erased and known by their digests only" if erased else ""
     productions = f"{sum(len(node.productions) for node in nodes)} productions checked against {', '.join(lineage.cross_checks)}"
     faults = len(lineage.findings)
     verdict = Text(f"{faults} finding{'s' if faults > 1 else ''}", "bold red") if faults else Text("verified", "bold green")

@@ -7,24 +7,17 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from plumbline.data.migrations import NEWEST, migrate, version_of
+from plumbline.data.tables import Tables, define_tables
 from plumbline.errors import DataError
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine, MetaData, Table
+    from sqlalchemy import Connection, Engine
 
 BUSY_TIMEOUT_SECONDS = 60
 _ADVISORY_LOCK = 0x706C756D62  # "plumb": the PostgreSQL lock that makes writers take turns
-
-
-class Tables(NamedTuple):
-    """The tables of the feedback store."""
-
-    metadata: "MetaData"
-    batches: "Table"
-    events: "Table"
-    claims: "Table"
 
 
 def to_text(instant: datetime) -> str:
@@ -39,7 +32,7 @@ def to_text(instant: datetime) -> str:
 
 
 class Database:
-    """A SQLite or PostgreSQL database whose tables are made on first use.
+    """A SQLite or PostgreSQL database whose tables are made, or brought to this version, on first use.
 
     Raises:
         DataError: If the URL is neither `sqlite:///<path>` nor `postgresql+psycopg2://...`.
@@ -59,42 +52,22 @@ class Database:
             raise DataError(f"feedback store {shown}: must keep what it is given; use sqlite:///<path> or postgresql+psycopg2://...")
         self._sqlite = backend == "sqlite"
 
-    @cached_property
+    @property
     def tables(self) -> Tables:
         """The table definitions."""
-        from sqlalchemy import Column, ForeignKey, Index, Integer, LargeBinary, MetaData, String, Table
+        return define_tables()
 
-        metadata = MetaData()
-        batches = Table(
-            "batches",
-            metadata,
-            Column("id", String(64), primary_key=True),
-            Column("digest", String(71), nullable=False, unique=True),
-            Column("events", Integer, nullable=False),
-            Column("closed_at", String(32), nullable=False),
-        )
-        events = Table(
-            "events",
-            metadata,
-            Column("id", String(64), primary_key=True),
-            Column("body", LargeBinary, nullable=False),
-            Column("received_at", String(32), nullable=False),
-            Column("batch_id", String(64), ForeignKey("batches.id"), nullable=True),
-            Index("events_by_batch", "batch_id", "received_at", "id"),
-        )
-        claims = Table(
-            "claims",
-            metadata,
-            Column("digest", String(71), primary_key=True),
-            Column("claimant", String(256), nullable=False),
-            Column("claimed_at", String(32), nullable=False),
-        )
-        return Tables(metadata, batches, events, claims)
+    @property
+    def name(self) -> str:
+        """What people call the database: the file, or the URL without its password."""
+        return str(self._url.database) if self._sqlite else self._url.render_as_string(hide_password=True)
 
     @contextmanager
     def reading(self) -> "Iterator[Connection]":
         """A connection for one consistent read."""
-        with self._engine.connect() as connection, connection.begin():
+        # SQLite reads from one snapshot anyway; PostgreSQL would take a new one for every statement.
+        options = {} if self._sqlite else {"isolation_level": "REPEATABLE READ"}
+        with self._engine.connect().execution_options(**options) as connection, connection.begin():
             yield connection
 
     @contextmanager
@@ -102,6 +75,32 @@ class Database:
         """A transaction that no other writer, in any process, runs at the same time; it commits at the end, or rolls back on an error."""
         with self._locked(self._engine) as connection:
             yield connection
+
+    def reclaim(self) -> None:
+        """Rewrite the files of the database, so that what was deleted or overwritten is in none of them any more.
+
+        PostgreSQL's archives and copies of the database are not reached: they are their keeper's to clear.
+
+        Raises:
+            DataError: If another process keeps reading an older state.
+        """
+        if not self._sqlite:
+            from sqlalchemy import text
+
+            with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+                for table in (self.tables.events, self.tables.quarantined_rows):
+                    connection.execute(text(f"VACUUM FULL {table.name}"))
+                connection.execute(text("CHECKPOINT"))
+            return
+        raw = self._engine.raw_connection()
+        try:
+            cursor = raw.cursor()
+            cursor.execute("VACUUM")
+            busy = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        finally:
+            raw.close()
+        if busy:
+            raise DataError(f"{self.name}: another process reads it, so that old text is still in its log file; run the command again when it is done")
 
     def close(self) -> None:
         """Close every connection; the next use opens new ones."""
@@ -115,14 +114,21 @@ class Database:
         from sqlalchemy.pool import NullPool
 
         if not self._sqlite:
-            engine = create_engine(self._url, pool_pre_ping=True)
+            try:
+                engine = create_engine(self._url, pool_pre_ping=True)
+            except ModuleNotFoundError as error:
+                raise DataError(f"{self.name}: the driver {error.name} is not installed; install it with `pip install 'plumbline[postgres]'`") from error
         else:
             Path(str(self._url.database)).parent.mkdir(parents=True, exist_ok=True)
             engine = create_engine(self._url, poolclass=NullPool, connect_args={"timeout": BUSY_TIMEOUT_SECONDS})
             event.listen(engine, "connect", _prepare_sqlite)
             event.listen(engine, "begin", _begin_sqlite)
-        with self._locked(engine) as connection:
-            self.tables.metadata.create_all(connection)
+        with engine.connect() as connection:
+            version = version_of(connection)
+        if version != NEWEST:
+            # Of several processes that find an old or new database, the first migrates it and the others find nothing left to do.
+            with self._locked(engine) as connection:
+                migrate(connection, self.name)
         if self._sqlite:
             _use_write_ahead_log(engine)
         return engine

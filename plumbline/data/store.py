@@ -1,13 +1,13 @@
 """The feedback store: append-only events, and the closed, immutable batches that they are in."""
 
+import itertools
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from pydantic import ValidationError
-
-from plumbline.data.batches import Batch, Claim, OpenEvents, Receipt, batch_digest
+from plumbline.data.batches import Batch, Claim, Inserted, OpenEvents, Receipt, batch_digest, digest_of_sorted, stored_event
 from plumbline.data.database import Database, to_text
 from plumbline.data.rules import BatchRule
 from plumbline.data.schema import FeedbackEvent
@@ -16,28 +16,32 @@ from plumbline.errors import DataError
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-__all__ = ["Batch", "Claim", "FeedbackStore", "OpenEvents", "Receipt", "batch_digest"]
+__all__ = ["ERASED", "Batch", "Claim", "FeedbackStore", "Inserted", "OpenEvents", "Receipt", "batch_digest"]
 
+Item = TypeVar("Item")
+ERASED = b""
+"""Body of an event whose text was erased; its row and its id stay."""
 _NAME = r"[a-z0-9][a-z0-9._-]{0,63}"  # an Identifier
-_CHUNK = 500  # rows named in one statement; SQLite allows 999 variables in old builds
+_CHUNK = 200  # events in memory at once, and ids named in one statement
 
 
 class FeedbackStore:
     """Feedback events in a database.
 
-    Events are only ever added. An event is in at most one batch, and once a batch is closed, neither it nor its events change. Every
-    method may be called by several processes at the same time.
+    Events are only ever added. An event is in at most one batch, and once a batch is closed, neither it nor its events change, except that
+    the text of a withdrawn event can be erased. Every method may be called by several processes at the same time.
 
     Raises:
         DataError: If the URL is neither `sqlite:///<path>` nor `postgresql+psycopg2://...`.
     """
 
     def __init__(self, url: str) -> None:
-        self._database = Database(url)
+        self.database = Database(url)
+        """Shared with the other records that live beside the events."""
 
     def close(self) -> None:
         """Close every connection."""
-        self._database.close()
+        self.database.close()
 
     def add(self, events: Iterable[FeedbackEvent], received_at: datetime | None = None) -> Receipt:
         """Take in events. Ids are derived from the content, so that a second delivery changes nothing.
@@ -46,50 +50,68 @@ class FeedbackStore:
             events: The events; all are taken in, or none on an error.
             received_at: When they arrived; now by default.
         """
-        with self._database.writing() as connection:
-            return self._insert(connection, list(events), received_at or datetime.now(UTC))
+        with self.database.writing() as connection:
+            inserted = self.insert(connection, events, received_at or datetime.now(UTC))
+        return Receipt(accepted=len(inserted.accepted), duplicate=len(inserted.duplicate), conflict=len(inserted.conflicts))
+
+    def insert(self, connection: "Connection", events: Iterable[FeedbackEvent], received_at: datetime) -> Inserted:
+        """Take in events inside a transaction of `database.writing()`, so that what else belongs to them is written with them or not at all.
+
+        Args:
+            connection: The transaction.
+            events: The events, read once and a few at a time.
+            received_at: When they arrived.
+        """
+        received = to_text(received_at)
+        accepted: list[str] = []
+        duplicate: list[str] = []
+        conflicts: list[str] = []
+        for chunk in _chunks(events):
+            known = self._bodies(connection, [event.id for event in chunk])
+            new = []
+            for event in chunk:
+                body = event.to_json()
+                there = known.setdefault(event.id, body)
+                if there is body:
+                    accepted.append(event.id)
+                    new.append({"id": event.id, "body": body, "received_at": received})
+                elif there in (body, ERASED):
+                    duplicate.append(event.id)
+                else:
+                    conflicts.append(event.id)
+            if new:
+                connection.execute(self.database.tables.events.insert(), new)
+        return Inserted(tuple(accepted), tuple(duplicate), tuple(conflicts))
 
     def open_events(self) -> OpenEvents:
         """How many events wait for a batch, and since when."""
         from sqlalchemy import func, select
 
-        events = self._database.tables.events
-        with self._database.reading() as connection:
+        events = self.database.tables.events
+        with self.database.reading() as connection:
             count, oldest = connection.execute(select(func.count(), func.min(events.c.received_at)).where(events.c.batch_id.is_(None))).one()
         return OpenEvents(int(count), None if oldest is None else datetime.fromisoformat(oldest))
 
-    def close_batches(self, rule: BatchRule, now: datetime, key: Callable[[FeedbackEvent], str] | None = None) -> list[Batch]:
+    def close_batches(self, rule: BatchRule, now: datetime) -> list[Batch]:
         """Close the batches that are due and return them; several processes may try at once, and each event ends in one batch.
 
         Open events are taken in the order in which they were received: a batch closes when it has `max_events`, and a smaller one when its
         oldest event is at least `max_age_hours` old.
-
-        Args:
-            rule: When a batch closes.
-            now: The time to judge ages by.
-            key: Events with different keys never share a batch; one group by default.
         """
-        from sqlalchemy import select
+        from sqlalchemy import select, tuple_
 
-        events = self._database.tables.events
+        events = self.database.tables.events
         too_old = to_text(now - timedelta(hours=rule.max_age_hours))
+        place = tuple_(events.c.received_at, events.c.id)
+        oldest = select(events.c.id, events.c.received_at).where(events.c.batch_id.is_(None)).order_by(events.c.received_at, events.c.id).limit(rule.max_events)
         closed = []
-        with self._database.writing() as connection:
-            rows = connection.execute(
-                select(events.c.id, events.c.received_at, *([events.c.body] if key else []))
-                .where(events.c.batch_id.is_(None))
-                .order_by(events.c.received_at, events.c.id)
-            ).all()
-            groups: dict[str, list[tuple[str, str]]] = {}
-            for row in rows:
-                group = key(_event(row.id, row.body)) if key else ""
-                groups.setdefault(group, []).append((row.id, row.received_at))
-            for members in groups.values():
-                for start in range(0, len(members), rule.max_events):
-                    chunk = members[start : start + rule.max_events]
-                    if len(chunk) == rule.max_events or chunk[0][1] <= too_old:
-                        ids = [identifier for identifier, _ in chunk]
-                        closed.append(self._close(connection, f"b-{batch_digest(ids)[7:19]}", ids, now))
+        with self.database.writing() as connection:
+            while (rows := connection.execute(oldest).all()) and (len(rows) == rule.max_events or rows[0].received_at <= too_old):
+                ids = [row.id for row in rows]
+                batch = self._record(connection, f"b-{batch_digest(ids)[7:19]}", ids, now)
+                up_to_the_last = events.c.batch_id.is_(None), place <= tuple_(rows[-1].received_at, rows[-1].id)
+                connection.execute(events.update().where(*up_to_the_last).values(batch_id=batch.id))
+                closed.append(batch)
         return closed
 
     def add_batch(self, id: str, events: Iterable[FeedbackEvent], now: datetime | None = None) -> Batch:
@@ -101,57 +123,102 @@ class FeedbackStore:
             DataError: If the name is not an identifier or stands for another set of events, if there is no event, or if an event is in
                 another batch already.
         """
+        now = now or datetime.now(UTC)
+        with self.database.writing() as connection:
+            inserted = self.insert(connection, events, now)
+            if inserted.conflicts:
+                raise DataError(f"batch '{id}': {len(inserted.conflicts)} events are in the store with another body under the same id: the store is corrupt")
+            return self.close_batch(connection, id, {*inserted.accepted, *inserted.duplicate}, now)
+
+    def close_batch(self, connection: "Connection", id: str, event_ids: Collection[str], now: datetime) -> Batch:
+        """Close events that are in the store as one named batch, inside a transaction of `database.writing()`; a repetition changes nothing.
+
+        Raises:
+            DataError: If the name is not an identifier or stands for another set of events, if there is no event, or if an event is in
+                another batch already.
+        """
+        from sqlalchemy import select
+
+        ids = sorted(set(event_ids))
         if re.fullmatch(_NAME, id) is None:
             raise DataError(f"batch '{id}': is not a name for a batch; use at most 64 lower-case letters, digits, '.', '_' and '-'")
-        offered = {event.id: event for event in events}
-        if not offered:
+        if not ids:
             raise DataError(f"batch '{id}': holds no event; a batch needs at least one")
-        now = now or datetime.now(UTC)
-        with self._database.writing() as connection:
-            there = self._find(connection, id)
-            if there is not None:
-                if there.digest != batch_digest(offered):
-                    raise DataError(
-                        f"batch '{id}': is closed with {there.events} events ({there.digest}); now {len(offered)} other events come under the same "
-                        "name. A closed batch never changes: give the new events a new name"
-                    )
-                return there
-            receipt = self._insert(connection, list(offered.values()), now)
-            if receipt.conflict:
-                raise DataError(f"batch '{id}': {receipt.conflict} events are in the store with another body under the same id: the store is corrupt")
-            return self._close(connection, id, list(offered), now)
+        there = self._find(connection, id)
+        if there is not None:
+            if there.digest != batch_digest(ids):
+                raise DataError(
+                    f"batch '{id}': is closed with {there.events} events ({there.digest}); now {len(ids)} other events come under the same "
+                    "name. A closed batch never changes: give the new events a new name"
+                )
+            return there
+        batch = self._record(connection, id, ids, now)
+        events = self.database.tables.events
+        for chunk in _chunks(ids):
+            member = events.c.id.in_(chunk)
+            taken = connection.execute(select(events.c.id, events.c.batch_id).where(member, events.c.batch_id.is_not(None))).first()
+            if taken is not None:
+                raise DataError(
+                    f"batch '{id}': event {taken.id} is in batch '{taken.batch_id}' already, and an event is in one batch only. "
+                    "Take it out of the new batch, or use the batch that is there"
+                )
+            connection.execute(events.update().where(member).values(batch_id=batch.id))
+        return batch
 
     def batches(self) -> tuple[Batch, ...]:
         """All closed batches, in the order of their closing."""
         from sqlalchemy import select
 
-        batches = self._database.tables.batches
-        with self._database.reading() as connection:
+        batches = self.database.tables.batches
+        with self.database.reading() as connection:
             rows = connection.execute(select(batches)).all()
         return tuple(sorted((_batch(row) for row in rows), key=lambda batch: (batch.closed_at, batch.id)))
 
     def batch_events(self, batch_id: str) -> Iterator[FeedbackEvent]:
-        """The events of a batch in the order of their ids, after the digest was recomputed from their content.
+        """The events of a batch in the order of their ids, read a few at a time; erased events are left out.
+
+        The digest is recomputed from the ids before the first event is given, and each event's content against its id when it is.
 
         Raises:
             DataError: If there is no such batch, or its events are not those that it was closed with.
         """
         from sqlalchemy import select
 
-        events = self._database.tables.events
-        with self._database.reading() as connection:
+        events = self.database.tables.events
+        members = select(events.c.id).where(events.c.batch_id == batch_id).order_by(events.c.id)
+        with self.database.reading() as connection:
             batch = self._find(connection, batch_id)
-            rows = connection.execute(select(events.c.id, events.c.body).where(events.c.batch_id == batch_id)).all()
+            count, digest = digest_of_sorted(connection.execution_options(yield_per=_CHUNK).execute(members).scalars())
         if batch is None:
             raise DataError(f"batch '{batch_id}': is not in the feedback store; known batches: {', '.join(b.id for b in self.batches()) or 'none'}")
-        found = sorted((_event(row.id, row.body) for row in rows), key=lambda event: event.id)
-        digest = batch_digest(event.id for event in found)
         if digest != batch.digest:
             raise DataError(
-                f"batch '{batch_id}': was closed with {batch.events} events and digest {batch.digest}; the store now has {len(found)} events with "
+                f"batch '{batch_id}': was closed with {batch.events} events and digest {batch.digest}; the store now has {count} events with "
                 f"digest {digest}. The database was changed by hand: restore it from a copy"
             )
-        return iter(found)
+        return self._read(batch_id)
+
+    def _read(self, batch_id: str) -> Iterator[FeedbackEvent]:
+        from sqlalchemy import select
+
+        events, erasures = self.database.tables.events, self.database.tables.erasures
+        kept = (
+            select(events.c.id, events.c.body)
+            .outerjoin(erasures, erasures.c.event_id == events.c.id)
+            .where(events.c.batch_id == batch_id, erasures.c.event_id.is_(None))
+            .order_by(events.c.id)
+        )
+        with self.database.reading() as connection:
+            yield from (stored_event(row.id, row.body) for row in connection.execution_options(yield_per=_CHUNK).execute(kept))
+
+    def erased_events(self, batch_id: str) -> tuple[str, ...]:
+        """Ids of the events of a batch whose text was erased, sorted: they count for its digest and are not read any more."""
+        from sqlalchemy import select
+
+        events, erasures = self.database.tables.events, self.database.tables.erasures
+        statement = select(events.c.id).join(erasures, erasures.c.event_id == events.c.id).where(events.c.batch_id == batch_id)
+        with self.database.reading() as connection:
+            return tuple(sorted(connection.execute(statement).scalars()))
 
     def claim(self, digest: str, claimant: str, now: datetime) -> bool:
         """Take on the work for a digest, of a batch or of anything else that must be worked on once.
@@ -161,8 +228,8 @@ class FeedbackStore:
         """
         from sqlalchemy import select
 
-        claims = self._database.tables.claims
-        with self._database.writing() as connection:
+        claims = self.database.tables.claims
+        with self.database.writing() as connection:
             if connection.execute(select(claims.c.digest).where(claims.c.digest == digest)).first() is not None:
                 return False
             connection.execute(claims.insert().values(digest=digest, claimant=claimant, claimed_at=to_text(now)))
@@ -172,8 +239,8 @@ class FeedbackStore:
         """All claims, the oldest first."""
         from sqlalchemy import select
 
-        claims = self._database.tables.claims
-        with self._database.reading() as connection:
+        claims = self.database.tables.claims
+        with self.database.reading() as connection:
             rows = connection.execute(select(claims)).all()
         found = [Claim(digest=row.digest, claimant=row.claimant, claimed_at=datetime.fromisoformat(row.claimed_at)) for row in rows]
         return tuple(sorted(found, key=lambda claim: (claim.claimed_at, claim.digest)))
@@ -186,73 +253,37 @@ class FeedbackStore:
             claimed_at: When the dead claim was made; another claim on the same digest stays. Of two callers who find one dead claim, the
                 slower can therefore not remove the claim that the quicker made in its place.
         """
-        claims = self._database.tables.claims
+        claims = self.database.tables.claims
         statement = claims.delete().where(claims.c.digest == digest, claims.c.claimed_at == to_text(claimed_at))
-        with self._database.writing() as connection:
+        with self.database.writing() as connection:
             return connection.execute(statement).rowcount == 1
 
-    def _insert(self, connection: "Connection", offered: Sequence[FeedbackEvent], received_at: datetime) -> Receipt:
+    def _bodies(self, connection: "Connection", ids: Sequence[str]) -> dict[str, bytes]:
+        """What is stored under the ids; `ERASED` for an event whose text was erased."""
         from sqlalchemy import select
 
-        events, received = self._database.tables.events, to_text(received_at)
-        bodies: dict[str, bytes] = {}
-        for chunk in _chunks([event.id for event in offered]):
-            rows = connection.execute(select(events.c.id, events.c.body).where(events.c.id.in_(chunk)))
-            bodies.update((row.id, bytes(row.body)) for row in rows)
-        new, duplicate, conflict = [], 0, 0
-        for event in offered:
-            body = event.to_json()
-            known = bodies.setdefault(event.id, body)
-            if known is body:
-                new.append({"id": event.id, "body": body, "received_at": received})
-            elif known == body:
-                duplicate += 1
-            else:
-                conflict += 1
-        if new:
-            connection.execute(events.insert(), new)
-        return Receipt(accepted=len(new), duplicate=duplicate, conflict=conflict)
+        events = self.database.tables.events
+        return {row.id: bytes(row.body) for row in connection.execute(select(events.c.id, events.c.body).where(events.c.id.in_(ids)))}
 
-    def _close(self, connection: "Connection", batch_id: str, ids: Sequence[str], now: datetime) -> Batch:
-        from sqlalchemy import select
-
-        tables = self._database.tables
+    def _record(self, connection: "Connection", batch_id: str, ids: Sequence[str], now: datetime) -> Batch:
         batch = Batch(id=batch_id, digest=batch_digest(ids), events=len(ids), closed_at=now)
-        connection.execute(tables.batches.insert().values(id=batch.id, digest=batch.digest, events=batch.events, closed_at=to_text(now)))
-        for chunk in _chunks(ids):
-            member = tables.events.c.id.in_(chunk)
-            taken = connection.execute(select(tables.events.c.id, tables.events.c.batch_id).where(member, tables.events.c.batch_id.is_not(None))).first()
-            if taken is not None:
-                raise DataError(
-                    f"batch '{batch_id}': event {taken.id} is in batch '{taken.batch_id}' already, and an event is in one batch only. "
-                    "Take it out of the new batch, or use the batch that is there"
-                )
-            connection.execute(tables.events.update().where(member).values(batch_id=batch.id))
+        connection.execute(self.database.tables.batches.insert().values({**asdict(batch), "closed_at": to_text(now)}))
         return batch
 
     def _find(self, connection: "Connection", batch_id: str) -> Batch | None:
         from sqlalchemy import select
 
-        batches = self._database.tables.batches
+        batches = self.database.tables.batches
         row = connection.execute(select(batches).where(batches.c.id == batch_id)).first()
         return None if row is None else _batch(row)
 
 
 def _batch(row: "object") -> Batch:
-    values = row._mapping  # type: ignore[attr-defined]
-    return Batch(id=values["id"], digest=values["digest"], events=values["events"], closed_at=datetime.fromisoformat(values["closed_at"]))
+    values = dict(row._mapping)  # type: ignore[attr-defined]
+    return Batch(**{**values, "closed_at": datetime.fromisoformat(values["closed_at"])})
 
 
-def _event(identifier: str, body: bytes) -> FeedbackEvent:
-    try:
-        event = FeedbackEvent.from_json(bytes(body))
-    except ValidationError as error:
-        raise DataError(f"event {identifier}: its stored body is damaged: {error.errors()[0]['msg']}; restore the feedback store from a copy") from error
-    if event.id != identifier:
-        raise DataError(f"event {identifier}: its stored body is that of event {event.id}; restore the feedback store from a copy")
-    return event
-
-
-def _chunks(ids: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(ids), _CHUNK):
-        yield ids[start : start + _CHUNK]
+def _chunks(items: Iterable[Item]) -> Iterator[list[Item]]:
+    remaining = iter(items)
+    while chunk := list(itertools.islice(remaining, _CHUNK)):
+        yield chunk

@@ -4,13 +4,13 @@ import os
 
 import pytest
 
-from plumbline.artifacts import write_atomically
+from plumbline.artifacts import ArtifactStore, hash_tree, tree_digest, write_atomically
 from plumbline.audit.findings import Finding
 from plumbline.audit.lineage import walk
 from plumbline.audit.production import production_file, write_production
 from plumbline.audit.tree_bytes import dvc_version
 from plumbline.records import sha256
-from tests.unit.audit.chain import build, certify_data, decide
+from tests.unit.audit.chain import Chain, build, certify_data, decide
 
 
 @pytest.fixture
@@ -20,6 +20,24 @@ def chain(tmp_path):
 
 def findings(chain, name="release", witnesses=None):
     return walk(chain.store, chain.digests[name], witnesses).findings
+
+
+@pytest.mark.requirement("D4")
+def test_every_artifact_downstream_names_the_exact_version_of_the_data(tmp_path):
+    """One other letter in one batch: everything that descends from it has another digest, because parents are named by digest, and nothing else has."""
+    one, other = Chain(ArtifactStore(tmp_path / "one")), Chain(ArtifactStore(tmp_path / "other"))
+    for chain, text in ((one, "a"), (other, "b")):
+        chain.publish("batch", {"accepted.jsonl": text}, kind="feedback_batch")
+        chain.publish("demonstrations", {"demonstrations.jsonl": "d"})
+        chain.publish("preference_data", {"train.jsonl": "t"}, parents=("batch",))
+        chain.publish("reference_policy", {"w": "r"}, parents=("demonstrations",))
+        chain.publish("reward_model", {"w": "m"}, parents=("preference_data", "reference_policy"))
+        chain.publish("aligned_policy", {"w": "p"}, parents=("preference_data", "reward_model"))
+        chain.publish("release", {"release.json": "{}"}, parents=("aligned_policy",))
+    changed = {name for name in one.digests if one.digests[name] != other.digests[name]}
+    assert changed == {"batch", "preference_data", "reward_model", "aligned_policy", "release"}
+    data = walk(one.store, one.digests["release"]).nodes[one.digests["preference_data"]]
+    assert data.tree == tree_digest(hash_tree(one.folder("preference_data")))
 
 
 def test_a_clean_chain_reaches_every_ancestor_and_has_no_finding(chain):

@@ -1,6 +1,14 @@
-"""Makers of records for the data tests."""
+"""Makers of records for the data tests, and the databases that the feedback store is tested on."""
 
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+import uuid
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -112,3 +120,45 @@ def rule():
 def many_events():
     """100 prompts with a pair each, judged in either order of the responses."""
     return [event(f"Question {n}?", f"good {n}", f"bad {n}") if n % 2 else event(f"Question {n}?", f"bad {n}", f"good {n}", preferred=1) for n in range(100)]
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
+    """URL of a real PostgreSQL server of this session's own, reachable through a socket in a temporary folder.
+
+    It sorts text as people in the United States do, not by code points: what depends on an order of ids would fail here.
+    """
+    binaries = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    if not binaries:
+        pytest.skip("PostgreSQL is not installed in /usr/lib/postgresql")
+    programs = binaries[-1].parent
+    folder = Path(tempfile.mkdtemp(prefix="plumbline-pg-", dir="/tmp"))
+    account = "postgres" if os.geteuid() == 0 else None  # the server refuses to run as root
+    if account:
+        os.chown(folder, pwd.getpwnam(account).pw_uid, pwd.getpwnam(account).pw_gid)
+    run = {"check": True, "user": account, "cwd": folder, "stdout": subprocess.DEVNULL}
+    order = ["--encoding=UTF8", "--locale=C", "--locale-provider=icu", "--icu-locale=en-US"]
+    subprocess.run([programs / "initdb", "-D", folder / "data", "-U", "plumbline", "--auth=trust", "--no-sync", *order], **run)
+    settings = f"-k {folder} -c listen_addresses='' -c fsync=off -c max_connections=40"
+    try:
+        subprocess.run([programs / "pg_ctl", "-D", folder / "data", "-l", folder / "log", "-o", settings, "-w", "start"], **run)
+        yield f"postgresql+psycopg2://plumbline@/postgres?host={folder}"
+    finally:
+        subprocess.run([programs / "pg_ctl", "-D", folder / "data", "-m", "immediate", "stop"], **run | {"check": False})
+        shutil.rmtree(folder)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def feedback_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """URL of an empty feedback store: a SQLite file that is not there yet, and a schema of its own on a PostgreSQL server."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/new/feedback.db"
+    import sqlalchemy
+
+    server = request.getfixturevalue("postgresql")
+    schema = f"s{uuid.uuid4().hex}"
+    engine = sqlalchemy.create_engine(server)
+    with engine.begin() as connection:
+        connection.execute(sqlalchemy.text(f"CREATE SCHEMA {schema}"))
+    engine.dispose()
+    return f"{server}&options=-csearch_path%3D{schema}"
