@@ -1,8 +1,6 @@
 """`plumbline feedback`: judgments in, and what became of them."""
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -10,86 +8,22 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from pydantic import ValidationError, create_model
 
-from plumbline.cli.options import HomeOption, ProfileOption, layout_of, profile_of
-from plumbline.config import CONFIGS, SourceFile
+from plumbline.cli import feedback_files
+from plumbline.cli.options import ApprovedBy, HomeOption, ProfileOption, RubricOption, layout_of, opened, profile_of, rubric_label
 from plumbline.data.schema import FeedbackEvent, Provenance, ResponseSource
-from plumbline.errors import DataError, InvalidFeedback
+from plumbline.errors import InvalidFeedback
 from plumbline.home import HomeLayout
-from plumbline.records import Record, canonical_json
-from plumbline.rubric import load_rubric
+from plumbline.records import Record, canonical_json, sha256
 
 if TYPE_CHECKING:
-    from plumbline.data.store import Claim, FeedbackStore, Receipt
+    from plumbline.data.store import Claim
 
 app = typer.Typer(no_args_is_help=True, help="Add feedback, and see what waits and what was batched.")
 
-Format = Literal["jsonl", "hh", "tulu"]
 Preferred = Literal["first", "second", "tie"]
-RubricOption = Annotated[str | None, typer.Option("--rubric", help="Rubric of the judgments, `name@version`.", show_default="the profile's")]
-ApprovedBy = Annotated[str, typer.Option("--approved-by", help="Who approved the use.")]
 
 
-@contextmanager
-def opened(layout: HomeLayout) -> "Iterator[FeedbackStore]":
-    """The feedback store of a profile.
-
-    Raises:
-        DataError: If its database cannot be used.
-    """
-    from sqlalchemy.exc import SQLAlchemyError
-
-    from plumbline.data.store import FeedbackStore
-
-    layout.profile_folder.mkdir(parents=True, exist_ok=True)
-    store = FeedbackStore(layout.feedback_url)
-    try:
-        yield store
-    except SQLAlchemyError as error:
-        raise DataError(f"{layout.feedback_db}: the feedback store cannot be used: {str(error).splitlines()[0]}") from error
-    finally:
-        store.close()
-
-
-@app.command("import")
-def import_files(
-    files: Annotated[list[Path], typer.Argument(exists=True, help="Files, or folders of .jsonl and .jsonl.gz files.")],
-    format: Annotated[Format, typer.Option("--format", help="jsonl: Plumbline's own events; hh: HH-RLHF transcripts; tulu: Tulu-1 judgments.")],
-    batch: Annotated[str | None, typer.Option("--batch", help="Close everything as one batch of this name. Left out: the events wait for a batch.")] = None,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Rows to take from the start of each file.")] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Add nothing when any row is rejected.")] = False,
-    rubric: RubricOption = None,
-    consent: Annotated[str, typer.Option("--consent-version", help="Consent version of public data; own events carry theirs.")] = "public-dataset",
-    approved_by: ApprovedBy = "unapproved",
-    home: HomeOption = None,
-    profile: ProfileOption = None,
-) -> None:
-    """Import feedback files; every row is accepted or rejected with a reason, and adding the same events again changes nothing."""
-    from plumbline.data.importers import Attribution, import_feedback
-
-    layout = layout_of(home, profile)
-    attribution = Attribution(rubric=rubric or _rubric_label(layout), consent_version=consent, approved_by=approved_by)
-    events: list[FeedbackEvent] = []
-    rejected = 0
-    for path in files:
-        source = SourceFile(format=format, path=path.resolve().name, limit=limit)
-        for imported in import_feedback(path.resolve().parent, source, attribution).values():
-            report = imported.report
-            events += imported.items
-            rejected += report.rows_in - report.accepted
-            typer.echo(f"{report.source}: {report.rows_in} rows, {report.accepted} accepted, {report.rows_in - report.accepted} rejected")
-            for reason, count in report.rejected.items():
-                rows = ", ".join(str(row) for row in report.examples[reason]) + (", ..." if count > len(report.examples[reason]) else "")
-                typer.echo(f"  {count} rejected: {reason} (rows {rows})", err=True)
-    if not events:
-        raise InvalidFeedback(f"no row could be accepted as {format} feedback; see the reasons above, and check --format")
-    if strict and rejected:
-        raise InvalidFeedback(f"{rejected} rows were rejected; with --strict nothing was added")
-    with opened(layout) as store:
-        if batch is None:
-            _report(store.add(events), store)
-        else:
-            closed = store.add_batch(batch, events)
-            typer.echo(f"batch {closed.id}: {closed.events} events, {closed.digest}")
+feedback_files.add_to(app)
 
 
 @app.command()
@@ -115,6 +49,9 @@ def add(
     profile: ProfileOption = None,
 ) -> None:
     """Add one judgment of two responses; its id is derived from its content."""
+    from plumbline.data.deliveries import Deliveries
+    from plumbline.data.importers.report import Arrival
+
     layout = layout_of(home, profile)
     if json_file is not None:
         event = _event_from_json(json_file, rubric, layout)
@@ -136,9 +73,10 @@ def add(
         }
         event = _event(fields, "the flags", rubric, layout)
     with opened(layout) as store:
-        receipt = store.add([event])
+        body = event.to_json()
+        delivery = Deliveries(store).deliver("one judgment", "cli", [Arrival(1, 0, len(body), event)], sha256(body), datetime.now(UTC))
         typer.echo(f"event {event.id}")
-        _report(receipt, store)
+        feedback_files.say_deliveries([delivery], store)
 
 
 @app.command()
@@ -146,7 +84,7 @@ def status(home: HomeOption = None, profile: ProfileOption = None) -> None:
     """What waits for a batch, which batches were closed, and who took on their work."""
     layout = layout_of(home, profile)
     rule = profile_of(layout).batches
-    if not layout.feedback_db.is_file():
+    if not layout.has_feedback:
         typer.echo(f"no feedback yet for profile {layout.profile} ({layout.feedback_db})")
         return
     with opened(layout) as store:
@@ -167,12 +105,12 @@ def _taken(claim: "Claim") -> str:
 
 
 def _event_from_json(path: Path, rubric: str | None, layout: HomeLayout) -> FeedbackEvent:
-    from plumbline.data.files import parse_json
+    from plumbline.data.lines import parse_row
 
     name = "standard input" if str(path) == "-" else str(path)
     try:
         content = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
-        fields = parse_json(content)
+        fields = parse_row(content)
     except ValueError as error:
         raise InvalidFeedback(f"{name}: {error}") from error
     if not isinstance(fields, dict):
@@ -182,7 +120,7 @@ def _event_from_json(path: Path, rubric: str | None, layout: HomeLayout) -> Feed
 
 def _event(fields: dict[str, object], where: str, rubric: str | None, layout: HomeLayout) -> FeedbackEvent:
     """An event with the id of its content; time and rubric are filled in when they are left out."""
-    fields = {"rubric": rubric or fields.get("rubric") or _rubric_label(layout), "time": datetime.now(UTC).isoformat(), **fields}
+    fields = {"rubric": rubric or fields.get("rubric") or rubric_label(layout), "time": datetime.now(UTC).isoformat(), **fields}
     given = fields.pop("id", None)
     try:
         draft = _Draft.model_validate_json(canonical_json(fields))
@@ -198,13 +136,3 @@ def _event(fields: dict[str, object], where: str, rubric: str | None, layout: Ho
 _FIELDS = {name: (field.annotation, field) for name, field in FeedbackEvent.model_fields.items() if name != "id"}
 _Draft: type[Record] = create_model("Event", __base__=Record, **_FIELDS)  # type: ignore[call-overload]
 """A feedback event before its id is known."""
-
-
-def _rubric_label(layout: HomeLayout) -> str:
-    return load_rubric(CONFIGS / profile_of(layout).rubric).label
-
-
-def _report(receipt: "Receipt", store: "FeedbackStore") -> None:
-    typer.echo(f"{receipt.accepted} added, {receipt.duplicate} were there already; {store.open_events()[0]} events wait for a batch")
-    if receipt.conflict:
-        raise DataError(f"{receipt.conflict} events have the id of a stored event and another body: store or sender is corrupt; nothing was overwritten")

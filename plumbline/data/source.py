@@ -1,13 +1,27 @@
 """A profile's data: from the sandbox, or from files below the folder that PLUMBLINE_DATA names."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from plumbline.config import CONFIGS, Profile, SandboxSource
-from plumbline.data.importers import Attribution, Imported, import_demonstrations, import_feedback, import_held_out
+from plumbline.config import CONFIGS, Profile, SandboxSource, SourceFile
+from plumbline.data.batches import batch_digest
+from plumbline.data.deliveries import Deliveries
+from plumbline.data.importers import (
+    Arrival,
+    Attribution,
+    Imported,
+    feedback_batches,
+    feedback_format,
+    import_demonstrations,
+    import_held_out,
+    read_feedback,
+)
+from plumbline.data.lines import file_digest, read_rows
+from plumbline.data.parcels import Parcel
 from plumbline.data.schema import Demonstration, EvalPrompt
 from plumbline.data.store import FeedbackStore
 from plumbline.errors import DataError
@@ -58,35 +72,44 @@ def load_held_out_prompts(profile: Profile, data_folder: DataFolder) -> Loaded[E
 
 
 def seed_feedback(store: FeedbackStore, profile: Profile, data_folder: DataFolder) -> Seeded:
-    """Put a profile's own feedback into the store as closed batches; a second time changes nothing."""
-    seeded = Seeded()
-    known = store.batches()
+    """Put a profile's own feedback into the store as closed batches, each a delivery of its own; a second time changes nothing.
+
+    Raises:
+        DataError: If a file cannot be read, or holds other events than when the profile was first run.
+    """
     if isinstance(profile.source, SandboxSource):
-        events = list(feedback_events(sandbox_options(profile, profile.source)))
-        batches = {
-            f"sandbox-{number:03d}": events[start : start + profile.batches.max_events]
-            for number, start in enumerate(range(0, len(events), profile.batches.max_events), start=1)
-        }
+        parcels = _sandbox_parcels(profile, profile.source)
     else:
-        folder = data_folder()
-        batches = {}
-        for file in profile.source.feedback:
-            for name, imported in import_feedback(folder, file, _attribution(profile)).items():
-                batches[name] = list(imported.items)
-                if imported.report.rejected:
-                    seeded.rejected[name] = imported.report.rejected
-    for name, batch in batches.items():
-        try:
-            store.add_batch(name, batch)
-        except DataError as error:
-            raise DataError(
-                f"{error}. The data of profile '{profile.name}' changed since it was first run: name the profile differently, or `make clean`"
-            ) from error
-        if any(one.id == name for one in known):
-            seeded.duplicate += len(batch)
-        else:
-            seeded.accepted += len(batch)
+        parcels = _file_parcels(profile.source.feedback, _attribution(profile), data_folder())
+    seeded = Seeded()
+    for name, parcel in parcels:
+        with parcel:
+            try:
+                (delivery,) = Deliveries(store).deliver_parcels([parcel], datetime.now(UTC), batch=name)
+            except DataError as error:
+                raise DataError(
+                    f"{error}. The data of profile '{profile.name}' changed since it was first run: name the profile differently, or `make clean`"
+                ) from error
+            seeded.accepted += delivery.accepted
+            seeded.duplicate += parcel.report.accepted - delivery.accepted
+            if parcel.report.rejected:
+                seeded.rejected[name] = parcel.report.rejected
     return seeded
+
+
+def _sandbox_parcels(profile: Profile, source: SandboxSource) -> Iterator[tuple[str, Parcel]]:
+    events = list(feedback_events(sandbox_options(profile, source)))
+    for number, start in enumerate(range(0, len(events), profile.batches.max_events), start=1):
+        batch = events[start : start + profile.batches.max_events]
+        arrivals = (Arrival(row, 0, 0, event) for row, event in enumerate(batch, start=1))
+        yield f"sandbox-{number:03d}", Parcel(f"the sandbox of profile {profile.name}", "cli", arrivals, batch_digest(event.id for event in batch))
+
+
+def _file_parcels(sources: Sequence[SourceFile], attribution: Attribution, folder: Path) -> Iterator[tuple[str, Parcel]]:
+    for source in sources:
+        for name, path in feedback_batches(folder, source).items():
+            rows = read_feedback(read_rows(path), feedback_format(source), attribution, source.limit)
+            yield name, Parcel(path.name, "file", rows, file_digest(path))
 
 
 def sandbox_options(profile: Profile, source: SandboxSource) -> SandboxOptions:

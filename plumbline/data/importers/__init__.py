@@ -1,32 +1,82 @@
 """Importers of public formats and of our own; each row is accepted or rejected with a reason, never dropped."""
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Final, Literal, get_args
 
 from plumbline.config import SourceFile
-from plumbline.data.importers.alpaca import import_alpaca
-from plumbline.data.importers.hh import import_hh, import_hh_prompts
-from plumbline.data.importers.own import import_own
-from plumbline.data.importers.report import Attribution, Imported, ImportReport, Rejection
-from plumbline.data.importers.tulu import import_tulu
-from plumbline.data.importers.xstest import import_xstest
+from plumbline.data.importers.alpaca import alpaca_demonstration
+from plumbline.data.importers.argilla import argilla_event, argilla_judgments
+from plumbline.data.importers.fields import csv_rows
+from plumbline.data.importers.hh import hh_event, hh_prompt
+from plumbline.data.importers.kto import kto_event
+from plumbline.data.importers.label_studio import label_studio_event, label_studio_judgments
+from plumbline.data.importers.own import own_record
+from plumbline.data.importers.redteam import redteam_prompt, redteam_rows
+from plumbline.data.importers.report import Arrival, Attribution, Imported, ImportReport, Rejection, collect, parse_rows, require_file
+from plumbline.data.importers.sharegpt import sharegpt_event
+from plumbline.data.importers.trl import trl_event
+from plumbline.data.importers.tulu import tulu_event
+from plumbline.data.importers.xstest import XSTEST_COLUMNS, xstest_prompt
+from plumbline.data.lines import SUFFIXES, Bad, Row, read_rows
 from plumbline.data.schema import Demonstration, EvalPrompt, FeedbackEvent
 from plumbline.errors import ConfigError, DataError
 
 __all__ = [
+    "FEEDBACK_FORMATS",
+    "Arrival",
     "Attribution",
+    "FeedbackFormat",
     "ImportReport",
     "Imported",
     "Rejection",
-    "import_alpaca",
+    "feedback_batches",
+    "feedback_files",
+    "feedback_format",
     "import_demonstrations",
     "import_feedback",
     "import_held_out",
-    "import_hh",
-    "import_hh_prompts",
-    "import_own",
-    "import_tulu",
-    "import_xstest",
+    "read_feedback",
 ]
+
+FeedbackFormat = Literal["jsonl", "hh", "tulu", "sharegpt", "trl", "kto", "argilla", "label-studio"]
+FEEDBACK_FORMATS: Final[tuple[FeedbackFormat, ...]] = get_args(FeedbackFormat)
+
+
+def read_feedback(
+    rows: Iterable[Row], format: FeedbackFormat, attribution: Attribution | None = None, limit: int | None = None
+) -> Iterator[Arrival[FeedbackEvent] | Bad]:
+    """Feedback events of rows, one by one.
+
+    Args:
+        rows: Rows of any kind of file, see `plumbline.data.lines`.
+        format: What the rows say; `jsonl` is Plumbline's own events.
+        attribution: What rows do not say; our own events need none.
+        limit: How many rows to take from the start; all by default.
+
+    Raises:
+        ConfigError: If the attribution is missing.
+    """
+    if format == "jsonl":
+        return parse_rows(rows, lambda row: own_record(row, FeedbackEvent), limit)
+    if attribution is None:
+        raise ConfigError(f"format '{format}' does not say under which rubric and with which consent it may be used; give an attribution")
+    about = attribution
+    match format:
+        case "hh":
+            return parse_rows(rows, lambda row: hh_event(row.value, about), limit)
+        case "tulu":
+            return parse_rows(rows, lambda row: tulu_event(row.value, about), limit)
+        case "sharegpt":
+            return parse_rows(rows, lambda row: sharegpt_event(row.value, about), limit)
+        case "trl":
+            return parse_rows(rows, lambda row: trl_event(row.value, about), limit)
+        case "kto":
+            return parse_rows(rows, lambda row: kto_event(row.value, about), limit)
+        case "argilla":
+            return parse_rows(argilla_judgments(rows), lambda row: argilla_event(row.value, about), limit)
+        case "label-studio":
+            return parse_rows(label_studio_judgments(rows), lambda row: label_studio_event(row.value, about), limit)
 
 
 def import_feedback(data: Path, source: SourceFile, attribution: Attribution) -> dict[str, Imported[FeedbackEvent]]:
@@ -41,21 +91,36 @@ def import_feedback(data: Path, source: SourceFile, attribution: Attribution) ->
         ConfigError: If the format holds no feedback.
         DataError: If there is no file, or one cannot be read.
     """
-    batches: dict[str, Imported[FeedbackEvent]] = {}
-    for path in _files(data, source):
-        match source.format:
-            case "tulu":
-                imported = import_tulu(path, attribution, source.limit)
-            case "hh":
-                imported = import_hh(path, attribution, source.limit)
-            case "jsonl":
-                imported = import_own(path, FeedbackEvent, source.limit)
-            case _:
-                raise ConfigError(f"source {source.path}: format '{source.format}' holds no feedback; use tulu, hh or jsonl")
+    format = feedback_format(source)
+    return {
+        name: collect(path.name, read_feedback(read_rows(path), format, attribution, source.limit)) for name, path in feedback_batches(data, source).items()
+    }
+
+
+def feedback_format(source: SourceFile) -> FeedbackFormat:
+    """The format of a source of feedback.
+
+    Raises:
+        ConfigError: If the format holds no feedback.
+    """
+    for format in FEEDBACK_FORMATS:
+        if format == source.format:
+            return format
+    raise ConfigError(f"source {source.path}: format '{source.format}' holds no feedback; use one of {', '.join(FEEDBACK_FORMATS)}")
+
+
+def feedback_batches(data: Path, source: SourceFile) -> dict[str, Path]:
+    """The files of a source by the names of their batches.
+
+    Raises:
+        DataError: If there is no file, or two make a batch of one name.
+    """
+    batches: dict[str, Path] = {}
+    for path in feedback_files(data / source.path):
         name = _batch_name(path, data / source.path)
         if name in batches:
             raise DataError(f"{path}: another file makes a batch called '{name}' too; rename or remove one of them")
-        batches[name] = imported
+        batches[name] = path
     return batches
 
 
@@ -64,9 +129,9 @@ def import_demonstrations(data: Path, source: SourceFile, attribution: Attributi
     path = data / source.path
     match source.format:
         case "alpaca":
-            return import_alpaca(path, attribution, source.limit)
+            return collect(path.name, parse_rows(read_rows(require_file(path)), lambda row: alpaca_demonstration(row.value, attribution), source.limit))
         case "jsonl":
-            return import_own(path, Demonstration, source.limit)
+            return collect(path.name, parse_rows(read_rows(require_file(path)), lambda row: own_record(row, Demonstration), source.limit))
         case _:
             raise ConfigError(f"source {source.path}: format '{source.format}' holds no demonstrations; use alpaca or jsonl")
 
@@ -76,26 +141,33 @@ def import_held_out(data: Path, source: SourceFile) -> Imported[EvalPrompt]:
     path = data / source.path
     match source.format:
         case "xstest":
-            return import_xstest(path, source.limit)
+            return collect(path.name, parse_rows(csv_rows(path, XSTEST_COLUMNS), lambda row: xstest_prompt(row.value), source.limit))
+        case "redteam":
+            return collect(path.name, parse_rows(redteam_rows(path), lambda row: redteam_prompt(row.value), source.limit))
         case "hh":
-            return import_hh_prompts(path, source.limit)
+            return collect(path.name, parse_rows(read_rows(require_file(path)), lambda row: hh_prompt(row.value), source.limit))
         case "jsonl":
-            return import_own(path, EvalPrompt, source.limit)
+            return collect(path.name, parse_rows(read_rows(require_file(path)), lambda row: own_record(row, EvalPrompt), source.limit))
         case _:
-            raise ConfigError(f"source {source.path}: format '{source.format}' holds no held-out prompts; use xstest, hh or jsonl")
+            raise ConfigError(f"source {source.path}: format '{source.format}' holds no held-out prompts; use xstest, redteam, hh or jsonl")
 
 
-def _files(data: Path, source: SourceFile) -> list[Path]:
-    root = data / source.path
+def feedback_files(root: Path) -> list[Path]:
+    """The file, or the files of a folder whose names say how they are written, by name.
+
+    Raises:
+        DataError: If there is none.
+    """
     if root.is_file():
         return [root]
-    files = sorted([*root.glob("*.jsonl"), *root.glob("*.jsonl.gz")])
+    files = sorted(path for path in root.glob("*") if path.name.lower().endswith(SUFFIXES)) if root.is_dir() else []
     if not files:
-        raise DataError(f"{root}: holds no .jsonl or .jsonl.gz file; PLUMBLINE_DATA must name the folder that holds the data of this profile")
+        raise DataError(f"{root}: holds no {', '.join(SUFFIXES)} file; PLUMBLINE_DATA must name the folder that holds the data of this profile")
     return files
 
 
 def _batch_name(path: Path, root: Path) -> str:
     """The name of a batch: that of the file, and for a file that the source names by itself also that of its folder."""
-    stem = path.name.removesuffix(".gz").removesuffix(".jsonl").lower()
+    name = path.name.lower()
+    stem = name.removesuffix(next((suffix for suffix in sorted(SUFFIXES, key=len, reverse=True) if name.endswith(suffix)), ""))
     return stem if path != root else f"{path.parent.name.lower()}-{stem}"

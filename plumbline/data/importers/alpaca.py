@@ -1,26 +1,21 @@
-"""Importer of Alpaca demonstrations: a JSON array of {instruction, input, output} (Taori et al. 2023)."""
+"""Importer of Alpaca demonstrations: rows of {instruction, input, output} (Taori et al. 2023)."""
 
-from pathlib import Path
 from typing import Literal
 
-from plumbline.data.importers.json_rows import as_object, json_array, text_field
-from plumbline.data.importers.report import Attribution, Imported, Rejected, import_rows
+from plumbline.data.importers.fields import as_object, text_field
+from plumbline.data.importers.report import Attribution, Rejected
 from plumbline.data.schema import Consent, Context, Demonstration, Message, Provenance, content_id
 
 AuthorRole = Literal["annotator", "expert", "synthetic", "unknown"]
 _NO_INPUT = {"", "<noinput>", "noinput", "no input"}
 
 
-def import_alpaca(path: Path, attribution: Attribution, limit: int | None = None, author_role: AuthorRole = "synthetic") -> Imported[Demonstration]:
-    """Demonstrations; an input follows its instruction after a blank line. Alpaca's outputs were written by a model, hence `synthetic`.
+def alpaca_demonstration(value: object, attribution: Attribution, author_role: AuthorRole = "synthetic") -> Demonstration:
+    """A demonstration; an input follows its instruction after a blank line. Alpaca's outputs were written by a model, hence `synthetic`.
 
     Raises:
-        DataError: If the file cannot be read; a bad row is rejected with a reason instead.
+        Rejected: If prompt or response is blank, or a field is missing.
     """
-    return import_rows(path, json_array(path), lambda row: _demonstration(row, attribution, author_role), limit)
-
-
-def _demonstration(value: object, attribution: Attribution, author_role: AuthorRole) -> Demonstration:
     row = as_object(value)
     instruction, context, output = (text_field(row, name).strip() for name in ("instruction", "input", "output"))
     if not instruction:

@@ -1,11 +1,11 @@
-"""Importer of Anthropic's HH-RLHF transcripts (Bai et al. 2022): .jsonl or .jsonl.gz with `chosen` and `rejected`."""
+"""Importer of Anthropic's HH-RLHF transcripts (Bai et al. 2022): rows with `chosen` and `rejected`."""
 
 import re
-from pathlib import Path
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
-from plumbline.data.importers.json_rows import json_lines, json_object, text_field
-from plumbline.data.importers.report import Attribution, Imported, Rejected, import_rows
+from plumbline.data.importers.fields import as_object, text_field
+from plumbline.data.importers.report import Attribution, Rejected
 from plumbline.data.schema import Comparison, Consent, Context, EvalPrompt, FeedbackEvent, Message, Provenance, Response, ResponseSource, content_id
 
 _TURN = re.compile(r"\n\n(Human|Assistant):")
@@ -14,8 +14,8 @@ _SOURCE = ResponseSource(policy="anthropic-context-distilled-52b", chat_template
 _CONTEXT = Context(locale="en", domain="red-teaming", slice="hh-harmless")
 
 
-def import_hh(path: Path, attribution: Attribution, limit: int | None = None) -> Imported[FeedbackEvent]:
-    """Pairs of transcripts as feedback events.
+def hh_event(value: object, attribution: Attribution) -> FeedbackEvent:
+    """A pair of transcripts as a comparison.
 
     A row is rejected, for the first reason that holds, as `prompt mismatch` (the two transcripts differ before the last reply),
     `malformed transcript` (turns do not alternate from Human to Assistant, or one is blank), `empty response` or `identical responses`.
@@ -25,18 +25,33 @@ def import_hh(path: Path, attribution: Attribution, limit: int | None = None) ->
     which was chosen.
 
     Raises:
-        DataError: If the file cannot be read; a bad row is rejected with a reason instead.
+        Rejected: As above, or if a transcript is missing.
     """
-    return import_rows(path, json_lines(path), lambda line: _event(line, attribution), limit)
+    prompt, chosen, rejected = _pair(as_object(value))
+    first, second = sorted((chosen, rejected))
+    preferred: Literal[0, 1] = 0 if first == chosen else 1
+    return FeedbackEvent.create(
+        prompt=prompt,
+        responses=(Response(text=first, source=_SOURCE), Response(text=second, source=_SOURCE)),
+        judgment=Comparison(preferred=preferred, strength=0),
+        annotator="hh-crowd",
+        provenance=Provenance(written_by="hh-rlhf crowd workers", filtered_by="anthropics/hh-rlhf", approved_by=attribution.approved_by),
+        consent=Consent(scope="training", version=attribution.consent_version),
+        rubric=attribution.rubric,
+        context=_CONTEXT,
+        synthetic=attribution.synthetic,
+        time=attribution.time,
+    )
 
 
-def import_hh_prompts(path: Path, limit: int | None = None) -> Imported[EvalPrompt]:
-    """The conversations before the last reply as held-out prompts; what a good policy does on them is not known.
+def hh_prompt(value: object) -> EvalPrompt:
+    """The conversation before the last reply as a held-out prompt; what a good policy does on it is not known.
 
     Raises:
-        DataError: If the file cannot be read; a bad row is rejected with a reason instead.
+        Rejected: If the transcript is missing or malformed.
     """
-    return import_rows(path, json_lines(path), _eval_prompt, limit)
+    prompt = parse_transcript(text_field(as_object(value), "chosen"))
+    return EvalPrompt(id=content_id(["hh", [m.model_dump() for m in prompt]]), prompt=prompt, expected="unknown", context=_CONTEXT)
 
 
 def parse_transcript(transcript: str) -> tuple[Message, ...]:
@@ -56,26 +71,7 @@ def parse_transcript(transcript: str) -> tuple[Message, ...]:
     return tuple(Message(role="user" if role == "Human" else "assistant", content=text) for role, text in turns)
 
 
-def _event(line: bytes, attribution: Attribution) -> FeedbackEvent:
-    prompt, chosen, rejected = _pair(line)
-    first, second = sorted((chosen, rejected))
-    preferred: Literal[0, 1] = 0 if first == chosen else 1
-    return FeedbackEvent.create(
-        prompt=prompt,
-        responses=(Response(text=first, source=_SOURCE), Response(text=second, source=_SOURCE)),
-        judgment=Comparison(preferred=preferred, strength=0),
-        annotator="hh-crowd",
-        provenance=Provenance(written_by="hh-rlhf crowd workers", filtered_by="anthropics/hh-rlhf", approved_by=attribution.approved_by),
-        consent=Consent(scope="training", version=attribution.consent_version),
-        rubric=attribution.rubric,
-        context=_CONTEXT,
-        synthetic=False,
-        time=attribution.time,
-    )
-
-
-def _pair(line: bytes) -> tuple[tuple[Message, ...], str, str]:
-    row = json_object(line)
+def _pair(row: Mapping[str, Any]) -> tuple[tuple[Message, ...], str, str]:
     chosen_prompt, _, chosen = text_field(row, "chosen").rpartition(_LAST_REPLY)
     rejected_prompt, _, rejected = text_field(row, "rejected").rpartition(_LAST_REPLY)
     if chosen_prompt != rejected_prompt:
@@ -87,8 +83,3 @@ def _pair(line: bytes) -> tuple[tuple[Message, ...], str, str]:
     if chosen == rejected:
         raise Rejected("identical responses")
     return prompt, chosen, rejected
-
-
-def _eval_prompt(line: bytes) -> EvalPrompt:
-    prompt = parse_transcript(text_field(json_object(line), "chosen"))
-    return EvalPrompt(id=content_id(["hh", [m.model_dump() for m in prompt]]), prompt=prompt, expected="unknown", context=_CONTEXT)

@@ -1,34 +1,28 @@
-"""Importer of Plumbline's own JSONL: one record on each line, as `write_records` writes it."""
+"""Importer of Plumbline's own records, one in each row, as `write_records` writes them."""
 
-from pathlib import Path
+from pydantic import ValidationError
 
-from plumbline.data.files import Model, parse_record
-from plumbline.data.importers.json_rows import json_lines
-from plumbline.data.importers.report import Imported, Rejected, import_rows
+from plumbline.data.files import Model
+from plumbline.data.importers.report import Rejected
+from plumbline.data.lines import Good
 
 
-def import_own(path: Path, model: type[Model], limit: int | None = None) -> Imported[Model]:
-    """Records of one model from a .jsonl or .jsonl.gz file.
-
-    Unlike `read_records`, which stops at the first bad row of a file that we wrote ourselves, a bad row is rejected with a reason that
-    names its first wrong field.
+def own_record(row: Good, model: type[Model]) -> Model:
+    """A record of one model.
 
     Raises:
-        DataError: If the file cannot be read.
+        Rejected: If the row breaks the schema; names its first wrong field.
     """
-
-    def parse(line: bytes) -> Model:
-        try:
-            return parse_record(line, model)
-        except ValueError as error:
-            raise Rejected(_short(str(error))) from error
-
-    return import_rows(path, json_lines(path), parse, limit)
+    try:
+        return model.model_validate_json(row.body)
+    except ValidationError as error:
+        raise Rejected(_first_problem(error)) from error
 
 
-def _short(message: str) -> str:
-    """The kind of the first problem, without what differs from row to row, so that reasons can be counted."""
-    first = message.split("; ")[0]
-    if first.startswith("not JSON"):
-        return "not JSON"
-    return "id is not the digest of the content" if "is not the digest of the content" in first else first
+def _first_problem(error: ValidationError) -> str:
+    """The first problem without what differs from row to row, so that reasons can be counted."""
+    problem = error.errors()[0]
+    message = problem["msg"].removeprefix("Value error, ")
+    if "is not the digest of the content" in message:
+        return "id is not the digest of the content"
+    return f"{'.'.join(str(part) for part in problem['loc']) or 'the row'}: {message}"

@@ -1,7 +1,7 @@
 """What an import made of a file: every row is either accepted or rejected with a reason."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,12 +9,14 @@ from typing import Generic, NamedTuple, Self, TypeVar
 
 from pydantic import Field, ValidationError, model_validator
 
+from plumbline.data.lines import Bad, Good, Row, bad_row
 from plumbline.errors import DataError
 from plumbline.records import Record
 
-Row = TypeVar("Row")
 Item = TypeVar("Item", bound=Record)
 EXAMPLES = 20
+MAX_REASON = 256
+"""Characters of a reason."""
 
 
 class Rejection(NamedTuple):
@@ -27,6 +29,18 @@ class Rejection(NamedTuple):
 
 class Rejected(ValueError):
     """Raised by a row parser; its text is the reason."""
+
+
+class Arrival(NamedTuple, Generic[Item]):
+    """A record with its place in the file."""
+
+    row: int
+    """Number of the row in its file, from 1."""
+    offset: int
+    """First byte of the row in the file, after decompression."""
+    length: int
+    """Bytes of the row."""
+    item: Item
 
 
 class ImportReport(Record):
@@ -61,40 +75,87 @@ class Attribution(Record):
     consent_version: str = Field(default="public-dataset", description="version of the consent text, for public data its licence")
     approved_by: str = Field(default="unapproved", description="who approved the use of the file")
     time: datetime = Field(default=datetime(2000, 1, 1, tzinfo=UTC), description="time of judgments that carry none")
+    synthetic: bool = Field(default=False, description="whether a model judged, and no human")
 
 
-def import_rows(path: Path, rows: Iterable[tuple[int, Row]], parse: Callable[[Row], Item], limit: int | None = None) -> Imported[Item]:
-    """Parse the first `limit` rows of a file (all by default); `parse` returns an item or raises `Rejected` with the reason.
+class Tally:
+    """Counts rows while they pass."""
+
+    def __init__(self) -> None:
+        self.accepted = 0
+        self.rejected: Counter[str] = Counter()
+        self._examples: dict[str, list[int]] = {}
+
+    def accept(self) -> None:
+        """Count a row that was accepted."""
+        self.accepted += 1
+
+    def reject(self, row: int, reason: str) -> None:
+        """Count a row that was not."""
+        self.rejected[reason] += 1
+        examples = self._examples.setdefault(reason, [])
+        if len(examples) < EXAMPLES:
+            examples.append(row)
+
+    def report(self, source: str) -> ImportReport:
+        """The counts so far."""
+        return ImportReport(
+            source=source,
+            rows_in=self.accepted + self.rejected.total(),
+            accepted=self.accepted,
+            rejected=dict(sorted(self.rejected.items())),
+            examples={reason: tuple(rows) for reason, rows in sorted(self._examples.items())},
+        )
+
+
+def parse_rows(rows: Iterable[Row], parse: Callable[[Good], Item], limit: int | None = None) -> Iterator[Arrival[Item] | Bad]:
+    """The first `limit` rows (all by default) as records; `parse` returns one or raises `Rejected` with the reason."""
+    for count, row in enumerate(rows):
+        if count == limit:
+            return
+        if isinstance(row, Bad):
+            yield row
+            continue
+        try:
+            yield Arrival(row.number, row.offset, len(row.body), parse(row))
+        except Rejected as rejected:
+            yield bad_row(row.number, row.offset, row.body, shown(str(rejected)))
+        except ValidationError as error:
+            yield bad_row(row.number, row.offset, row.body, invalid(error))
+
+
+def collect(source: str, arrivals: Iterable[Arrival[Item] | Bad]) -> Imported[Item]:
+    """All rows of one file.
 
     Ids are made from content, so an item with the id of an earlier one repeats that row and is rejected as `repeats an earlier row`.
     """
     items: list[Item] = []
     seen: set[str] = set()
     rejections: list[Rejection] = []
-    for count, (number, row) in enumerate(rows):
-        if count == limit:
-            break
-        try:
-            item = parse(row)
-            identity = _identity(item)
-            if identity in seen:
-                raise Rejected("repeats an earlier row")
+    tally = Tally()
+    for arrival in arrivals:
+        if isinstance(arrival, Bad):
+            rejections.append(Rejection(arrival.number, arrival.reason))
+        elif (identity := _identity(arrival.item)) in seen:
+            rejections.append(Rejection(arrival.row, "repeats an earlier row"))
+        else:
             seen.add(identity)
-            items.append(item)
-        except Rejected as rejected:
-            rejections.append(Rejection(number, str(rejected)))
-        except ValidationError as error:
-            field = ".".join(str(part) for part in error.errors()[0]["loc"])
-            rejections.append(Rejection(number, f"invalid {field or 'row'}"))
-    reasons = Counter(rejection.reason for rejection in rejections)
-    report = ImportReport(
-        source=path.name,
-        rows_in=len(items) + len(rejections),
-        accepted=len(items),
-        rejected=dict(sorted(reasons.items())),
-        examples={reason: tuple(r.row for r in rejections if r.reason == reason)[:EXAMPLES] for reason in sorted(reasons)},
-    )
-    return Imported(tuple(items), tuple(rejections), report)
+            items.append(arrival.item)
+            tally.accept()
+            continue
+        tally.reject(*rejections[-1])
+    return Imported(tuple(items), tuple(rejections), tally.report(source))
+
+
+def invalid(error: ValidationError) -> str:
+    """The field that a validation met first, as a reason that can be counted."""
+    return shown(f"invalid {'.'.join(str(part) for part in error.errors()[0]['loc']) or 'row'}")
+
+
+def shown(text: str) -> str:
+    """Text from outside on one line of at most `MAX_REASON` characters: what cannot be printed stands as an escape."""
+    escaped = "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text[:MAX_REASON])
+    return escaped[:MAX_REASON]
 
 
 def _identity(item: Record) -> str:

@@ -1,12 +1,12 @@
 """Importer of the human evaluation of Tulu 1 (Wang et al. 2023, "How Far Can Camels Go?"): one .jsonl file per day."""
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
-from plumbline.data.importers.json_rows import json_lines, json_object, text_field
-from plumbline.data.importers.report import Attribution, Imported, Rejected, import_rows
+from plumbline.data.importers.fields import as_object, text_field
+from plumbline.data.importers.report import Attribution, Rejected
 from plumbline.data.schema import Comparison, Consent, Context, FeedbackEvent, Message, Provenance, Response, ResponseSource, Strength
 
 _PREFERENCES: Final[dict[str, tuple[Literal[0, 1] | None, Strength]]] = {
@@ -18,21 +18,16 @@ _PREFERENCES: Final[dict[str, tuple[Literal[0, 1] | None, Strength]]] = {
 }
 
 
-def import_tulu(path: Path, attribution: Attribution, limit: int | None = None) -> Imported[FeedbackEvent]:
-    """Judgments as feedback events.
+def tulu_event(value: object, attribution: Attribution) -> FeedbackEvent:
+    """A judgment as a comparison, with whether each completion was acceptable by itself.
 
     The five-point scale becomes preferred and strength: `better` is 2, `slightly better` 1, `tie` none and 0. Times carry no zone in the
-    files and are read as UTC. The file does not say how responses were decoded or templated. Whether each completion was acceptable by itself
-    is not carried over: an event is a comparison.
+    files and are read as UTC. The file does not say how responses were decoded or templated.
 
     Raises:
-        DataError: If the file cannot be read; a bad row is rejected with a reason instead.
+        Rejected: If a field is missing, blank or has another value.
     """
-    return import_rows(path, json_lines(path), lambda line: _event(line, attribution), limit)
-
-
-def _event(line: bytes, attribution: Attribution) -> FeedbackEvent:
-    row = json_object(line)
+    row = as_object(value)
     preference = text_field(row, "preference")
     if preference not in _PREFERENCES:
         raise Rejected("unknown preference")
@@ -47,6 +42,7 @@ def _event(line: bytes, attribution: Attribution) -> FeedbackEvent:
         prompt=(Message(role="user", content=prompt),),
         responses=responses,
         judgment=Comparison(preferred=preferred, strength=strength),
+        acceptable=_acceptable(row),
         annotator=text_field(row, "evaluator"),
         provenance=Provenance(written_by="tulu-1 human evaluation", filtered_by="allenai/open-instruct", approved_by=attribution.approved_by),
         consent=Consent(scope="training", version=attribution.consent_version),
@@ -55,6 +51,13 @@ def _event(line: bytes, attribution: Attribution) -> FeedbackEvent:
         synthetic=False,
         time=_time(text_field(row, "timestamp")),
     )
+
+
+def _acceptable(row: Mapping[str, Any]) -> tuple[bool | None, ...]:
+    answers = [row.get(f"completion_{side}_is_acceptable") for side in "ab"]
+    if any(answer not in (None, "yes", "no") for answer in answers):
+        raise Rejected("unknown acceptability")
+    return () if answers == [None, None] else tuple(None if answer is None else answer == "yes" for answer in answers)
 
 
 def _response(text: str, model: str) -> Response:

@@ -1,5 +1,10 @@
 import json
+import os
+import signal
+import subprocess
+import sys
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -13,6 +18,7 @@ from plumbline.home import HomeLayout
 from plumbline.records import sha256
 from plumbline.sandbox.records import SandboxOptions, feedback_events
 
+ROOT = Path(__file__).resolve().parents[3]
 EVENTS = list(feedback_events(SandboxOptions(pairs=12)))
 
 
@@ -161,7 +167,7 @@ def test_time_and_rubric_of_a_json_event_are_filled_in(run, store):
     [
         ("{", "standard input: not JSON"),
         ("[]", "holds a list, expected one JSON object"),
-        ('{"a": 1, "a": 2}', "key 'a' stands twice"),
+        ('{"a": 1, "a": 2}', "key stands twice"),
         (json.dumps(without("id", "annotator")), "annotator: Field required"),
         (json.dumps(without("id") | {"judgment": {"kind": "comparison", "preferred": 0, "strength": 9}}), "strength: Input should be 0, 1, 2 or 3"),
         (json.dumps(without("id") | {"stars": 5}), "stars: Extra inputs are not permitted"),
@@ -259,3 +265,83 @@ def test_wrong_sandbox_input_gives_a_message(run, arguments, message):
     result = run("sandbox", "feedback", *arguments)
     assert result.exit_code == 2
     assert message in " ".join(result.stderr.split())
+
+
+@pytest.mark.threat("D4")
+def test_quarantined_rows_are_listed_and_exported_to_be_corrected(run, store, events_file, tmp_path):
+    assert run("feedback", "quarantine").stdout == "no row is quarantined\n"
+    good = events_file.read_bytes()
+    broken = EVENTS[0].to_json().strip()[:-1]
+    events_file.write_bytes(good + broken + b'\n{"\xff":1}\n')
+    assert "2 rows are quarantined" in run("feedback", "import", str(events_file), "--format", "jsonl").stdout
+    listed = run("feedback", "quarantine").stdout.splitlines()
+    assert listed[0] == f"delivery 1: events.jsonl: row 13, byte {len(good)}, {len(broken)} bytes: not JSON"
+    assert listed[1] == f"delivery 1: events.jsonl: row 14, byte {len(good) + len(broken) + 1}, 7 bytes: not UTF-8"
+    assert "no row is quarantined" in run("feedback", "quarantine", "--delivery", "2").stdout
+    assert "2 rows written" in run("feedback", "quarantine", "--export", str(tmp_path / "bad.jsonl")).stdout
+    first, second = (json.loads(line) for line in (tmp_path / "bad.jsonl").read_text().splitlines())
+    assert (first["text"], first["whole"], second["text"]) == (broken.decode(), True, '{"\\xff":1}')
+    (tmp_path / "fixed.jsonl").write_text(first["text"] + "}\n")
+    assert "0 added, 1 were there already" in run("feedback", "import", str(tmp_path / "fixed.jsonl"), "--format", "jsonl").stdout
+
+
+@pytest.mark.requirement("D10")
+def test_history_tells_how_each_event_came_in_and_where_it_goes(run, store, events_file):
+    assert run("feedback", "history").stdout == "no feedback yet\n"
+    run("feedback", "import", str(events_file), "--format", "jsonl", "--batch", "monday")
+    added = run("feedback", "add", *flags()).stdout.split()[1]
+    first, second = run("feedback", "history").stdout.splitlines()
+    assert first.startswith("delivery 1, ")
+    assert first.endswith("12 rows: 12 accepted, 0 duplicate, 0 quarantined")
+    assert " file, events.jsonl, " in first
+    assert " cli, one judgment, " in second
+    told = run("feedback", "history", "--event", EVENTS[0].id).stdout
+    assert told.startswith("delivery 1, ")
+    assert "is in batch monday; from there it enters the next version of the preference data" in told
+    assert "waits for a batch" in run("feedback", "history", "--event", added).stdout
+    missing = run("feedback", "history", "--event", "unknown")
+    assert (missing.exit_code, "is not in the feedback store" in missing.stderr) == (2, True)
+
+
+def test_text_from_outside_cannot_steer_the_terminal(run, store, events_file, tmp_path):
+    hostile = tmp_path / "a\x1b[2J.jsonl"
+    hostile.write_bytes(events_file.read_bytes() + b'{"\x7f\\u001b[31m":1}\n')
+    for result in (run("feedback", "import", str(hostile), "--format", "jsonl"), run("feedback", "quarantine"), run("feedback", "history")):
+        assert "a\\x1b[2J.jsonl" in result.stdout
+        assert result.output.replace("\n", "").isprintable()
+
+
+def test_the_inbox_is_collected_once(run, store, tmp_path):
+    folder = HomeLayout(tmp_path / "home").inbox
+    folder.mkdir(parents=True)
+    write_records(folder / "a.jsonl", EVENTS)
+    (folder / "b.txt").write_text("x")
+    assert "a.jsonl: waits: was written to less than 3600 seconds ago" in run("feedback", "inbox", "--once", "--settle", "3600").stdout
+    result = run("feedback", "inbox", "--once", "--settle", "0")
+    assert result.exit_code == 0, result.output
+    assert "inbox, a.jsonl, " in result.stdout
+    assert "12 events wait for a batch" in result.stdout
+    assert store.open_events()[0] == 12
+
+
+def test_the_inbox_is_watched_until_it_is_interrupted(run, store, tmp_path):
+    layout = HomeLayout(tmp_path / "home")
+    layout.inbox.mkdir(parents=True)
+    command = [sys.executable, "-m", "plumbline", "feedback", "inbox", "--settle", "0.5"]
+    watcher = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=os.environ | {"PYTHONUNBUFFERED": "1"})
+    try:
+        assert watcher.stdout.readline().startswith("watching ")
+        write_records(layout.inbox / "a.jsonl", EVENTS)
+        assert "a.jsonl" in watcher.stdout.readline()
+        assert watcher.stdout.readline() == "12 events wait for a batch\n"
+    finally:
+        watcher.send_signal(signal.SIGINT)
+    assert watcher.wait(20) == 0
+    watcher.stdout.close()
+
+
+@pytest.mark.requirement("D14")
+def test_synthetic_judgments_are_marked_on_the_way_in(run, store, tmp_path):
+    (tmp_path / "pairs.json").write_text(json.dumps([{"prompt": "x", "chosen": "a", "rejected": "b"}]))
+    assert run("feedback", "import", str(tmp_path / "pairs.json"), "--format", "trl", "--synthetic", "--batch", "judge").exit_code == 0
+    assert [event.synthetic for event in store.batch_events("judge")] == [True]
