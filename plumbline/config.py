@@ -132,6 +132,7 @@ class RewardRecipe(Record):
     optimizer: Optimizer
     margin_scale: float = Field(ge=0, description="factor on the rubric's margins; 0 trains without margin")
     centering: float = Field(ge=0, description="weight of the squared sum of rewards that keeps them near zero")
+    label_smoothing: float = Field(default=0.0, ge=0, lt=0.5, description="share of the labels that is taken to be wrong; 0 trusts every label")
 
 
 class DPORecipe(Record):
@@ -142,6 +143,7 @@ class DPORecipe(Record):
     optimizer: Optimizer
     beta: float = Field(gt=0, description="strength of the pull toward the reference policy")
     sft_weight: float = Field(ge=0, description="weight of the negative log-likelihood of the chosen response, mean per token")
+    label_smoothing: float = Field(default=0.0, ge=0, lt=0.5, description="share of the labels that is taken to be wrong (conservative DPO, Mitchell 2023)")
 
 
 class Evaluation(Record):

@@ -56,22 +56,25 @@ def sequence_logps(logits: "Tensor", ids: "Tensor", mask: "Tensor") -> "Tensor":
     return logps.masked_fill(~supervised[:, 1:], 0.0).sum(dim=1)
 
 
-def dpo_loss(policy: PairLogps, reference: PairLogps, *, beta: float) -> PairLoss:
+def dpo_loss(policy: PairLogps, reference: PairLogps, *, beta: float, label_smoothing: float = 0.0) -> PairLoss:
     """Sigmoid DPO loss of each pair.
 
-    Source: Rafailov et al. 2023, eq. 7; the implicit reward is their eq. 5 without the partition function, which cancels in a pair. No label
-    smoothing.
+    Source: Rafailov et al. 2023, eq. 7; the implicit reward is their eq. 5 without the partition function, which cancels in a pair. With label
+    smoothing it is conservative DPO (Mitchell 2023, "A note on DPO with noisy preferences", eq. 3): the expected loss where that share of the
+    labels is wrong. The loss is then least at a finite difference of rewards, log((1 - e) / e), instead of growing confident for ever.
 
     Args:
         policy: Log-probabilities under the policy being trained.
         reference: The same under the frozen reference policy.
         beta: Strength of the pull toward the reference policy, > 0, dimensionless.
+        label_smoothing: Probability e that a label is wrong, in [0, 0.5).
 
     Returns:
-        -log sigmoid(beta * (log-ratio of chosen - log-ratio of rejected)) and the implicit rewards beta * log(policy / reference).
+        (1 - e) * l(d) + e * l(-d), where l(d) = -log sigmoid(d) and d = beta * (log-ratio of chosen - log-ratio of rejected); and the implicit
+        rewards beta * log(policy / reference).
 
     Raises:
-        ValueError: If shapes differ or beta is not positive.
+        ValueError: If shapes differ, or beta or label_smoothing is out of range.
     """
     from torch.nn.functional import logsigmoid
 
@@ -82,30 +85,48 @@ def dpo_loss(policy: PairLogps, reference: PairLogps, *, beta: float) -> PairLos
         raise ValueError(f"log-probabilities have the shapes {sorted(shapes)}; all four must be equal")
     chosen_reward = beta * (policy.chosen - reference.chosen)
     rejected_reward = beta * (policy.rejected - reference.rejected)
-    return PairLoss(-logsigmoid(chosen_reward - rejected_reward), chosen_reward.detach(), rejected_reward.detach())
+    loss = _smoothed(-logsigmoid(chosen_reward - rejected_reward), -logsigmoid(rejected_reward - chosen_reward), label_smoothing)
+    return PairLoss(loss, chosen_reward.detach(), rejected_reward.detach())
 
 
-def bradley_terry_loss(chosen: "Tensor", rejected: "Tensor", margin: "Tensor") -> "Tensor":
+def bradley_terry_loss(chosen: "Tensor", rejected: "Tensor", margin: "Tensor", *, label_smoothing: float = 0.0) -> "Tensor":
     """Bradley-Terry ranking loss with margin of each pair.
 
-    Source: Touvron et al. 2023 (Llama 2), eq. 2; with margin 0 it is Ouyang et al. 2022, eq. 1, for a single pair.
+    Source: Touvron et al. 2023 (Llama 2), eq. 2; with margin 0 it is Ouyang et al. 2022, eq. 1, for a single pair. Label smoothing is that of
+    `dpo_loss`; where a label is wrong, the rejected response is taken to be the better one by the same margin.
 
     Args:
         chosen: Rewards of the chosen responses, shape (b,).
         rejected: Rewards of the rejected responses, shape (b,).
         margin: By how much the chosen reward must exceed the rejected one, in reward units, >= 0, shape (b,).
+        label_smoothing: Probability e that a label is wrong, in [0, 0.5).
 
     Returns:
-        -log sigmoid(chosen - rejected - margin), shape (b,).
+        (1 - e) * l(chosen - rejected - margin) + e * l(rejected - chosen - margin), where l(d) = -log sigmoid(d), shape (b,).
 
     Raises:
-        ValueError: If the shapes differ.
+        ValueError: If the shapes differ, or label_smoothing is out of range.
     """
     from torch.nn.functional import logsigmoid
 
     if not chosen.shape == rejected.shape == margin.shape:
         raise ValueError(f"chosen {tuple(chosen.shape)}, rejected {tuple(rejected.shape)} and margin {tuple(margin.shape)} must have one shape")
-    return -logsigmoid(chosen - rejected - margin)
+    return _smoothed(-logsigmoid(chosen - rejected - margin), -logsigmoid(rejected - chosen - margin), label_smoothing)
+
+
+def weighted_mean(values: "Tensor", weights: "Tensor") -> "Tensor":
+    """Mean over b pairs in which each counts with its weight: sum(weight * value) / sum(weight), a scalar.
+
+    Raises:
+        ValueError: If the shapes differ or a weight is not positive.
+    """
+    if values.shape != weights.shape:
+        raise ValueError(f"values {tuple(values.shape)} and weights {tuple(weights.shape)} must have one shape")
+    if not bool((weights > 0).all()):
+        raise ValueError("a weight is not positive")
+    if bool((weights == weights[0]).all()):
+        return values.mean()  # to the last bit what it was without weights
+    return (weights * values).sum() / weights.sum()
 
 
 def reward_centering(chosen: "Tensor", rejected: "Tensor") -> "Tensor":
@@ -133,3 +154,10 @@ def sft_loss(logps: "Tensor", tokens: "Tensor") -> "Tensor":
     if not bool((tokens > 0).all()):
         raise ValueError("a response has no supervised token")
     return -logps.sum() / tokens.sum()
+
+
+def _smoothed(loss: "Tensor", flipped: "Tensor", label_smoothing: float) -> "Tensor":
+    """The expected loss where a label is wrong with a probability, from the losses under the label and under its opposite."""
+    if not 0 <= label_smoothing < 0.5:
+        raise ValueError(f"label_smoothing is {label_smoothing}; it must be at least 0 and below 0.5, where labels say nothing")
+    return (1 - label_smoothing) * loss + label_smoothing * flipped if label_smoothing else loss

@@ -1,5 +1,6 @@
 """The aligned policy: direct preference optimization from the reference policy, with TRL's DPOTrainer."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from plumbline.training.encoding import ChatEncoder
 from plumbline.training.facts import training_facts
 from plumbline.training.models import load_policy, lora_config, parameter_counts, save_model
 from plumbline.training.optimization import fast_head, planned_steps, report_validation, train, trainer_arguments
+from plumbline.training.pair_weights import COLUMN, dpo_trainer, relative_weights
 from plumbline.training.receipts import Pairs, dpo_receipt, require_same_tokens, validation_receipt
 from plumbline.training.reward import load_pairs
 from plumbline.training.spec import JobSpec
@@ -38,7 +40,7 @@ def train_aligned_policy(workspace: Workspace) -> dict[str, Any]:
     splits = {split: load_pairs(workspace, encoder, split) for split in ("train", "validation")}
     with fast_head(spec.hardware) as fast:
         reference = pair_logps(load_policy(source, spec.hardware), splits["validation"].ids)
-        before = dpo_metrics(reference, reference, splits["validation"].ids, recipe.beta)
+        before = _metrics(splits["validation"], reference, reference, recipe)
         trainer = _trainer(workspace, encoder, splits["train"])
         receipt = MaskReceipt(
             supervision=SUPERVISION,
@@ -52,13 +54,20 @@ def train_aligned_policy(workspace: Workspace) -> dict[str, Any]:
         report_validation(workspace, 0, planned_steps(trainer), before)
         training = train(trainer, workspace)
         policy = pair_logps(trainer.model, splits["validation"].ids)
-    after = dpo_metrics(policy, reference, splits["validation"].ids, recipe.beta)
+    after = _metrics(splits["validation"], policy, reference, recipe)
     _write_validation(workspace, splits["validation"], policy, reference, recipe.beta)
     report_validation(workspace, training.steps, training.steps, after)
     saved = save_model(trainer.model, tokenizer, workspace.output / "model")
     facts = training_facts(workspace, training, receipt, splits, tokenizer, saved)
-    objective = {"loss": "dpo + sft" if recipe.sft_weight else "dpo", "beta": recipe.beta, "sft_weight": recipe.sft_weight}
-    return {**facts, **objective, "fast_head": fast, "validation": {"before": before, "after": after}, "parameters": parameters}
+    objective = {"loss": "dpo + sft" if recipe.sft_weight else "dpo", **recipe.model_dump(include={"beta", "sft_weight", "label_smoothing"})}
+    return {
+        **facts,
+        **objective,
+        "weighted": relative_weights(splits["train"].rows) is not None,
+        "fast_head": fast,
+        "validation": {"before": before, "after": after},
+        "parameters": parameters,
+    }
 
 
 def dpo_arguments(spec: JobSpec, folder: Path) -> tuple[Any, Any]:
@@ -90,10 +99,13 @@ def _trainer(workspace: Workspace, encoder: ChatEncoder, pairs: Pairs) -> Any:
     from datasets import Dataset
     from trl import DPOTrainer
 
-    source = workspace.tree("reference_policy") / "model"
+    recipe, source = workspace.spec.recipe, workspace.tree("reference_policy") / "model"
+    assert isinstance(recipe, DPORecipe)
     arguments, lora = dpo_arguments(workspace.spec, workspace.checkpoints)
     sample = comparison_sample(encoder, pairs)
-    trainer = DPOTrainer(
+    weights = relative_weights(pairs.rows)
+    weighted = weights is not None or recipe.label_smoothing > 0
+    trainer = (dpo_trainer(recipe.label_smoothing, recipe.sft_weight) if weighted else DPOTrainer)(
         model=load_policy(source, workspace.spec.hardware),
         # With an adapter, the policy without it is the reference; otherwise the reference is loaded on its own.
         ref_model=None if lora else load_policy(source, workspace.spec.hardware),
@@ -103,11 +115,13 @@ def _trainer(workspace: Workspace, encoder: ChatEncoder, pairs: Pairs) -> Any:
         peft_config=lora,
     )
     require_same_tokens(trainer.train_dataset, [pairs.rows[index] for index in sample], [pairs.ids[index] for index in sample], encoder)
-    columns = {
+    columns: dict[str, Sequence[Any]] = {
         "prompt_ids": [pair.chosen.prompt for pair in pairs.ids],
         "chosen_ids": [pair.chosen.ids[len(pair.chosen.prompt) :] for pair in pairs.ids],
         "rejected_ids": [pair.rejected.ids[len(pair.rejected.prompt) :] for pair in pairs.ids],
     }
+    if weighted:
+        columns[COLUMN] = weights or [1.0] * len(pairs.rows)
     trainer.train_dataset = Dataset.from_dict(columns)
     return trainer
 
@@ -129,6 +143,12 @@ def conversation(row: PreferencePair) -> dict[str, Any]:
         "rejected": [{"role": "assistant", "content": row.rejected}],
         "chat_template_kwargs": {"sanitize_control_tokens": True},
     }
+
+
+def _metrics(pairs: Pairs, policy: PairLogps, reference: PairLogps, recipe: DPORecipe) -> dict[str, float]:
+    import torch
+
+    return dpo_metrics(policy, reference, pairs.ids, torch.tensor([row.weight for row in pairs.rows]), recipe)
 
 
 def _write_validation(workspace: Workspace, pairs: Pairs, policy: PairLogps, reference: PairLogps, beta: float) -> None:

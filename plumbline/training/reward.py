@@ -13,6 +13,7 @@ from plumbline.training.encoding import ChatEncoder, encode_pairs
 from plumbline.training.facts import training_facts
 from plumbline.training.models import lora_config, parameter_counts, reward_model_from_policy, save_model
 from plumbline.training.optimization import report_validation, train, trainer_arguments
+from plumbline.training.pair_weights import COLUMN, relative_weights, reward_trainer
 from plumbline.training.receipts import Pairs, reward_receipt, validation_receipt
 from plumbline.training.spec import JobSpec
 from plumbline.training.tokenizers import load_tokenizer
@@ -60,12 +61,19 @@ def train_reward_model(workspace: Workspace) -> dict[str, Any]:
     workspace.write_receipt(receipt)
     parameters = parameter_counts(trainer.model)
     training = train(trainer, workspace)
-    metrics = _validate(workspace, trainer.model, splits["validation"], recipe.margin_scale)
+    metrics = _validate(workspace, trainer.model, splits["validation"], recipe)
     report_validation(workspace, training.steps, training.steps, metrics)
     saved = save_model(trainer.model, tokenizer, workspace.output / "model")
     facts = training_facts(workspace, training, receipt, splits, tokenizer, saved)
-    objective = {"loss": "bradley_terry", "margin_scale": recipe.margin_scale, "centering": recipe.centering}
-    return {**facts, **objective, "backbone": backbone, "validation": metrics, "parameters": parameters}
+    objective = {"loss": "bradley_terry", **recipe.model_dump(include={"margin_scale", "centering", "label_smoothing"})}
+    return {
+        **facts,
+        **objective,
+        "weighted": relative_weights(splits["train"].rows) is not None,
+        "backbone": backbone,
+        "validation": metrics,
+        "parameters": parameters,
+    }
 
 
 def reward_arguments(spec: JobSpec, folder: Path) -> tuple[Any, Any]:
@@ -92,10 +100,14 @@ def _trainer(workspace: Workspace, recipe: RewardRecipe, model: Any, tokenizer: 
     }
     if recipe.margin_scale:  # RewardTrainer uses a column of this name without being asked
         columns["margin"] = [row.margin * recipe.margin_scale for row in pairs.rows]
-    return RewardTrainer(model=model, args=arguments, train_dataset=Dataset.from_dict(columns), processing_class=tokenizer, peft_config=lora)
+    weights, trainer = relative_weights(pairs.rows), RewardTrainer
+    if weights or recipe.label_smoothing:
+        columns[COLUMN] = weights or [1.0] * len(pairs.rows)
+        trainer = reward_trainer(recipe.label_smoothing)
+    return trainer(model=model, args=arguments, train_dataset=Dataset.from_dict(columns), processing_class=tokenizer, peft_config=lora)
 
 
-def _validate(workspace: Workspace, model: Any, pairs: Pairs, margin_scale: float) -> dict[str, float]:
+def _validate(workspace: Workspace, model: Any, pairs: Pairs, recipe: RewardRecipe) -> dict[str, float]:
     """Reward every validation pair, write validation.jsonl and return the metrics."""
     import torch
 
@@ -106,4 +118,5 @@ def _validate(workspace: Workspace, model: Any, pairs: Pairs, margin_scale: floa
         for row, good, bad in zip(pairs.rows, chosen.tolist(), rejected.tolist(), strict=True)
     ]
     write_lines(workspace.output / "validation.jsonl", lines)
-    return reward_metrics(chosen, rejected, torch.tensor([row.margin * margin_scale for row in pairs.rows]))
+    margin = torch.tensor([row.margin * recipe.margin_scale for row in pairs.rows])
+    return reward_metrics(chosen, rejected, margin, torch.tensor([row.weight for row in pairs.rows]), recipe.label_smoothing)

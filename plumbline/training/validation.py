@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from plumbline.objectives.losses import PairLogps, bradley_terry_loss, dpo_loss, reward_centering, sequence_logps, sft_loss
+from plumbline.config import DPORecipe
+from plumbline.objectives.losses import PairLogps, bradley_terry_loss, dpo_loss, reward_centering, sequence_logps, sft_loss, weighted_mean
 from plumbline.training.encoding import Encoded, EncodedPair
 
 if TYPE_CHECKING:
@@ -47,18 +48,18 @@ def pair_logps(model: Any, pairs: Sequence[EncodedPair]) -> PairLogps:
     return PairLogps(scores[: len(pairs)], scores[len(pairs) :])
 
 
-def dpo_metrics(policy: PairLogps, reference: PairLogps, pairs: Sequence[EncodedPair], beta: float) -> dict[str, float]:
-    """Validation metrics of a policy against its reference: means over the pairs.
+def dpo_metrics(policy: PairLogps, reference: PairLogps, pairs: Sequence[EncodedPair], weights: "Tensor", recipe: DPORecipe) -> dict[str, float]:
+    """Validation metrics of a policy against its reference: means over the pairs; the loss, as in training, counts each pair with its weight.
 
     `accuracy` is the share of pairs whose chosen response has the higher implicit reward; `logp_accuracy` the share whose chosen response is
     the more probable one. A tie counts half, so that a policy that equals its reference is at chance.
     """
     import torch
 
-    result = dpo_loss(policy, reference, beta=beta)
+    result = dpo_loss(policy, reference, beta=recipe.beta, label_smoothing=recipe.label_smoothing)
     tokens = torch.tensor([len(pair.chosen.ids) - len(pair.chosen.prompt) for pair in pairs])
     return {
-        "loss": float(result.loss.mean()),
+        "loss": float(weighted_mean(result.loss, weights)),
         "reward_margin": float((result.chosen_reward - result.rejected_reward).mean()),
         "accuracy": share_above(result.chosen_reward, result.rejected_reward),
         "logp_accuracy": share_above(policy.chosen, policy.rejected),
@@ -68,10 +69,10 @@ def dpo_metrics(policy: PairLogps, reference: PairLogps, pairs: Sequence[Encoded
     }
 
 
-def reward_metrics(chosen: "Tensor", rejected: "Tensor", margin: "Tensor") -> dict[str, float]:
-    """Validation metrics of a reward model: means over the pairs; in `accuracy` a tie counts half."""
+def reward_metrics(chosen: "Tensor", rejected: "Tensor", margin: "Tensor", weights: "Tensor", label_smoothing: float) -> dict[str, float]:
+    """Validation metrics of a reward model: means over the pairs; in `accuracy` a tie counts half, and the loss counts each pair with its weight."""
     return {
-        "loss": float(bradley_terry_loss(chosen, rejected, margin).mean()),
+        "loss": float(weighted_mean(bradley_terry_loss(chosen, rejected, margin, label_smoothing=label_smoothing), weights)),
         "accuracy": share_above(chosen, rejected),
         "margin": float((chosen - rejected).mean()),
         "centering": float(reward_centering(chosen, rejected).mean()),

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from plumbline.objectives.losses import PairLogps, bradley_terry_loss, dpo_loss, reward_centering, sequence_logps, sft_loss
+from plumbline.objectives.losses import PairLogps, bradley_terry_loss, dpo_loss, reward_centering, sequence_logps, sft_loss, weighted_mean
 
 
 def tensor(*values: float) -> torch.Tensor:
@@ -119,3 +119,57 @@ def test_sft_loss_by_hand():
 def test_sft_loss_refuses_a_response_without_tokens():
     with pytest.raises(ValueError, match="no supervised token"):
         sft_loss(tensor(-2, 0), tensor(2, 0))
+
+
+@pytest.mark.requirement("D13")
+def test_conservative_dpo_by_hand():
+    """As above the difference of the rewards is 1. l(-1) = l(1) + 1, so with 10 % wrong labels the loss is l(1) + 0.1 * 1 = 0.413262."""
+    result = dpo_loss(pair(-1, -3), pair(-2, -2), beta=0.5, label_smoothing=0.1)
+    assert result.loss.item() == pytest.approx(0.413262, abs=1e-6)
+    assert (result.chosen_reward.item(), result.rejected_reward.item()) == (0.5, -0.5)
+
+
+def test_conservative_dpo_is_least_where_the_labels_are_right_as_often_as_the_policy_says():
+    """The derivative e - sigmoid(-d) is 0 at d = log((1 - e) / e), which is log 9 at 10 %; without smoothing it never is."""
+    chosen = tensor(math.log(9)).requires_grad_()
+    dpo_loss(PairLogps(chosen, tensor(0)), pair(0, 0), beta=1.0, label_smoothing=0.1).loss.sum().backward()
+    assert chosen.grad.item() == pytest.approx(0, abs=1e-6)
+    chosen.grad = None
+    dpo_loss(PairLogps(chosen, tensor(0)), pair(0, 0), beta=1.0).loss.sum().backward()
+    assert chosen.grad.item() == pytest.approx(-0.1, abs=1e-6)
+
+
+@pytest.mark.requirement("D13")
+def test_smoothed_bradley_terry_by_hand():
+    """chosen - rejected - margin = 0.5 and rejected - chosen - margin = -1.5: 0.8 * ln(1 + e**-0.5) + 0.2 * ln(1 + e**1.5)
+    = 0.8 * 0.474077 + 0.2 * 1.701413 = 0.719544."""
+    loss = bradley_terry_loss(tensor(2), tensor(1), tensor(0.5), label_smoothing=0.2)
+    assert loss.item() == pytest.approx(0.719544, abs=1e-6)
+
+
+@pytest.mark.parametrize("share", [-0.1, 0.5, 1.0, math.nan])
+def test_label_smoothing_must_leave_the_labels_a_meaning(share):
+    with pytest.raises(ValueError, match="label_smoothing"):
+        dpo_loss(pair(-1, -3), pair(-2, -2), beta=0.5, label_smoothing=share)
+    with pytest.raises(ValueError, match="label_smoothing"):
+        bradley_terry_loss(tensor(2), tensor(1), tensor(0), label_smoothing=share)
+
+
+def test_without_label_smoothing_the_loss_is_the_same_to_the_last_bit():
+    chosen, rejected = torch.randn(2, 64, generator=torch.Generator().manual_seed(0))
+    plain = dpo_loss(PairLogps(chosen, rejected), PairLogps(rejected, chosen), beta=0.3).loss
+    assert torch.equal(plain, -torch.nn.functional.logsigmoid(0.3 * (chosen - rejected) - 0.3 * (rejected - chosen)))
+    assert torch.equal(bradley_terry_loss(chosen, rejected, rejected), -torch.nn.functional.logsigmoid(chosen - rejected - rejected))
+
+
+def test_weighted_mean_by_hand():
+    """(2 * 1 + 1 * 2 + 1 * 4) / (2 + 1 + 1) = 2; weights that are all equal change nothing, not even a bit."""
+    assert weighted_mean(tensor(1, 2, 4), tensor(2, 1, 1)).item() == 2.0
+    values = torch.rand(101, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(weighted_mean(values, torch.full((101,), 3.0)), values.mean())
+
+
+@pytest.mark.parametrize(("weights", "message"), [((1, 0), "not positive"), ((1, -1), "not positive"), ((1, math.nan), "not positive"), ((1,), "one shape")])
+def test_weights_that_would_lie_are_refused(weights, message):
+    with pytest.raises(ValueError, match=message):
+        weighted_mean(tensor(1, 2), tensor(*weights))
