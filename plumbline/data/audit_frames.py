@@ -1,75 +1,76 @@
 """Audit frames: what the suites look at, one narrow row per pair or demonstration, without the text itself."""
 
+import itertools
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from plumbline.data.contamination import HeldOutIndex
 from plumbline.data.control_tokens import has_control_token
 from plumbline.data.prompt_groups import held_out_keys, judged_pair, prompt_key
+from plumbline.data.rules import ContaminationRule
 from plumbline.data.schema import Demonstration, EvalPrompt, Message, PreferencePair
 from plumbline.rubric import Rubric
 
 if TYPE_CHECKING:
     import pandas
 
+_CHUNK = 8192
+"""Rows that are held as Python objects at once."""
 
-def preference_frame(splits: Mapping[str, Sequence[PreferencePair]], held_out: Iterable[EvalPrompt], rubric: Rubric) -> "pandas.DataFrame":
-    """One row per pair, by split and then in the order of the file.
+
+def preference_frame(
+    splits: Mapping[str, Iterable[PreferencePair]], held_out: Iterable[EvalPrompt], rubric: Rubric, contamination: ContaminationRule | None = None
+) -> "pandas.DataFrame":
+    """One row per pair, by split and then in the order given; the pairs are read once, so that they can come from a file one by one.
 
     Columns: id, split (names); prompt_characters, chosen_characters, rejected_characters (without white space at the ends; 0 when a turn is
     blank); same_response; margin (reward units); votes, events (counts); agreement (share); prompt_on_two_sides (the prompt group stands in
-    another split too); held_out_prompt; control_token (in prompt or responses); duplicate_pair (the same prompt and responses, in either
-    order, stand in another row); rubric_matches (the pair was judged under this rubric).
+    another split too); held_out_prompt (by its key, and with a rule by its words too, see `plumbline.data.contamination`); control_token
+    (in prompt or responses); duplicate_pair (the same prompt and responses, in either order, stand in another row); rubric_matches (the pair
+    was judged under this rubric or a version that it accepts).
     """
     import polars as pl
 
-    rows = [(split, pair) for split, pairs in splits.items() for pair in pairs]
-    pairs = [pair for _, pair in rows]
-    frame = pl.DataFrame(
-        {
-            "id": [pair.id for pair in pairs],
-            "split": [split for split, _ in rows],
-            "prompt_key": [prompt_key(pair.prompt) for pair in pairs],
-            "judged": [judged_pair(pair.prompt, (pair.chosen, pair.rejected)) for pair in pairs],
-            "prompt_characters": [_characters(pair.prompt) for pair in pairs],
-            "chosen": [pair.chosen for pair in pairs],
-            "rejected": [pair.rejected for pair in pairs],
-            "margin": [pair.margin for pair in pairs],
-            "votes": [pair.votes for pair in pairs],
-            "agreement": [pair.agreement for pair in pairs],
-            "events": [len(pair.event_ids) for pair in pairs],
-            "control_token": [has_control_token(pair.prompt, pair.chosen, pair.rejected) for pair in pairs],
-            "rubric_matches": [pair.rubric == rubric.label for pair in pairs],
-        },
-        schema={
-            "id": pl.String,
-            "split": pl.String,
-            "prompt_key": pl.String,
-            "judged": pl.String,
-            "prompt_characters": pl.Int64,
-            "chosen": pl.String,
-            "rejected": pl.String,
-            "margin": pl.Float64,
-            "votes": pl.Int64,
-            "agreement": pl.Float64,
-            "events": pl.Int64,
-            "control_token": pl.Boolean,
-            "rubric_matches": pl.Boolean,
-        },
-    )
-    vault = held_out_keys(held_out)
-    texts = [pl.col("chosen").str.strip_chars(), pl.col("rejected").str.strip_chars()]
+    types = dict(zip(_PREFERENCE_ROW, (getattr(pl, kind) for kind in _PREFERENCE_TYPES), strict=True))
+    vault, labels = list(held_out), {rubric.label, *rubric.accepts}
+    keys, index = held_out_keys(vault), HeldOutIndex(vault, contamination) if contamination else None
+    pairs = ((split, pair) for split, pairs in splits.items() for pair in pairs)
+    frames = [pl.DataFrame([], schema=types, orient="row")]
+    while chunk := list(itertools.islice(pairs, _CHUNK)):
+        matches = index.matches([pair.prompt for _, pair in chunk]) if index else [None] * len(chunk)
+        rows = [_preference_row(split, pair, keys, match is not None, labels) for (split, pair), match in zip(chunk, matches, strict=True)]
+        frames.append(pl.DataFrame(rows, schema=types, orient="row"))
     return (
-        frame.with_columns(
-            chosen_characters=texts[0].str.len_chars().cast(pl.Int64),
-            rejected_characters=texts[1].str.len_chars().cast(pl.Int64),
-            same_response=texts[0] == texts[1],
+        pl.concat(frames)
+        .with_columns(
             prompt_on_two_sides=pl.col("split").n_unique().over("prompt_key") > 1,
-            held_out_prompt=pl.col("prompt_key").is_in(sorted(vault)),
             duplicate_pair=pl.len().over("judged") > 1,
         )
         .select(PREFERENCE_COLUMNS)
         .to_pandas()
+    )
+
+
+def _preference_row(split: str, pair: PreferencePair, vault: frozenset[str], matched: bool, labels: set[str]) -> tuple[Any, ...]:
+    key = prompt_key(pair.prompt)
+    chosen, rejected = pair.chosen.strip(), pair.rejected.strip()
+    return (
+        bytes.fromhex(key),
+        bytes.fromhex(judged_pair(pair.prompt, (pair.chosen, pair.rejected))),
+        pair.id,
+        split,
+        _characters(pair.prompt),
+        len(chosen),
+        len(rejected),
+        chosen == rejected,
+        pair.margin,
+        pair.votes,
+        pair.agreement,
+        len(pair.event_ids),
+        matched or key in vault,
+        has_control_token(pair.prompt, pair.chosen, pair.rejected),
+        pair.rubric in labels,
     )
 
 
@@ -115,6 +116,8 @@ PREFERENCE_COLUMNS = [
     "duplicate_pair",
     "rubric_matches",
 ]
+_PREFERENCE_ROW = ["prompt_key", "judged", *(name for name in PREFERENCE_COLUMNS if name not in ("prompt_on_two_sides", "duplicate_pair"))]
+_PREFERENCE_TYPES = ("Binary", "Binary", "String", "String", *["Int64"] * 3, "Boolean", "Float64", "Int64", "Float64", "Int64", *["Boolean"] * 3)
 DEMONSTRATION_COLUMNS = ["id", "prompt_characters", "response_characters", "control_token", "duplicate", "consent_training", "held_out_prompt"]
 
 

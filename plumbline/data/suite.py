@@ -10,13 +10,15 @@ from plumbline.records import Record
 from plumbline.strict_yaml import load_record
 
 Text = Annotated[str, StringConstraints(min_length=1)]
+Concern = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,64}$")]
 ExpectationType = Annotated[str, StringConstraints(pattern=r"^expect_[a-z0-9_]+$")]
 
 
 class Expectation(Record):
     """One expectation of Great Expectations on an audit frame."""
 
-    id: Identifier = Field(description="name of the check in the UI and in the certificate")
+    id: Identifier = Field(description="name in the certificate")
+    concern: Concern = Field(default="data", description="what it is about; the expectations of one concern are one check in the UI")
     type: ExpectationType = Field(description="name in Great Expectations, for example `expect_column_values_to_not_be_null`")
     kwargs: dict[str, Any] = Field(default_factory=dict, description="arguments of the expectation: the column and its bounds")
     severity: Literal["critical", "warning"] = Field(default="critical", description="colour in the UI only: every expectation must pass")
@@ -29,6 +31,14 @@ class Suite(Record):
     name: Identifier
     minimum_rows: int = Field(ge=1, description="rows that every expectation has to examine before a pass counts")
     expectations: tuple[Expectation, ...] = Field(min_length=1)
+
+    @property
+    def concerns(self) -> dict[str, tuple[Expectation, ...]]:
+        """The expectations by concern, in the order of the file."""
+        grouped: dict[str, tuple[Expectation, ...]] = {}
+        for expectation in self.expectations:
+            grouped[expectation.concern] = (*grouped.get(expectation.concern, ()), expectation)
+        return grouped
 
     @model_validator(mode="after")
     def _ids_are_unique(self) -> Self:

@@ -1,12 +1,15 @@
+import hashlib
 import random
+import unicodedata
 from collections import Counter
 
 import pytest
 
 from plumbline.data.files import write_records
 from plumbline.data.preferences import build_pairs
-from plumbline.data.prompt_groups import prompt_key, split_of
-from plumbline.errors import InvalidPreferences
+from plumbline.data.prompt_groups import judged_pair, pair_id, prompt_key, split_of
+from plumbline.data.schema import content_id
+from plumbline.records import canonical_json
 
 
 def pairs_of(data):
@@ -54,9 +57,10 @@ def test_a_tie_beside_votes_is_set_aside_and_the_votes_count(rubric, rule, make_
     assert data.set_aside == ((tie.id, "tie"),)
 
 
-def test_an_event_given_twice_is_refused(rubric, rule, make_event):
-    with pytest.raises(InvalidPreferences, match="comes twice"):
-        build_pairs([make_event(), make_event()], rubric, rule, 0, [])
+def test_an_event_given_twice_is_one_vote(rubric, rule, make_event):
+    twice = build_pairs([make_event(), make_event()], rubric, rule, 0, [])
+    assert twice == build_pairs([make_event()], rubric, rule, 0, [])
+    assert [(pair.votes, pair.weight) for pair in pairs_of(twice)] == [(1, 1.0)]
 
 
 def test_the_order_of_the_events_does_not_change_a_byte(tmp_path, rubric, rule, many_events, make_event):
@@ -114,3 +118,16 @@ def test_the_key_looks_at_turns_but_not_at_the_system_message(make_turns):
     plain = make_turns("Hello  there")
     assert prompt_key((Message(role="system", content="Be kind."), *plain)) == prompt_key(make_turns("hello THERE"))
     assert prompt_key(make_turns("a", "b", "c")) != prompt_key(make_turns("a b c"))
+
+
+@pytest.mark.parametrize("text", ["plain  Text", 'a "quote" \\ back', "line\nfeed\ttab\x00\x1f\x7f", "\u2028 \u00e9 \U0001f600 \uff21 ß İ", ""])
+def test_the_keys_are_digests_of_canonical_json(make_turns, rule, text):
+    """Keys of data that exists must not change: each is the SHA-256 of the canonical JSON of what it stands for, built here in the plain way."""
+    prompt = make_turns(text or "x", "Answer " + text, text + "?")
+    turns = [[message.role, message.content] for message in prompt]
+    folded = [[role, " ".join(unicodedata.normalize("NFKC", content).casefold().split())] for role, content in turns]
+    assert prompt_key(prompt) == hashlib.sha256(canonical_json(folded)).hexdigest()
+    assert judged_pair(prompt, ["b" + text, "a"]) == hashlib.sha256(canonical_json([turns, ["a", "b" + text]])).hexdigest()
+    assert pair_id(prompt, ("b" + text, "a")) == content_id([turns, "b" + text, "a"])
+    position = int.from_bytes(hashlib.sha256(canonical_json([3, text])).digest()[:8], "big") / 2**64
+    assert split_of(text, rule.split, 3) == ("validation" if position < 0.2 else "calibration" if position < 0.2 + 0.1 else "train")

@@ -59,8 +59,12 @@ def test_tulu_events_are_all_accounted_for(tulu, rule):
     assert (len(admission.accepted), admission.reasons) == (959, {"same response": 30})
     counts = build_pairs(admission.accepted, RUBRIC, rule, 0, []).counts
     assert counts["events"] == 959 == counts["events used"] + counts["events set aside"]
-    assert {name: count for name, count in counts.items() if name.startswith("set aside")} == {"set aside: contradiction": 34, "set aside: tie": 301}
-    assert counts["pairs"] == 573
+    # Responses of two models can be the same text, so that one annotator met the same pair twice; the newest judgment counts.
+    met = Counter((event.annotator, event.prompt, frozenset(response.text for response in event.responses)) for event in admission.accepted)
+    assert sum(met.values()) - len(met) == 11
+    reasons = {name: count for name, count in counts.items() if name.startswith("set aside")}
+    assert reasons == {"set aside: contradiction": 32, "set aside: judged again": 11, "set aside: tie": 298}
+    assert counts["pairs"] == 574
     assert Counter(human_ceiling(admission.accepted)) == {True: 88, False: 32}
 
 

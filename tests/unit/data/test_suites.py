@@ -79,6 +79,7 @@ def test_a_missing_split_fails(splits, rubric):
     assert set(failures(preference_frame(splits | {"calibration": ()}, [], rubric), PREFERENCES)) == {"every_split_has_pairs"}
 
 
+@pytest.mark.threat("D10")
 def test_an_empty_frame_has_every_column_and_passes_nothing(rubric):
     pairs, demonstrations = preference_frame({"train": (), "validation": ()}, [], rubric), demonstration_frame([], [], rubric)
     assert (list(pairs.columns), list(demonstrations.columns)) == (PREFERENCE_COLUMNS, DEMONSTRATION_COLUMNS)
