@@ -1,25 +1,33 @@
 """Demonstrations, preference pairs and the eval vault, with the certificates that let them into training."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
 import dagster as dg
 
+from assets.concerns import concern_results, concern_specs, sections
+from assets.decisions import decisions
 from assets.feedback import feedback
+from assets.flagging import annotators_table
 from assets.materialization import CODE_VERSION, OWNERS, Upstream, publish, upstream
 from assets.partitions import FEEDBACK_BATCHES
 from assets.policy import rubric
-from assets.presentation import counts_table, pairs_table
+from assets.presentation import counts_table, drift_metadata, named_rows, pairs_table
+from assets.versions import agreement_of, drift_from_previous, pairs_in, shift_to_deployment
 from plumbline.config import CONFIGS
+from plumbline.data.annotator_checks import AnnotatorReport
 from plumbline.data.audit_frames import demonstration_frame, preference_frame
+from plumbline.data.drift import DriftReport, PromptShift
 from plumbline.data.files import read_records, write_records
-from plumbline.data.preferences import build_pairs
-from plumbline.data.schema import Demonstration, EvalPrompt, FeedbackEvent, PreferencePair
+from plumbline.data.preferences import build_preferences
+from plumbline.data.prompt_groups import SPLITS
+from plumbline.data.schema import Demonstration, EvalPrompt, PreferencePair
 from plumbline.data.source import load_demonstrations, load_held_out_prompts
 from plumbline.data.suite import Suite, load_suite
-from plumbline.records import canonical_json
-from plumbline.release.certificate import Certificate, CheckResult
-from plumbline.rubric import load_rubric
+from plumbline.rubric import Rubric, load_rubric
 from resources.expectations import certify_frame
 from resources.home import Home
 from resources.snapshots import DatasetSnapshots
@@ -67,36 +75,95 @@ def eval_vault(context: dg.AssetExecutionContext, home: Home) -> dg.MaterializeR
 
 @dg.asset(group_name="data", kinds={"jsonl", "dvc"}, owners=OWNERS, code_version=CODE_VERSION, deps=[feedback, rubric, eval_vault])
 def preference_data(context: dg.AssetExecutionContext, home: Home, snapshots: DatasetSnapshots) -> dg.MaterializeResult[Any]:
-    """Pairs with margins from every admitted batch, split by prompt group and versioned with DVC."""
-    profile = home.profile()
+    """Pairs with margins from every admitted batch, less what people decided against; split by prompt group and versioned with DVC."""
+    profile, now = home.profile(), datetime.now(UTC)
     parents = {"rubric": upstream(context, home, "rubric"), "eval_vault": upstream(context, home, "eval_vault")}
+    policy = Rubric.from_json((parents["rubric"].folder / "rubric.json").read_bytes())
     batches, missing = _admitted(context, home)
-    held_out = list(read_records(parents["eval_vault"].folder / "prompts.jsonl", EvalPrompt))
-    events = [event for batch in batches.values() for event in read_records(batch.folder / "accepted.jsonl", FeedbackEvent)]
-    built = build_pairs(events, load_rubric(CONFIGS / profile.rubric), profile.preferences, profile.seed, held_out)
+    folders = [batch.folder for batch in batches.values()]
+    decided = decisions(home.feedback(), folders, policy, profile.annotators, now)
+    vault = read_records(parents["eval_vault"].folder / "prompts.jsonl", EvalPrompt)
     with home.store().staging() as folder:
-        for split, pairs in built.splits.items():
-            write_records(folder / f"{split}.jsonl", pairs)
-        (folder / "set_aside.jsonl").write_bytes(b"".join(canonical_json({"id": one.id, "reason": one.reason}) for one in built.set_aside))
+        built = build_preferences(
+            folders,
+            folder,
+            policy,
+            profile.preferences,
+            profile.seed,
+            vault,
+            decided.excluded,
+            decided.adjudications,
+            remembered=home.layout.root / "remembered",
+        )
+        agreement = agreement_of(folders, profile.evaluation.level, profile.seed)
+        (folder / "agreement.json").write_bytes(agreement.to_json())
+        (folder / "annotators.json").write_bytes(decided.annotators.to_json())
+        sizes = {str(name): number for name, number in built.splits.items()}
+        moved, previous = drift_from_previous(context, home, folder, policy.label, profile.drift)
+        shift = shift_to_deployment(home, folder)
         version = snapshots.snapshot(folder)
-        sizes = {split: len(pairs) for split, pairs in built.splits.items()}
+        facts = {
+            "rubric": policy.label,
+            "splits": sizes,
+            "counts": built.counts,
+            "routes": built.routes,
+            "dvc": version,
+            "not_admitted": missing,
+            **decided.digests,
+            "previous": previous,
+            "drift": moved.model_dump(mode="json"),
+            "prompt_shift": None if shift is None else shift.model_dump(mode="json"),
+        }
         return publish(
             context,
             home,
             folder,
             parents=parents | {f"feedback:{partition}": batch for partition, batch in batches.items()},
-            facts={"rubric": parents["rubric"].artifact.facts["label"], "splits": sizes, "counts": built.counts, "dvc": version, "not_admitted": missing},
+            facts=facts,
             metadata={
                 "dagster/row_count": sum(sizes.values()),
                 "splits": counts_table("split", sizes),
                 "events and pairs": counts_table("what", built.counts),
-                "examples": pairs_table(built.splits["train"][:5]),
+                "routes": dg.MetadataValue.json(built.routes),
+                "examples": pairs_table(list(islice(read_records(folder / "train.jsonl", PreferencePair), 5))),
                 "batches": dg.MetadataValue.json({partition: batch.artifact.tree for partition, batch in batches.items()}),
                 "batches not admitted": dg.MetadataValue.json(missing),
+                "agreement": dg.MetadataValue.md(agreement.to_markdown()),
+                "annotator checks": annotators_table(decided.annotators),
+                "flags raised": dg.MetadataValue.json(list(decided.raised)),
+                **drift_metadata(moved, shift),
+                **named_rows(folder),
                 "DVC version": version,
             },
             dvc=version,
         )
+
+
+@dg.asset_check(asset=preference_data, description="Labels, the mix of the slices and the prompts are near those of the version before and of the deployment.")
+def drift(context: dg.AssetCheckExecutionContext, home: Home) -> dg.AssetCheckResult:
+    """Show how far the version moved; it warns, because a person has to say whether the move was meant."""
+    facts = upstream(context, home, "preference_data").artifact.facts
+    moved = DriftReport.model_validate_json(json.dumps(facts["drift"]))
+    shift = None if facts["prompt_shift"] is None else PromptShift.model_validate_json(json.dumps(facts["prompt_shift"]))
+    return dg.AssetCheckResult(
+        passed=moved.status != "drifted",
+        severity=dg.AssetCheckSeverity.WARN,
+        description="\n".join([*moved.reasons, *([] if shift is None else [shift.message])]),
+        metadata={**drift_metadata(moved, shift), "previous version": facts["previous"] or "none"},
+    )
+
+
+@dg.asset_check(asset=preference_data, description="Over all batches, nobody disagrees with the others beyond chance; too few votes do not pass.")
+def annotators_of_all_batches(context: dg.AssetCheckExecutionContext, home: Home) -> dg.AssetCheckResult:
+    """Show what the check of the annotators found; what it flagged is held until a person decides."""
+    report = AnnotatorReport.from_json((upstream(context, home, "preference_data").folder / "annotators.json").read_bytes())
+    said = [f"{one.annotator}: {one.status}: {one.message}" for one in report.annotators if one.status != "pass"]
+    return dg.AssetCheckResult(
+        passed=report.status == "pass",
+        severity=dg.AssetCheckSeverity.WARN,
+        description="\n".join(said) or f"{len(report.annotators)} annotators",
+        metadata={"annotator checks": annotators_table(report)},
+    )
 
 
 def _admitted(context: dg.AssetExecutionContext, home: Home) -> tuple[dict[str, Upstream], list[str]]:
@@ -114,67 +181,27 @@ def _admitted(context: dg.AssetExecutionContext, home: Home) -> tuple[dict[str, 
     return admitted, missing
 
 
-def _check_specs(asset: dg.AssetsDefinition) -> list[dg.AssetCheckSpec]:
-    suite = SUITES[asset.key.to_user_string()]
-    return [
-        dg.AssetCheckSpec(
-            name=e.id,
-            asset=asset,
-            additional_deps=[eval_vault, rubric],
-            description=e.reason,
-            blocking=e.severity == "critical",
-            metadata={"expectation": e.type, "suite": suite.name},
-        )
-        for e in suite.expectations
-    ]
-
-
-@dg.multi_asset_check(name="demonstrations_certificate", specs=_check_specs(demonstrations))
+@dg.multi_asset_check(name="demonstrations_certificate", specs=concern_specs(demonstrations, SUITES["demonstrations"], [eval_vault, rubric]))
 def demonstrations_certificate(context: dg.AssetCheckExecutionContext, home: Home) -> Iterator[dg.AssetCheckResult]:
     """Great Expectations over the demonstrations; the result is the certificate that the training launcher requires."""
     data = upstream(context, home, "demonstrations")
     vault = upstream(context, home, "eval_vault")
-    frame = demonstration_frame(
-        list(read_records(data.folder / "demonstrations.jsonl", Demonstration)),
-        list(read_records(vault.folder / "prompts.jsonl", EvalPrompt)),
-        load_rubric(CONFIGS / home.profile().rubric),
-    )
-    yield from _results(demonstrations.key, SUITES["demonstrations"], certify_frame(home.layout.store, data.artifact.tree, frame, SUITES["demonstrations"]))
+    rows = list(read_records(data.folder / "demonstrations.jsonl", Demonstration))
+    frame = demonstration_frame(rows, list(read_records(vault.folder / "prompts.jsonl", EvalPrompt)), load_rubric(CONFIGS / home.profile().rubric))
+    suite = SUITES["demonstrations"]
+    certificate = certify_frame(home.layout.store, data.artifact.tree, frame, suite)
+    yield from concern_results(demonstrations.key, suite, certificate, home.layout.store, sections(data.artifact.facts), rows)
 
 
-@dg.multi_asset_check(name="preference_data_certificate", specs=_check_specs(preference_data))
+@dg.multi_asset_check(name="preference_data_certificate", specs=concern_specs(preference_data, SUITES["preference_data"], [eval_vault, rubric]))
 def preference_data_certificate(context: dg.AssetCheckExecutionContext, home: Home) -> Iterator[dg.AssetCheckResult]:
     """Great Expectations over the pairs; the result is the certificate that the training launcher requires."""
     data = upstream(context, home, "preference_data")
     vault = upstream(context, home, "eval_vault")
-    splits = {name: list(read_records(data.folder / f"{name}.jsonl", PreferencePair)) for name in ("train", "validation", "calibration")}
-    frame = preference_frame(splits, list(read_records(vault.folder / "prompts.jsonl", EvalPrompt)), load_rubric(CONFIGS / home.profile().rubric))
-    yield from _results(preference_data.key, SUITES["preference_data"], certify_frame(home.layout.store, data.artifact.tree, frame, SUITES["preference_data"]))
-
-
-def _results(asset: dg.AssetKey, suite: Suite, certificate: Certificate) -> Iterator[dg.AssetCheckResult]:
-    severities = {e.id: dg.AssetCheckSeverity.ERROR if e.severity == "critical" else dg.AssetCheckSeverity.WARN for e in suite.expectations}
-    for check in certificate.checks:
-        yield dg.AssetCheckResult(
-            asset_key=asset,
-            check_name=check.id,
-            passed=check.status == "pass" and certificate.rows >= certificate.minimum_rows,
-            severity=severities[check.id],
-            description=check.message,
-            metadata=_metadata(check, certificate),
-        )
-
-
-def _metadata(check: CheckResult, certificate: Certificate) -> dict[str, Any]:
-    values: dict[str, Any] = {
-        "status": check.status,
-        "examined": check.examined,
-        "unexpected": check.unexpected,
-        "observed": check.observed,
-        "certificate": certificate.digest(),
-        "certificate verdict": certificate.verdict,
-        "data": certificate.data,
-    }
-    if check.examples:
-        values["failing rows"] = dg.MetadataValue.json(list(check.examples))
-    return {name: value for name, value in values.items() if value is not None}
+    splits: dict[str, Iterable[PreferencePair]] = {name: read_records(data.folder / f"{name}.jsonl", PreferencePair) for name in SPLITS}
+    profile = home.profile()
+    held_out = read_records(vault.folder / "prompts.jsonl", EvalPrompt)
+    frame = preference_frame(splits, held_out, load_rubric(CONFIGS / profile.rubric), profile.preferences.contamination)
+    suite = SUITES["preference_data"]
+    certificate = certify_frame(home.layout.store, data.artifact.tree, frame, suite)
+    yield from concern_results(preference_data.key, suite, certificate, home.layout.store, sections(data.artifact.facts), pairs_in(data.folder))

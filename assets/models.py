@@ -12,6 +12,7 @@ from assets.partitions import recipes
 from assets.policy import rubric
 from assets.presentation import loss_plot, mask_strip
 from plumbline.artifacts import ArtifactStore
+from plumbline.audit.consistency import require_triple
 from plumbline.code_identity import packages_digest, source_digest
 from plumbline.config import DPORecipe, RewardRecipe, SupervisedRecipe
 from plumbline.data.files import read_records
@@ -34,9 +35,11 @@ def run_job(
     recipe: SupervisedRecipe | RewardRecipe | DPORecipe | SamplesRecipe,
     inputs: dict[str, Upstream],
 ) -> Outcome:
-    """Build the job spec from verified inputs and hand it to the launcher, which requires the certificates."""
+    """Build the job spec from verified inputs that belong together, and hand it to the launcher, which requires the certificates."""
     profile = home.profile()
     policy = upstream(context, home, "rubric")
+    parents = {role: one.digest for role, one in inputs.items()} | {"rubric": policy.digest}
+    require_triple(home.store(), parents, context.asset_key.to_user_string())
     suites = {role: SUITES[role] for role in inputs if role in CERTIFIED_ROLES}
     spec = JobSpec(
         kind=kind,
@@ -53,7 +56,7 @@ def run_job(
     return launcher.run(
         context,
         spec=spec,
-        parents={role: one.digest for role, one in inputs.items()} | {"rubric": policy.digest},
+        parents=parents,
         suites=suites,
         kind=kind,
         config_digest=profile.digest(),

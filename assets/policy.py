@@ -5,6 +5,7 @@ from typing import Any
 import dagster as dg
 
 from assets.materialization import CODE_VERSION, OWNERS, publish
+from plumbline.audit.consistency import require_new_version
 from plumbline.config import CONFIGS
 from plumbline.rubric import load_rubric
 from resources.home import Home
@@ -14,6 +15,7 @@ from resources.home import Home
 def rubric(context: dg.AssetExecutionContext, home: Home) -> dg.MaterializeResult[Any]:
     """The written policy: optimized behaviour, forbidden behaviour, evidence, margins, owner and approval."""
     policy = load_rubric(CONFIGS / home.profile().rubric)
+    require_new_version(home.store(), policy)
     clauses = dg.TableMetadataValue(
         records=[
             dg.TableRecord(

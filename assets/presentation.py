@@ -8,11 +8,13 @@ import html
 import io
 import json
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
+from plumbline.data.drift import DriftReport, PromptShift
 from plumbline.data.schema import EvalPrompt, PreferencePair
 from plumbline.evaluation.report import EvalReport
 from plumbline.release.decision import Decision
@@ -40,6 +42,32 @@ def pairs_table(pairs: Sequence[PreferencePair]) -> dg.TableMetadataValue:
         for p in pairs
     ]
     return _table(rows, integers={"votes"}, floats={"margin"})
+
+
+def drift_metadata(moved: DriftReport, shift: PromptShift | None) -> dict[str, Any]:
+    """How far a version of the data moved, in the words of the UI."""
+    mix = [{"slice": name, "before": round(before, 4), "now": round(now, 4)} for name, (before, now) in moved.mix.items()]
+    longer = moved.longer_wins
+    return {
+        "drift": moved.status,
+        "labels turned round": f"{moved.flipped} of {moved.common} pairs that both versions have",
+        "longer response wins": "no pair of unequal length" if longer is None else f"{longer.value:.1%} [{longer.low:.1%}, {longer.high:.1%}]",
+        **({} if moved.mix_distance is None else {"mix moved by": round(moved.mix_distance, 4), "mix": _table(mix, floats={"before", "now"})}),
+        **({} if shift is None else {"prompts against deployment": shift.message}),
+    }
+
+
+def named_rows(folder: Path, rows: int = 10) -> dict[str, Any]:
+    """The first rows that a person may want to look at: overlaps with the eval vault, near duplicates, pairs that wait for a decision."""
+    names = {"contamination": "contamination.jsonl", "near duplicates": "near_duplicates.jsonl", "adjudication queue": "adjudication_queue.jsonl"}
+    shown: dict[str, Any] = {}
+    for title, name in names.items():
+        with (folder / name).open("rb") as stream:
+            first = [json.loads(line) for line in islice(stream, rows)]
+        if title == "adjudication queue":
+            first = [{"item": row["item"], "agreement": row["agreement"], "votes": len(row["votes"]), "clauses": row["clauses"]} for row in first]
+        shown[title] = dg.MetadataValue.json(first)
+    return shown
 
 
 def comparison_table(report: EvalReport) -> dg.TableMetadataValue:

@@ -9,6 +9,7 @@ from assets.evals import held_out_evals
 from assets.materialization import CODE_VERSION, OWNERS, publish, upstream
 from assets.partitions import recipes
 from assets.presentation import gates_table
+from plumbline.audit.consistency import require_triple
 from plumbline.audit.production import read_productions
 from plumbline.evaluation.report import EvalReport
 from plumbline.records import canonical_json
@@ -29,6 +30,9 @@ def release_decision(context: dg.AssetExecutionContext, home: Home) -> dg.Materi
             f"the evals judged policy {evals.artifact.parents['aligned_policy']}, but the newest is {policy.digest}; materialize held_out_evals first",
             allow_retries=False,
         )
+    require_triple(
+        home.store(), {"held_out_evals": evals.digest, "aligned_policy": policy.digest, "rubric": upstream(context, home, "rubric").digest}, "release_decision"
+    )
     verified = _verify_ancestors(home, evals.digest)
     report = EvalReport.from_json((evals.folder / "report.json").read_bytes())
     decision = decide(profile.gates, report, recipe=recipe, profile=profile.digest(), inputs={"held_out_evals": evals.digest, "aligned_policy": policy.digest})
@@ -99,6 +103,9 @@ def released_policy(context: dg.AssetExecutionContext, home: Home, tracker: Expe
         raise dg.Failure(
             f"the decision released {decision.inputs['aligned_policy']}, but the newest policy is {policy.digest}; decide again", allow_retries=False
         )
+    require_triple(
+        home.store(), {"aligned_policy": policy.digest, "release_decision": found.digest, "rubric": upstream(context, home, "rubric").digest}, "released_policy"
+    )
     name = f"plumbline-{home.profile().name}"
     tags = {"plumbline.tree": policy.artifact.tree, "plumbline.decision": found.digest, "plumbline.recipe": recipe}
     version = tracker.register_release(name, digest=policy.digest, policy_folder=policy.folder / "model", tags=tags)

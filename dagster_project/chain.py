@@ -13,7 +13,7 @@ from assets.partitions import FEEDBACK_BATCHES
 from dagster_project.definitions import defs
 from dagster_project.instance import prepare_instance
 from dagster_project.progress import follow
-from dagster_project.sensors import BATCH_TAG
+from dagster_project.sensors import BATCH_TAG, batches_to_admit
 from dagster_project.summary import print_summary
 from plumbline.code_identity import ROOT
 from plumbline.config import ScratchModel
@@ -26,7 +26,7 @@ _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
 def run_chain(console: Console, home: Home) -> bool:
-    """Seed the feedback store, run the chain with live progress and print the summary; False when a stage failed.
+    """Seed the feedback store, close what is due, run the chain with live progress and print the summary; False when a stage failed.
 
     Raises:
         PlumblineError: If the profile's data cannot be read.
@@ -38,26 +38,21 @@ def run_chain(console: Console, home: Home) -> bool:
         # Small jobs spend most of their time on imports; the second core can do them beforehand.
         standby.keep_ready(WORKER, worker_environment(profile.hardware), ROOT)
     seeded = seed_feedback(home.feedback(), profile, home.data_folder)
+    home.feedback().close_batches(profile.batches, datetime.now(UTC))
     batches = home.feedback().batches()
     console.print(f"Feedback store: {seeded.accepted} new events, {seeded.duplicate} known, {len(batches)} batches")
     for name, reasons in seeded.rejected.items():
         console.print(f"  {name}: refused " + ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items())))
     with prepare_instance(home) as instance:
-        for batch in batches:
-            if not _admitted(instance, batch.id):
-                home.feedback().claim(batch.digest, BATCH_TAG, datetime.now(UTC))
-                instance.add_dynamic_partitions(FEEDBACK_BATCHES, [batch.id])
-                if not _run(console, instance, home, "ingest_feedback", batch.id, {BATCH_TAG: batch.digest}):
-                    return False
+        for digest, batch in batches_to_admit(instance, home).items():
+            home.feedback().claim(digest, BATCH_TAG, datetime.now(UTC))
+            instance.add_dynamic_partitions(FEEDBACK_BATCHES, [batch.id])
+            if not _run(console, instance, home, "ingest_feedback", batch.id, {BATCH_TAG: digest}):
+                return False
         if not _run(console, instance, home, "align", profile.candidate, {}):
             return False
         print_summary(console, instance, home, profile.candidate, time.monotonic() - started)
     return True
-
-
-def _admitted(instance: dg.DagsterInstance, batch: str) -> bool:
-    records_filter = dg.AssetRecordsFilter(asset_key=dg.AssetKey("feedback"), asset_partitions=[batch])
-    return bool(instance.fetch_materializations(records_filter, limit=1).records)
 
 
 def _run(console: Console, instance: dg.DagsterInstance, home: Home, job: str, partition: str, tags: dict[str, str]) -> bool:

@@ -1,10 +1,11 @@
-"""Composition root: the assets, checks, jobs and sensors of the profile that PLUMBLINE_PROFILE names."""
+"""Composition root: the assets, checks, jobs, schedules and sensors of the profile that PLUMBLINE_PROFILE names."""
 
 import dagster as dg
 
 from assets import data, evals, feedback, models, policy, release
 from dagster_project.jobs import align, ingest_feedback
-from dagster_project.sensors import close_feedback_batches, retrain_on_feedback
+from dagster_project.schedules import retrain_on_schedule
+from dagster_project.sensors import close_feedback_batches, collect_inbox, retrain_on_feedback
 from resources.home import Home
 from resources.launcher import TrainingLauncher
 from resources.snapshots import DatasetSnapshots
@@ -20,7 +21,8 @@ defs = dg.Definitions(
     # Checks are not loaded with their assets; without this line every gate would vanish silently.
     asset_checks=dg.load_asset_checks_from_modules(MODULES),
     jobs=[align, ingest_feedback],
-    sensors=[close_feedback_batches, retrain_on_feedback],
+    schedules=[retrain_on_schedule],
+    sensors=[collect_inbox, close_feedback_batches, retrain_on_feedback],
     executor=dg.in_process_executor,
     resources={"home": home, "launcher": TrainingLauncher(home=home, tracker=tracker), "tracker": tracker, "snapshots": DatasetSnapshots(home=home)},
 )

@@ -49,7 +49,10 @@ def _line(entry: dg.EventLogEntry, started: dict[str, float], checks: dict[bool,
         evaluation = event.asset_check_evaluation_data
         checks[evaluation.passed] += 1
         if not evaluation.passed:
-            return True, f"  [red]check failed[/red]  {evaluation.asset_key.to_user_string()}: {evaluation.check_name} {escape(evaluation.description or '')}"
+            failed = "[yellow]warning[/yellow]" if evaluation.severity is dg.AssetCheckSeverity.WARN else "[red]check failed[/red]"
+            said = (evaluation.description or "").splitlines() or [""]
+            more = f" (and {len(said) - 1} more)" if len(said) > 1 else ""
+            return True, f"  {failed}  {evaluation.asset_key.to_user_string()}: {evaluation.check_name} {escape(said[0])}{more}"
         return None
     seconds = entry.timestamp - started.get(step, entry.timestamp)
     if event.event_type == dg.DagsterEventType.ASSET_MATERIALIZATION:

@@ -1,34 +1,45 @@
-"""The feedback loop: closed batches are admitted once, and new admitted batches retrain the candidate recipe once."""
+"""The feedback loop: files are collected, closed batches are admitted once, and enough new feedback retrains the candidate recipe once."""
 
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import dagster as dg
 
-from assets.partitions import FEEDBACK_BATCHES, feedback_batches
+from assets.partitions import feedback_batches
+from dagster_project.claims import claim
 from dagster_project.jobs import align, ingest_feedback
-from plumbline.data.store import FeedbackStore
+from dagster_project.retraining import read_feedback, request_retraining
+from plumbline.data.batches import Batch
+from plumbline.data.inbox import collect
 from plumbline.records import canonical_json, sha256
 from resources.home import Home
 
-LOST_AFTER = timedelta(minutes=5)
-"""A claimed request whose run never came into being is requested again after this time."""
 BATCH_TAG = "plumbline/batch"
-DATASET_TAG = "plumbline/feedback"
+"""Tag of an admitting run: digest of the batch, or of the batch and the rubric that it is admitted under anew."""
+
+
+@dg.sensor(minimum_interval_seconds=10, default_status=dg.DefaultSensorStatus.RUNNING)
+def collect_inbox(home: Home) -> dg.SkipReason:
+    """Take the complete files of the inbox into the feedback store; the tick says what was taken in, refused and left waiting, and why."""
+    inbox = home.layout.inbox
+    collected = collect(inbox, home.feedback(), datetime.now(UTC))
+    taken = [f"{one.source}: {one.accepted} accepted, {one.duplicate} duplicate, {one.quarantined} quarantined" for one in collected.deliveries]
+    refused = [f"{name} was refused: {reason}" for name, reason in collected.refused.items()]
+    waiting = [f"{name} waits: {reason}" for name, reason in collected.waiting.items()]
+    return dg.SkipReason("; ".join([*taken, *refused, *waiting]) or f"the inbox {inbox} is empty")
 
 
 @dg.sensor(job=ingest_feedback, minimum_interval_seconds=10, default_status=dg.DefaultSensorStatus.RUNNING)
 def close_feedback_batches(context: dg.SensorEvaluationContext, home: Home) -> dg.SensorResult | dg.SkipReason:
-    """Close batches that are full or old enough, and request `feedback` for each of them exactly once."""
+    """Close batches that are full or old enough, and request `feedback` for each of them exactly once; once more under each new rubric."""
     store = home.feedback()
     rule = home.profile().batches
     now = datetime.now(UTC)
     store.close_batches(rule, now)
-    wanted = [batch for batch in store.batches() if _claim(context.instance, store, batch.digest, BATCH_TAG, now)]
+    wanted = {digest: batch for digest, batch in batches_to_admit(context.instance, home).items() if claim(context.instance, store, digest, BATCH_TAG, now)}
     if wanted:
         return dg.SensorResult(
-            dynamic_partitions_requests=[feedback_batches.build_add_request([batch.id for batch in wanted])],
-            run_requests=[dg.RunRequest(run_key=f"batch:{batch.digest}", partition_key=batch.id, tags={BATCH_TAG: batch.digest}) for batch in wanted],
+            dynamic_partitions_requests=[feedback_batches.build_add_request([batch.id for batch in wanted.values()])],
+            run_requests=[dg.RunRequest(run_key=f"batch:{digest}", partition_key=batch.id, tags={BATCH_TAG: digest}) for digest, batch in wanted.items()],
         )
     count, oldest = store.open_events()
     if oldest is None:
@@ -38,63 +49,20 @@ def close_feedback_batches(context: dg.SensorEvaluationContext, home: Home) -> d
 
 
 @dg.sensor(job=align, minimum_interval_seconds=10, default_status=dg.DefaultSensorStatus.RUNNING)
-def retrain_on_feedback(context: dg.SensorEvaluationContext, home: Home) -> dg.SensorResult | dg.SkipReason:
-    """Request `align` for the candidate recipe once for each new set of admitted batches."""
-    instance = context.instance
-    admitted = dict(admitted_batches(instance))
-    registered = instance.get_dynamic_partitions(FEEDBACK_BATCHES)
-    if not admitted:
-        return dg.SkipReason(f"no feedback batch is admitted yet; {len(registered)} registered")
-    waiting = sorted(set(registered) - set(admitted))
-    running = instance.get_run_records(dg.RunsFilter(job_name=ingest_feedback.name, statuses=_ACTIVE), limit=1)
-    if running:
-        return dg.SkipReason(f"{len(admitted)} of {len(registered)} batches are admitted; run {running[0].dagster_run.run_id[:8]} is admitting more")
-    digest = sha256(canonical_json({"batches": admitted, "profile": home.profile().digest()}))
-    if admitted == _batches_of_newest_dataset(instance):
-        return dg.SkipReason(f"all {len(admitted)} admitted batches are in the newest preference data")
-    active = instance.get_run_records(dg.RunsFilter(job_name=align.name, statuses=_ACTIVE), limit=1)
-    if active:
-        return dg.SkipReason(f"new feedback waits for run {active[0].dagster_run.run_id[:8]} to end")
-    now = datetime.now(UTC)
-    if not _claim(instance, home.feedback(), digest, DATASET_TAG, now):
-        return dg.SkipReason(f"this set of {len(admitted)} batches was requested before; see the run tagged {DATASET_TAG}={digest}")
-    if waiting:
-        context.log.info("Not admitted and so not in the data: %s", ", ".join(waiting))
-    request = dg.RunRequest(run_key=f"feedback:{digest}", partition_key=home.profile().candidate, tags={DATASET_TAG: digest})
-    return dg.SensorResult(run_requests=[request])
+def retrain_on_feedback(context: dg.SensorEvaluationContext, home: Home) -> dg.RunRequest | dg.SkipReason:
+    """Request `align` for the candidate recipe once, when the retraining rule of the profile is met."""
+    return request_retraining(context.instance, home, datetime.now(UTC))
 
 
-_ACTIVE = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
-
-
-def admitted_batches(instance: dg.DagsterInstance) -> Iterator[tuple[str, str]]:
-    """(partition, data version) of the newest materialization of every admitted batch, sorted by partition."""
-    for partition in sorted(instance.get_dynamic_partitions(FEEDBACK_BATCHES)):
-        records_filter = dg.AssetRecordsFilter(asset_key=dg.AssetKey("feedback"), asset_partitions=[partition])
-        for record in instance.fetch_materializations(records_filter, limit=1).records:
-            materialization = record.asset_materialization
-            if record.run_id and materialization is not None:
-                yield partition, (materialization.tags or {})["dagster/data_version"]
-
-
-def _batches_of_newest_dataset(instance: dg.DagsterInstance) -> object:
-    records = instance.fetch_materializations(dg.AssetKey("preference_data"), limit=1).records
-    materialization = records[0].asset_materialization if records else None
-    batches = None if materialization is None else materialization.metadata.get("batches")
-    return batches.value if isinstance(batches, dg.JsonMetadataValue) else None
-
-
-def _claim(instance: dg.DagsterInstance, store: FeedbackStore, digest: str, tag: str, now: datetime) -> bool:
-    """Whether the caller is the one that requests the run for this digest.
-
-    A run_key protects against the same sensor only, so the claim is ours: one row for each digest, whoever asks. A claim whose run never
-    came into being (the daemon died in between) is given up after `LOST_AFTER`.
-    """
-    if store.claim(digest, tag, now):
-        return True
-    claim = next((claim for claim in store.claims() if claim.digest == digest), None)
-    if claim is None or claim.age(now) < LOST_AFTER:
-        return False
-    if instance.get_run_records(dg.RunsFilter(tags={tag: digest}), limit=1):
-        return False
-    return store.release_claim(digest, claim.claimed_at) and store.claim(digest, tag, now)
+def batches_to_admit(instance: dg.DagsterInstance, home: Home) -> dict[str, Batch]:
+    """Closed batches that were never admitted, by their digest, and those that have to be admitted again, by the digest of why."""
+    feedback = read_feedback(instance, home)
+    wanted: dict[str, Batch] = {}
+    for batch in home.feedback().batches():
+        admitted = feedback.admitted.get(batch.id)
+        if admitted is None:
+            wanted[batch.digest] = batch
+        elif batch.id in feedback.stale:
+            why = {"batch": batch.digest, "rubric": feedback.rubric, "erased": admitted.tree if admitted.erased else None}
+            wanted[sha256(canonical_json(why))] = batch
+    return wanted

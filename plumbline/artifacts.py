@@ -1,7 +1,8 @@
 """Artifacts: trees of files under their SHA-256, described by manifests that are written last.
 
 The store holds `trees/<hex>/` (immutable files), `manifests/<hex>.json` (one canonical `Artifact` each), `index/<hex>` (job spec digest to
-artifact digest) and `certificates/`. A tree or manifest that exists is complete: both appear by an atomic rename after fsync.
+artifact digest), `certificates/` and `erased/` (what is left of trees that held withdrawn text). A tree or manifest that exists is complete:
+both appear by an atomic rename after fsync.
 Every open re-hashes, because parquet and safetensors read flipped bits without an error.
 """
 
@@ -18,7 +19,7 @@ from typing import Any
 from pydantic import BaseModel, Field, ValidationError
 
 from plumbline.code_identity import CodeIdentity
-from plumbline.errors import ArtifactNotFound, DigestMismatch
+from plumbline.errors import ArtifactError, ArtifactNotFound, DigestMismatch
 from plumbline.records import Record, canonical_json, sha256
 
 
@@ -113,10 +114,19 @@ class ArtifactStore:
             shutil.rmtree(folder, ignore_errors=True)
 
     def publish_tree(self, folder: Path) -> tuple[str, dict[str, FileEntry]]:
-        """Move a staged folder under its digest; a tree that is already there is verified instead."""
+        """Move a staged folder under its digest; a tree that is already there is verified instead.
+
+        Raises:
+            ArtifactError: If these very files were erased.
+            DigestMismatch: If the tree that is already there was changed.
+        """
         files = hash_tree(folder)
         digest = tree_digest(files)
         target = self._path("trees", digest)
+        if self._path("erased", digest, ".json").exists():
+            raise ArtifactError(
+                f"{digest}: these files were erased, for they held withdrawn text, and do not come back; make them again without the withdrawn events"
+            )
         if target.exists():
             self.verify_tree(digest, files)
             return digest, files
@@ -137,11 +147,13 @@ class ArtifactStore:
         """Re-hash a tree.
 
         Raises:
-            ArtifactNotFound: If the tree is not in the store.
+            ArtifactNotFound: If the tree is not in the store, or was erased.
             DigestMismatch: If anything was added, removed or changed; lists every difference.
         """
         target = self._path("trees", digest)
         if not target.is_dir():
+            if self._path("erased", digest, ".json").exists():
+                raise ArtifactNotFound(f"{target}: these files were erased, for they held withdrawn text; materialize the asset again without it")
             raise ArtifactNotFound(f"{target}: the files of {digest} are not in the store; materialize the asset again or restore the store")
         found = hash_tree(target)
         problems = [f"{name} is missing" for name in files.keys() - found.keys()]

@@ -5,6 +5,7 @@
     <home>/store/                      artifacts of all profiles
     <home>/mlflow/                     mlflow.db and artifacts/
     <home>/jobs/<spec hex>/            working folders of training jobs
+    <home>/remembered/                 held-out prompts that were found in each batch
     <home>/profiles/<profile>/         feedback.db, inbox/, dagster/ and dvc/
 """
 

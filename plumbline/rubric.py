@@ -1,11 +1,13 @@
 """The written policy: what is optimized, what is forbidden, and which evidence proves a change."""
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from plumbline.data.schema import Dimension, Identifier, Text
+from plumbline.errors import ConfigError
 from plumbline.records import Record
 from plumbline.strict_yaml import load_record
 
@@ -99,6 +101,39 @@ class Rubric(Record):
         """`name@version`, the form that events cite."""
         return f"{self.name}@{self.version}"
 
+    def clause(self, id: str) -> Clause:
+        """One clause by its id.
+
+        Raises:
+            ConfigError: If the rubric has no such clause; names those it has, the strongest first.
+        """
+        for clause in self.clauses:
+            if clause.id == id:
+                return clause
+        raise ConfigError(f"rubric {self.label} has no clause '{id}'; its clauses are: {', '.join(self.priorities)}")
+
+    def prefer(self, first_violations: Collection[str], second_violations: Collection[str]) -> Literal[0, 1] | None:
+        """Which of two responses the order of the clauses prefers, as in Asimov's laws: the strongest clause that only one of them breaks decides.
+
+        However many weaker clauses the other response breaks, they do not outweigh it.
+
+        Args:
+            first_violations: Ids of the clauses that the first response breaks.
+            second_violations: The same for the second.
+
+        Returns:
+            0 or 1, the index of the better response; None when both break the same clauses.
+
+        Raises:
+            ConfigError: If an id is not a clause of this rubric.
+        """
+        for id in {*first_violations, *second_violations}:
+            self.clause(id)
+        for id in self.priorities:
+            if (id in first_violations) != (id in second_violations):
+                return 1 if id in first_violations else 0
+        return None
+
     @model_validator(mode="after")
     def _priorities_rank_the_clauses(self) -> Self:
         ids = [clause.id for clause in self.clauses]
@@ -106,6 +141,18 @@ class Rubric(Record):
             raise ValueError(f"clause ids repeat: {sorted(i for i in set(ids) if ids.count(i) > 1)}")
         if sorted(self.priorities) != sorted(ids):
             raise ValueError(f"priorities {list(self.priorities)} must name every clause once: {sorted(ids)}")
+        return self
+
+    @model_validator(mode="after")
+    def _accepts_earlier_versions(self) -> Self:
+        for label in self.accepts:
+            name, _, version = label.rpartition("@")
+            if not name or not version.isdecimal() or (name == self.name and int(version) >= self.version):
+                raise ValueError(f"accepts names '{label}': it must be an earlier version, `name@version`, and {self.label} accepts itself always")
+        for field in ("accepts", "dimensions", "consent"):
+            values = getattr(self, field)
+            if len(set(values)) != len(values):
+                raise ValueError(f"{field} repeats an entry: {list(values)}")
         return self
 
 

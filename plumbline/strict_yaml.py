@@ -1,4 +1,4 @@
-"""Strict YAML: duplicate keys, aliases and unknown fields are errors that name file and line."""
+"""Strict YAML: duplicate keys, aliases, tags and unknown fields are errors that name file and line."""
 
 import json
 import re
@@ -12,6 +12,7 @@ from plumbline.errors import ConfigError
 
 Model = TypeVar("Model", bound=BaseModel)
 Location = tuple[str | int, ...]
+MAX_DEPTH = 32
 
 
 class _NumberLoader(yaml.SafeLoader):
@@ -40,13 +41,13 @@ def load_record(path: Path, model: type[Model]) -> Model:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from error
     try:
+        _reject_aliases_tags_and_depth(path, text)
         root = yaml.compose(text, Loader=_NumberLoader)
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not valid YAML: {error}") from error
     if root is None:
         raise ConfigError(f"{path}: the file is empty")
     lines: dict[Location, int] = {}
-    _reject_aliases(path, text)
     _walk(path, root, (), lines)
     data = yaml.load(text, Loader=_NumberLoader)  # noqa: S506 - a SafeLoader
     try:
@@ -57,10 +58,18 @@ def load_record(path: Path, model: type[Model]) -> Model:
         raise ConfigError(f"{path}: holds a value that JSON cannot carry: {error}") from error
 
 
-def _reject_aliases(path: Path, text: str) -> None:
+def _reject_aliases_tags_and_depth(path: Path, text: str) -> None:
+    depth = 0
     for event in yaml.parse(text, Loader=_NumberLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        line = event.start_mark.line + 1 if event.start_mark else 1
         if isinstance(event, yaml.AliasEvent):
-            raise ConfigError(f"{path}:{event.start_mark.line + 1 if event.start_mark else 1}: alias *{event.anchor} is not allowed; write the value out")
+            raise ConfigError(f"{path}:{line}: alias *{event.anchor} is not allowed; write the value out")
+        if depth > MAX_DEPTH:
+            raise ConfigError(f"{path}:{line}: nested more than {MAX_DEPTH} levels deep; no configuration is")
+        tag = getattr(event, "tag", None)
+        if tag is not None:
+            raise ConfigError(f"{path}:{line}: tag {tag} is not allowed; a value is what it looks like")
 
 
 def _walk(path: Path, node: yaml.Node, location: Location, lines: dict[Location, int]) -> None:

@@ -63,6 +63,7 @@ def test_there_is_something_to_check():
     assert {path.relative_to(ROOT).parts[0] for path in SOURCES} == set(LAYERS)
 
 
+@pytest.mark.requirement("S9")
 def test_imports_run_one_way():
     wrong = []
     for path in SOURCES:

@@ -1,8 +1,10 @@
 """The pages of the project say nothing about files, commands and variables that is not so."""
 
+import importlib.util
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from urllib.parse import unquote
 
 import pytest
@@ -198,3 +200,23 @@ def test_code_that_imports_the_library_is_no_command():
 )
 def test_what_looks_like_a_file(span, expected):
     assert looks_like_a_file(span) is expected
+
+
+def requirements_page() -> ModuleType:
+    """The generator of docs/requirements.md, which is a script beside the tests."""
+    spec = importlib.util.spec_from_file_location("requirements_page", ROOT / "tests" / "requirements_page.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_requirement_has_a_test_and_every_marker_a_requirement():
+    generator = requirements_page()
+    promised = {(marker, row) for marker, sections in generator.MARKERS.items() for section in sections for row in generator.rows()[section]}
+    assert promised - generator.proofs().keys() == set(), "rows of docs/requirements.yaml that no test names"
+    assert generator.proofs().keys() - promised == set(), "markers that name no row of docs/requirements.yaml"
+
+
+def test_the_requirements_page_is_current():
+    generator = requirements_page()
+    assert generator.PAGE.read_text() == generator.page(), "docs/requirements.md is stale: run `make docs`"

@@ -12,10 +12,13 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from plumbline.cli import configuration, feedback, sandbox, trace
+from plumbline.cli import adjudicate, configuration, consent, data, feedback, flags, sandbox, serve, trace
 from plumbline.errors import LineageError, PlumblineError
 
 WRONG_INPUT, DISAGREES = 2, 3
+
+serve.add_to(feedback.app)
+flags.add_to(feedback.app)
 
 
 class PlainErrors(TyperGroup):
@@ -55,6 +58,9 @@ def build_app(witnesses: trace.WitnessFactory | None = None) -> typer.Typer:
 
     trace.add_to(app, witnesses)
     app.add_typer(feedback.app, name="feedback")
+    app.add_typer(adjudicate.app, name="adjudicate")
+    app.add_typer(consent.app, name="consent")
+    app.add_typer(data.app, name="data")
     app.add_typer(configuration.profile_app, name="profile")
     app.add_typer(configuration.rubric_app, name="rubric")
     app.add_typer(sandbox.app, name="sandbox")

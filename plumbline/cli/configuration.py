@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from plumbline.cli import proposals
 from plumbline.cli.options import layout_of, profile_of
 from plumbline.cli.reference_page import configuration_page
 from plumbline.config import CONFIGS, FilesSource, Profile
@@ -13,7 +14,8 @@ from plumbline.errors import ConfigError
 from plumbline.rubric import load_rubric
 
 profile_app = typer.Typer(no_args_is_help=True, help="Check profiles and print their schema.")
-rubric_app = typer.Typer(no_args_is_help=True, help="Check rubrics.")
+rubric_app = typer.Typer(no_args_is_help=True, help="Check rubrics, and propose to revise them.")
+rubric_app.add_typer(proposals.app, name="proposals")
 
 
 @profile_app.command("check")

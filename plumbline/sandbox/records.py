@@ -46,8 +46,10 @@ START: Final = datetime(2026, 1, 5, tzinfo=UTC)
 GAP: Final = timedelta(seconds=80)
 """Time between two events: 1,080 events a day, so the default 6,000 fill six days."""
 
-_CONSENT: Final = Consent(scope="training", version="sandbox-1")
-_PROVENANCE: Final = Provenance(written_by="sandbox", filtered_by="sandbox", approved_by="sandbox")
+CONSENT: Final = Consent(scope="training", version="sandbox-1")
+"""What its simulated people allow."""
+PROVENANCE: Final = Provenance(written_by="sandbox", filtered_by="sandbox", approved_by="sandbox")
+"""Who stands behind every item of the sandbox."""
 _SOURCE: Final = ResponseSource(
     policy="sandbox-base",
     chat_template="plumbline-chat",
@@ -96,7 +98,7 @@ class SandboxOptions:
             )
 
 
-class _Scene(NamedTuple):
+class Scene(NamedTuple):
     """A prompt with what the world knows about it."""
 
     intent: Intent
@@ -106,10 +108,12 @@ class _Scene(NamedTuple):
 
     @property
     def prompt(self) -> tuple[Message]:
+        """The prompt as a conversation of one turn."""
         return (Message(role="user", content=self.text),)
 
     @property
     def context(self) -> Context:
+        """Locale, domain and slice."""
         return Context(locale=self.language, domain=self.intent.family, slice=slice_name(self.intent.kind, self.language, self.wrapper))
 
 
@@ -121,15 +125,15 @@ def slice_name(kind: Kind, language: str, wrapper: Wrapper) -> str:
 def demonstrations(options: SandboxOptions) -> Iterator[Demonstration]:
     """Prompts with responses of the imperfect base policy, about training intents."""
     rng = Random(f"{options.seed}|demonstrations")
-    for index, scene in enumerate(itertools.islice(_scenes(options.seed, DEMONSTRATION_SHARES, options.demonstration_languages, rng), options.demonstrations)):
+    for index, scene in enumerate(itertools.islice(scenes(options.seed, DEMONSTRATION_SHARES, options.demonstration_languages, rng), options.demonstrations)):
         response = sample_response(scene.intent, scene.language, rng)
         yield Demonstration(
             id=content_id([options.seed, index, scene.text, response]),
             prompt=scene.prompt,
             response=response,
             author_role="synthetic",
-            provenance=_PROVENANCE,
-            consent=_CONSENT,
+            provenance=PROVENANCE,
+            consent=CONSENT,
             context=scene.context,
         )
 
@@ -144,8 +148,8 @@ def feedback_events(options: SandboxOptions) -> Iterator[FeedbackEvent]:
             responses=(Response(text=first, source=_SOURCE), Response(text=second, source=_SOURCE)),
             judgment=Comparison(preferred=vote.preferred, strength=vote.strength),
             annotator=annotator.name,
-            provenance=_PROVENANCE,
-            consent=_CONSENT,
+            provenance=PROVENANCE,
+            consent=CONSENT,
             rubric=options.rubric,
             context=scene.context,
             synthetic=True,
@@ -163,10 +167,10 @@ def eval_prompts(options: SandboxOptions) -> Iterator[EvalPrompt]:
     for kind in KINDS:
         for language, wrapper in _SLICES:
             name = slice_name(kind, language, wrapper)
-            scenes = [_Scene(intent, language, wrapper, text) for intent in held_out[kind] for text in prompts(intent, language, wrapper)]
-            if len(scenes) < options.prompts_per_slice:
-                raise ConfigError(f"sandbox: slice {name} has {len(scenes)} distinct prompts; prompts_per_slice asks for {options.prompts_per_slice}")
-            for scene in Random(f"{options.seed}|{name}").sample(scenes, options.prompts_per_slice):
+            worded = [Scene(intent, language, wrapper, text) for intent in held_out[kind] for text in prompts(intent, language, wrapper)]
+            if len(worded) < options.prompts_per_slice:
+                raise ConfigError(f"sandbox: slice {name} has {len(worded)} distinct prompts; prompts_per_slice asks for {options.prompts_per_slice}")
+            for scene in Random(f"{options.seed}|{name}").sample(worded, options.prompts_per_slice):
                 yield EvalPrompt(
                     id=content_id([name, scene.text]),
                     prompt=scene.prompt,
@@ -189,7 +193,7 @@ def label_ceiling(event: FeedbackEvent, options: SandboxOptions | None = None) -
     Raises:
         ValueError: If the prompt or the annotator is not of this sandbox.
     """
-    raters = {rater.name: rater for rater in _panel(options or SandboxOptions())}
+    raters = {rater.name: rater for rater in annotators_of(options or SandboxOptions())}
     if event.annotator not in raters:
         raise ValueError(f"event {event.id}: annotator {event.annotator!r} is not one of {', '.join(raters)}")
     intent, language = read_prompt(event.prompt[-1].content)
@@ -201,25 +205,26 @@ def label_ceiling(event: FeedbackEvent, options: SandboxOptions | None = None) -
 _SLICES: Final[tuple[tuple[str, Wrapper], ...]] = (("en", "plain"), ("es", "plain"), ("en", "story"))
 
 
-def _panel(options: SandboxOptions) -> tuple[Annotator, ...]:
+def annotators_of(options: SandboxOptions) -> tuple[Annotator, ...]:
+    """The panel that judges in this sandbox."""
     return panel(options.annotators, length_bias=options.length_bias, flip_rate=options.flip_rate)
 
 
-def _scenes(seed: int, kinds: tuple[float, ...], languages: tuple[float, float], rng: Random) -> Iterator[_Scene]:
+def scenes(seed: int, kinds: tuple[float, ...], languages: tuple[float, float], rng: Random) -> Iterator[Scene]:
     """An endless stream of prompts about training intents."""
     training, _ = split_intents(seed)
     while True:
         intent = rng.choice(training[rng.choices(KINDS, kinds)[0]])
         language = rng.choices(LANGUAGES, languages)[0]
         wrapper: Wrapper = "story" if rng.random() < STORY_SHARE else "plain"
-        yield _Scene(intent, language, wrapper, rng.choice(prompts(intent, language, wrapper)))
+        yield Scene(intent, language, wrapper, rng.choice(prompts(intent, language, wrapper)))
 
 
-def _judgments(options: SandboxOptions) -> Iterator[tuple[_Scene, str, str, Annotator, Random]]:
+def _judgments(options: SandboxOptions) -> Iterator[tuple[Scene, str, str, Annotator, Random]]:
     """An endless stream of pairs with the annotator who judges each; some pairs come several times in a row."""
     rng = Random(f"{options.seed}|feedback")
-    raters = _panel(options)
-    for scene in _scenes(options.seed, PAIR_SHARES, options.pair_languages, rng):
+    raters = annotators_of(options)
+    for scene in scenes(options.seed, PAIR_SHARES, options.pair_languages, rng):
         first, second = sample_pair(scene.intent, scene.language, rng)
         judges = min(JUDGES_PER_REPEATED, len(raters)) if rng.random() < REPEATED_SHARE else 1
         for rater in rng.sample(raters, judges):

@@ -37,3 +37,23 @@ def test_new_feedback_leads_to_a_new_policy_and_decision(chain, daemon):
     with chain.instance() as instance:
         runs = [record.dagster_run for record in instance.get_run_records() if record.dagster_run.job_name == "align"]
     assert len(runs) == 2
+
+
+def test_days_of_traffic_are_judgments_of_the_newest_policy(chain):
+    policy = chain.newest("aligned_policy", "dpo")
+    output = chain.run("plumbline", "sandbox", "feedback", "--days", "1")
+    assert f"policy {policy} answers the prompts of 1 days" in output
+    assert "1080 prompts" in output
+    from plumbline.data.deliveries import Deliveries
+    from plumbline.data.store import FeedbackStore
+
+    store = FeedbackStore(chain.layout.feedback_url)
+    delivery = Deliveries(store).history()[-1]
+    assert (delivery.way, delivery.source) == ("cli", f"sandbox/{policy}")
+    assert f"{delivery.accepted} judgments" in output
+    store.close()
+
+
+def test_count_and_days_exclude_each_other(chain):
+    assert "one of them" in chain.run("plumbline", "sandbox", "feedback", expect=2)
+    assert "leave them out" in chain.run("plumbline", "sandbox", "feedback", "--days", "1", "--slice", "harm-es", expect=2)

@@ -155,7 +155,7 @@ def test_a_materialization_reported_from_outside_a_run_is_refused(project):
     forged = dg.AssetMaterialization("demonstrations", metadata={"artifact": "sha256:" + "0" * 64})
     project.instance.report_runless_asset_event(forged)
     project.instance.report_runless_asset_event(
-        dg.AssetCheckEvaluation(asset_key=dg.AssetKey("demonstrations"), check_name=SUITES["demonstrations"].expectations[0].id, passed=True)
+        dg.AssetCheckEvaluation(asset_key=dg.AssetKey("demonstrations"), check_name=SUITES["demonstrations"].expectations[0].concern, passed=True)
     )
     result = project.train_alone()
     assert not result.success

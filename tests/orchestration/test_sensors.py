@@ -6,12 +6,9 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 import pytest
 
-from assets.feedback import feedback
 from assets.partitions import feedback_batches
-from dagster_project import sensors
-from dagster_project.sensors import BATCH_TAG, close_feedback_batches, retrain_on_feedback
-from plumbline.data.source import sandbox_options
-from plumbline.sandbox.records import feedback_events
+from dagster_project import claims
+from dagster_project.sensors import BATCH_TAG, close_feedback_batches, collect_inbox
 from resources.home import Home
 
 
@@ -26,12 +23,6 @@ def instance():
         yield one
 
 
-@pytest.fixture(scope="module")
-def events():
-    profile = Home(root="unused", profile_name="tiny").profile()
-    return list(feedback_events(sandbox_options(profile, profile.source)))
-
-
 def tick(sensor, instance, home):
     with dg.build_sensor_context(instance=instance, resources={"home": home}) as context:
         result = sensor(context)
@@ -41,13 +32,8 @@ def tick(sensor, instance, home):
     return result
 
 
-def admit(instance, home, batch):
-    return dg.materialize([feedback], instance=instance, resources={"home": home}, partition_key=batch, raise_on_error=True)
-
-
 def test_nothing_to_do_says_so(instance, home):
     assert "no open feedback" in tick(close_feedback_batches, instance, home).skip_message
-    assert "no feedback batch is admitted yet" in tick(retrain_on_feedback, instance, home).skip_message
 
 
 def test_too_few_events_say_how_many_are_needed(instance, home, events):
@@ -100,31 +86,35 @@ def test_a_request_that_was_lost_is_made_again(instance, home, events, monkeypat
     """The daemon died between the claim and the run: after a while the batch is requested again, and then not a third time."""
     home.feedback().add(events[:160])
     assert tick(close_feedback_batches, instance, home).run_requests
-    monkeypatch.setattr(sensors, "LOST_AFTER", timedelta(0))
+    monkeypatch.setattr(claims, "LOST_AFTER", timedelta(0))
     assert tick(close_feedback_batches, instance, home).run_requests
     (batch,) = home.feedback().batches()
     instance.create_run_for_job(dg.job(name="ingest_feedback")(lambda: None), tags={BATCH_TAG: batch.digest})
     assert isinstance(tick(close_feedback_batches, instance, home), dg.SkipReason)
 
 
-def test_an_admitted_batch_requests_the_candidate_recipe_once(instance, home, events):
-    home.feedback().add(events[:320])
-    tick(close_feedback_batches, instance, home)
-    first, second = (batch.id for batch in home.feedback().batches())
-    admit(instance, home, first)
-    (request,) = tick(retrain_on_feedback, instance, home).run_requests
-    assert request.partition_key == "dpo"
-    assert "was requested before" in tick(retrain_on_feedback, instance, home).skip_message
-    admit(instance, home, second)
-    (again,) = tick(retrain_on_feedback, instance, home).run_requests
-    assert again.run_key != request.run_key
+def drop(home, name, content):
+    """Put a complete file into the inbox."""
+    folder = home.layout.inbox
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_bytes(content)
+    (folder / f"{name}.ready").touch()
 
 
-def test_admitting_the_same_batch_again_requests_nothing(instance, home, events):
-    home.feedback().add(events[:160])
-    tick(close_feedback_batches, instance, home)
-    (batch,) = home.feedback().batches()
-    admit(instance, home, batch.id)
-    assert tick(retrain_on_feedback, instance, home).run_requests
-    admit(instance, home, batch.id)
-    assert "was requested before" in tick(retrain_on_feedback, instance, home).skip_message
+def test_files_of_the_inbox_become_open_events_once(instance, home, events):
+    assert tick(collect_inbox, instance, home).skip_message == f"the inbox {home.layout.inbox} is empty"
+    lines = b"".join(event.to_json() for event in events[:160])
+    drop(home, "monday.jsonl", lines + b"{not json}\n")
+    assert tick(collect_inbox, instance, home).skip_message == "monday.jsonl: 160 accepted, 0 duplicate, 1 quarantined"
+    assert len(tick(close_feedback_batches, instance, home).run_requests) == 1
+    drop(home, "tuesday.jsonl", lines)
+    assert tick(collect_inbox, instance, home).skip_message == "tuesday.jsonl: 0 accepted, 160 duplicate, 0 quarantined"
+    assert "no open feedback" in tick(close_feedback_batches, instance, home).skip_message
+
+
+def test_the_tick_says_what_was_refused_and_what_waits(instance, home, events):
+    drop(home, "feedback.exe", b"MZ")
+    (home.layout.inbox / "late.jsonl").write_bytes(events[0].to_json())
+    message = tick(collect_inbox, instance, home).skip_message
+    assert "feedback.exe was refused: its name ends in none of" in message
+    assert "late.jsonl waits: was written to less than 10 seconds ago" in message

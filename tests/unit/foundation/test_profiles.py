@@ -40,7 +40,7 @@ def edited(tmp_path: Path, old: str, new: str) -> Path:
     ("old", "new", "field", "words"),
     [
         ("candidate: dpo", "candidate: ppo", "the document", "is not one of the recipes"),
-        ("    beta: 0.1", "    beta: 0.1\n    label_smoothing: 0.1", "label_smoothing", "unknown key"),
+        ("    beta: 0.1", "    beta: 0.1\n    smoothing: 0.1", "smoothing", "unknown key"),
         ("    beta: 0.1", "    beta: -0.1", "beta", "greater than 0"),
         ("    beta: 0.1", "    beta: .nan", "beta", "valid number"),
         ("temperature: 1.0", "temperature: 0, top_p: 0.9", "evaluation", "no effect at temperature 0"),
@@ -61,27 +61,48 @@ def test_a_wrong_value_is_named_with_file_and_line(tmp_path, old, new, field, wo
     assert str(caught.value).startswith(f"{path}")
 
 
+@pytest.mark.threat("S3")
 def test_the_line_of_an_unknown_key_is_right(tmp_path):
-    path = edited(tmp_path, "    beta: 0.1", "    beta: 0.1\n    label_smoothing: 0.1")
-    line = next(i for i, text in enumerate(path.read_text().splitlines(), start=1) if "label_smoothing" in text)
-    with pytest.raises(ConfigError, match=rf"sandbox\.yaml:{line}: recipes\.dpo\.label_smoothing: unknown key"):
+    path = edited(tmp_path, "    beta: 0.1", "    beta: 0.1\n    smoothing: 0.1")
+    line = next(i for i, text in enumerate(path.read_text().splitlines(), start=1) if "smoothing" in text)
+    with pytest.raises(ConfigError, match=rf"sandbox\.yaml:{line}: recipes\.dpo\.smoothing: unknown key"):
         load_record(path, Profile)
 
 
+@pytest.mark.threat("S3")
 def test_a_duplicate_key_names_both_lines(tmp_path):
     path = edited(tmp_path, "    beta: 0.1", "    beta: 0.1\n    beta: 99")
     with pytest.raises(ConfigError, match=r"key 'beta' stands twice, first on line \d+"):
         load_record(path, Profile)
 
 
+@pytest.mark.threat("S3")
 def test_aliases_are_refused(tmp_path):
     path = edited(tmp_path, "candidate: dpo", "candidate: &c dpo\nother: *c")
     with pytest.raises(ConfigError, match=r"alias \*c is not allowed"):
         load_record(path, Profile)
 
 
+@pytest.mark.threat("S3")
+@pytest.mark.parametrize("tag", ["!!python/object/apply:os.system [touch marker]", "!own dpo", "!!binary ZHBv"])
+def test_tags_are_refused_and_run_nothing(tmp_path, monkeypatch, tag):
+    monkeypatch.chdir(tmp_path)
+    path = edited(tmp_path, "candidate: dpo", f"candidate: {tag}")
+    line = next(i for i, text in enumerate(path.read_text().splitlines(), start=1) if "candidate:" in text)
+    with pytest.raises(ConfigError, match=rf"sandbox\.yaml:{line}: tag \S+ is not allowed"):
+        load_record(path, Profile)
+    assert not (tmp_path / "marker").exists()
+
+
 @pytest.mark.parametrize(
-    ("data", "words"), [(b"", "is empty"), (b"a: [", "not valid YAML"), (b"\xff\xfe\x00", "cannot be read"), (b"- 1", "valid dictionary|object")]
+    ("data", "words"),
+    [
+        (b"", "is empty"),
+        (b"[" * 20_000, ":1: nested more than 32 levels"),
+        (b"a: [", "not valid YAML"),
+        (b"\xff\xfe\x00", "cannot be read"),
+        (b"- 1", "valid dictionary|object"),
+    ],
 )
 def test_files_that_are_no_profile(tmp_path, data, words):
     path = tmp_path / "x.yaml"

@@ -1,0 +1,75 @@
+"""A version of the preference data beside the one before, and beside the prompts that the policy meets."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import dagster as dg
+
+from plumbline.artifacts import Artifact
+from plumbline.data.agreement import AgreementReport, AgreementTally, Compared
+from plumbline.data.drift import DriftReport, PromptShift, drift, pair_frame, prompt_shift, read_deployment_prompts
+from plumbline.data.files import read_records
+from plumbline.data.index_frames import read_index
+from plumbline.data.prompt_groups import SPLITS
+from plumbline.data.rules import DriftRule
+from plumbline.data.schema import PreferencePair
+from plumbline.errors import ArtifactError
+from resources.home import Home
+
+DEPLOYMENT_PROMPTS = "deployment_prompts.jsonl"
+"""File in the folder of a profile with prompts that the policy met, one `{"prompt": "..."}` a line; without it nothing is compared."""
+
+
+def pairs_in(folder: Path) -> Iterator[PreferencePair]:
+    """Every pair of a version, split by split."""
+    return (pair for name in SPLITS for pair in read_records(folder / f"{name}.jsonl", PreferencePair))
+
+
+def agreement_of(batches: Sequence[Path], level: float, seed: int) -> AgreementReport:
+    """How far annotators agree on which response is better, over all batches; from their indexes, without the texts."""
+    rows = read_index(batches, ["prompt", "judged", "annotator", "time", "winner", "clause", "kind"])
+    tally = AgreementTally()
+    compared = rows.filter(rows["kind"] != "verdict").select("prompt", "judged", "annotator", "time", "winner", "clause")
+    tally.add_compared(Compared(*row) for row in compared.iter_rows())
+    return tally.report(level, seed)
+
+
+def drift_from_previous(context: dg.AssetExecutionContext, home: Home, folder: Path, rubric: str, rule: DriftRule) -> tuple[DriftReport, str | None]:
+    """How a staged version differs from the newest one, and the digest of that; a version whose files are gone cannot be compared with.
+
+    Args:
+        context: Of the asset that makes the version.
+        home: Has the store.
+        folder: The staged files.
+        rubric: Label of the rubric of the staged version.
+        rule: How far a version may move.
+    """
+    previous = _newest(context, home)
+    current = pair_frame(pairs_in(folder))
+    if previous is None:
+        return drift(None, current, rule, same_rubric=True), None
+    digest, artifact, before = previous
+    return drift(pair_frame(pairs_in(before)), current, rule, same_rubric=artifact.facts.get("rubric") == rubric), digest
+
+
+def _newest(context: dg.AssetExecutionContext, home: Home) -> tuple[str, Artifact, Path] | None:
+    for record in context.instance.fetch_materializations(context.asset_key, limit=1).records:
+        event = record.asset_materialization
+        digest = None if event is None else event.metadata.get("artifact")
+        if record.run_id and isinstance(digest, dg.TextMetadataValue) and digest.text is not None:
+            try:
+                folder, artifact = home.store().open(digest.text, kind="preference_data")
+            except ArtifactError as error:
+                context.log.warning("There is no version to compare with: %s", error)
+                return None
+            return digest.text, artifact, folder
+    return None
+
+
+def shift_to_deployment(home: Home, folder: Path) -> PromptShift | None:
+    """How the training prompts differ from those of the deployment; None when nobody recorded any."""
+    path = home.layout.profile_folder / DEPLOYMENT_PROMPTS
+    if not path.is_file():
+        return None
+    training = (pair.prompt[-1].content for pair in read_records(folder / "train.jsonl", PreferencePair))
+    return prompt_shift(training, read_deployment_prompts(path), home.profile().seed)

@@ -1,0 +1,90 @@
+"""What the routes of the service share: stores, clocks, access, and strict bodies."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, TypeVar
+
+from plumbline.config import Profile
+from plumbline.data.api_keys import ApiKeys
+from plumbline.data.files import parse_record
+from plumbline.data.store import FeedbackStore
+from plumbline.data.tasks import Tasks
+from plumbline.home import HomeLayout
+from plumbline.records import Record
+from plumbline.rubric import Rubric
+from plumbline.service.access import Access, Refused
+from plumbline.service.consent_text import ConsentText
+from plumbline.service.limits import Limits
+
+Model = TypeVar("Model", bound=Record)
+
+
+class Problem(Record):
+    """The answer to a request that was refused."""
+
+    error: str
+
+
+@dataclass(frozen=True)
+class Service:
+    """Everything that a route needs."""
+
+    layout: HomeLayout
+    profile: Profile
+    rubric: Rubric
+    consent: ConsentText
+    store: FeedbackStore
+    keys: ApiKeys
+    tasks: Tasks
+    access: Access
+    limits: Limits
+    clock: Callable[[], datetime]
+    judging: threading.Lock = field(default_factory=threading.Lock)
+    """Held while a judgment is checked and stored, so that a double click stores one."""
+
+
+def json_body() -> Any:
+    """The FastAPI dependency that gives a route the bytes of a body that says that it is JSON.
+
+    Other types are refused with 415, because a form of any web page can send them.
+    """
+    from fastapi import Depends, Request
+
+    async def read(request: Request) -> bytes:
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind != "application/json":
+            raise Refused(415, f"the body must be application/json, not {kind or 'of no type'}")
+        return await request.body()
+
+    return Depends(read)
+
+
+def parsed(body: bytes, model: type[Model]) -> Model:
+    """A body as a record, by the strict parser that reads files too.
+
+    Raises:
+        Refused: 422 if it is not strict JSON or breaks the schema; names every field that is wrong.
+    """
+    try:
+        return parse_record(body, model)
+    except ValueError as error:
+        raise Refused(422, str(error)) from error
+
+
+def documented(*models: type[Record], many: bool = False) -> dict[str, Any]:
+    """The request body of a route for the OpenAPI page, whose bodies are parsed by hand; `add_schemas` puts the schemas there."""
+    [reference] = [{"$ref": f"#/components/schemas/{model.__name__}"} for model in models]
+    schema = {"oneOf": [reference, {"type": "array", "items": reference}]} if many else reference
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+def add_schemas(description: dict[str, Any], models: tuple[type[Record], ...]) -> None:
+    """Put the schemas of records, and those that they use, into an OpenAPI description."""
+    schemas = description.setdefault("components", {}).setdefault("schemas", {})
+    for model in models:
+        schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+        for name, inner in schema.pop("$defs", {}).items():
+            schemas.setdefault(name, inner)
+        schemas.setdefault(model.__name__, schema)
