@@ -27,10 +27,10 @@ demo: setup ## Run the whole chain on the sandbox and show the result
 	@$(BIN)/python -m dagster_project.demo
 
 test: setup ## All tests
-	@$(BIN)/python -m pytest -q
+	@$(BIN)/python -m pytest -q -n auto --dist loadfile
 
 test-quick: setup ## The tests that take seconds
-	@$(BIN)/python -m pytest -q -m "not slow"
+	@$(BIN)/python -m pytest -q -n auto --dist loadfile -m "not slow"
 
 check: setup ## Format, lint, types, definitions
 	@$(BIN)/ruff format --check .

@@ -23,9 +23,7 @@ ATTACKS = [
 SUITE = Suite(
     name="pairs",
     minimum_rows=1,
-    expectations=tuple(
-        Expectation(id=f"e-{number}", concern=f"concern_{number % 2}", type="expect_x", reason=attack) for number, attack in enumerate(ATTACKS)
-    ),
+    expectations=tuple(Expectation(id=f"e-{number}", concern=f"concern_{number % 2}", type="expect_x", reason=attack) for number, attack in enumerate(ATTACKS)),
 )
 
 
