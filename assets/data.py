@@ -16,8 +16,9 @@ from assets.materialization import CODE_VERSION, OWNERS, Upstream, publish, upst
 from assets.partitions import FEEDBACK_BATCHES
 from assets.policy import rubric
 from assets.presentation import counts_table, drift_metadata, named_rows, pairs_table
-from assets.versions import agreement_of, drift_from_previous, pairs_in, shift_to_deployment
+from assets.versions import drift_from_previous, pairs_in, shift_to_deployment
 from plumbline.config import CONFIGS
+from plumbline.data.agreement import agreement_of_batches
 from plumbline.data.annotator_checks import AnnotatorReport
 from plumbline.data.audit_frames import demonstration_frame, preference_frame
 from plumbline.data.drift import DriftReport, PromptShift
@@ -95,7 +96,7 @@ def preference_data(context: dg.AssetExecutionContext, home: Home, snapshots: Da
             decided.adjudications,
             remembered=home.layout.root / "remembered",
         )
-        agreement = agreement_of(folders, profile.evaluation.level, profile.seed)
+        agreement = agreement_of_batches(folders, profile.evaluation.level, profile.seed, decided.excluded)
         (folder / "agreement.json").write_bytes(agreement.to_json())
         (folder / "annotators.json").write_bytes(decided.annotators.to_json())
         sizes = {str(name): number for name, number in built.splits.items()}

@@ -1,15 +1,13 @@
 """A version of the preference data beside the one before, and beside the prompts that the policy meets."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
 
 from plumbline.artifacts import Artifact
-from plumbline.data.agreement import AgreementReport, AgreementTally, Compared
 from plumbline.data.drift import DriftReport, PromptShift, drift, pair_frame, prompt_shift, read_deployment_prompts
 from plumbline.data.files import read_records
-from plumbline.data.index_frames import read_index
 from plumbline.data.prompt_groups import SPLITS
 from plumbline.data.rules import DriftRule
 from plumbline.data.schema import PreferencePair
@@ -23,15 +21,6 @@ DEPLOYMENT_PROMPTS = "deployment_prompts.jsonl"
 def pairs_in(folder: Path) -> Iterator[PreferencePair]:
     """Every pair of a version, split by split."""
     return (pair for name in SPLITS for pair in read_records(folder / f"{name}.jsonl", PreferencePair))
-
-
-def agreement_of(batches: Sequence[Path], level: float, seed: int) -> AgreementReport:
-    """How far annotators agree on which response is better, over all batches; from their indexes, without the texts."""
-    rows = read_index(batches, ["prompt", "judged", "annotator", "time", "winner", "clause", "kind"])
-    tally = AgreementTally()
-    compared = rows.filter(rows["kind"] != "verdict").select("prompt", "judged", "annotator", "time", "winner", "clause")
-    tally.add_compared(Compared(*row) for row in compared.iter_rows())
-    return tally.report(level, seed)
 
 
 def drift_from_previous(context: dg.AssetExecutionContext, home: Home, folder: Path, rubric: str, rule: DriftRule) -> tuple[DriftReport, str | None]:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from plumbline.data.agreement import AgreementReport
 from plumbline.evaluation.reward_accuracy import RewardAccuracy
 from plumbline.release.decision import Decision
 
@@ -20,6 +21,9 @@ def test_real_feedback_runs_through_the_chain(tmp_path, user_project, data_folde
     counts = data.facts["counts"]
     assert counts["events"] == 959 + 1492
     assert counts["events"] == counts["events used"] + counts["events set aside"]
+    agreement = AgreementReport.from_json((project.store.open(project.newest("preference_data"))[0] / "agreement.json").read_bytes())
+    # Wang et al. 2023 publish 0.72 for pairwise preferences with ties discounted; HH-RLHF names no annotators and so adds no item.
+    assert round(agreement.question("preference").discounted.value, 2) == 0.72
     folder, decision = project.store.open(project.newest("release_decision", "dpo"))
     assert Decision.from_json((folder / "decision.json").read_bytes()).verdict in ("hold", "reject")
     evals, _ = project.store.open(decision.parents["held_out_evals"])

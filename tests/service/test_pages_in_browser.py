@@ -29,7 +29,6 @@ HOSTILE = (
 def browse(chromium, served, home):
     """Open a page as somebody who is signed in; a window of the given size."""
     from selenium.webdriver.common.by import By
-    from selenium.webdriver.support.ui import WebDriverWait
 
     chromium.delete_all_cookies()
     for log in ("browser", "performance"):
@@ -42,7 +41,7 @@ def browse(chromium, served, home):
         chromium.execute_script("sessionStorage.clear()")
         chromium.find_element(By.ID, "key").send_keys(home.key(name, *scopes))
         chromium.find_element(By.CSS_SELECTOR, "button.main").click()
-        WebDriverWait(chromium, 20).until(lambda driver: not driver.current_url.endswith("/login"))
+        until(chromium, lambda driver: not driver.current_url.endswith("/login"))
         if path is not None:
             chromium.get(served + path)
         return chromium
@@ -97,10 +96,14 @@ def touch(driver, selector):
 
 
 def until(driver, condition):
-    from selenium.common.exceptions import JavascriptException, StaleElementReferenceException
+    """Wait until the page is loaded, its scripts too, and the condition holds; a page that goes away meanwhile is looked at again."""
+    from selenium.common.exceptions import WebDriverException
     from selenium.webdriver.support.ui import WebDriverWait
 
-    return WebDriverWait(driver, 20, ignored_exceptions=(StaleElementReferenceException, JavascriptException)).until(condition)
+    def holds(driver):
+        return driver.execute_script("return document.readyState") == "complete" and condition(driver)
+
+    return WebDriverWait(driver, 20, ignored_exceptions=(WebDriverException,)).until(holds)
 
 
 def judged(driver, count):
