@@ -16,6 +16,7 @@ from plumbline.audit.findings import Witness
 from plumbline.audit.lineage import Lineage, walk
 from plumbline.audit.production import read_productions
 from plumbline.audit.tree_view import draw, printable, short
+from plumbline.audit.withdrawn import WithdrawnSince, withdrawn_since
 from plumbline.cli.options import HomeOption, layout_of
 from plumbline.errors import ArtifactError, ArtifactNotFound, LineageError
 from plumbline.home import HomeLayout
@@ -54,6 +55,7 @@ def add_to(app: typer.Typer, witnesses: WitnessFactory | None) -> None:
         """Trace an artifact to every ancestor, re-hash every file, and cross-check Dagster and MLflow.
 
         Exit code 0: everything is there and agrees. 2: unknown id. 3: something is missing or disagrees; each finding says what to do.
+        Consent that was withdrawn since for events behind a verified artifact is named, and does not change the exit code.
         """
         layout = layout_of(home)
         store = ArtifactStore(layout.store)
@@ -63,11 +65,15 @@ def add_to(app: typer.Typer, witnesses: WitnessFactory | None) -> None:
         asked = {} if offline or witnesses is None else witnesses(layout)
         reason = "--offline" if offline else "the installed `plumbline` command asks it, `python -m plumbline` does not"
         not_asked = {system: reason for system in WITNESSES if system not in asked}
-        lineage = walk(store, find(store, kind, digest), asked)
+        root = find(store, kind, digest)
+        lineage = walk(store, root, asked)
+        withdrawn = () if offline else tuple(withdrawn_since(store, layout, root))
         if as_json:
-            typer.echo(_json(lineage, not_asked))
+            typer.echo(_json(lineage, not_asked, withdrawn))
         else:
             draw(lineage, not_asked, _console())
+            for one in withdrawn:
+                typer.echo(printable(_sentence(one)))
         raise typer.Exit(0 if lineage.verified else 3)
 
 
@@ -168,6 +174,19 @@ def _console() -> Console:
     return console
 
 
-def _json(lineage: Lineage, not_asked: Mapping[str, str]) -> str:
-    content = {"verified": lineage.verified, "not_cross_checked": dict(not_asked), **lineage.model_dump(mode="json")}
+def _sentence(since: WithdrawnSince) -> str:
+    one = since.withdrawal
+    return (
+        f"consent withdrawn since: {one.kind} {one.subject}, {one.withdrawn_at:%Y-%m-%d} by {one.by} ({since.events} events of profile {since.profile}); "
+        f"this artifact descends from them: {since.action} it (`plumbline consent show {one.id}`)"
+    )
+
+
+def _json(lineage: Lineage, not_asked: Mapping[str, str], withdrawn: tuple[WithdrawnSince, ...]) -> str:
+    content = {
+        "verified": lineage.verified,
+        "not_cross_checked": dict(not_asked),
+        "withdrawn_since": [one.model_dump(mode="json") for one in withdrawn],
+        **lineage.model_dump(mode="json"),
+    }
     return json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False)

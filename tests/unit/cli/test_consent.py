@@ -74,6 +74,25 @@ def test_a_withdrawal_is_recorded_once_and_lists_what_it_taints(run, store, chai
     assert "1: event " in run("consent", "list").stdout
 
 
+@pytest.mark.threat("C2")
+def test_a_trace_of_the_release_names_what_was_withdrawn_since(run, store, chain):
+    release = chain.digests["release"]
+    before = run("trace", "release", release)
+    assert "withdrawn since" not in before.stdout
+    run("consent", "withdraw", "--event", EVENTS[2].id, *WHO)  # in no pair
+    assert "withdrawn since" not in run("trace", "release", release).stdout
+    run("consent", "withdraw", "--event", EVENTS[0].id, *WHO)
+    after = run("trace", "release", release)
+    assert after.exit_code == before.exit_code
+    found = (
+        f"consent withdrawn since: event {EVENTS[0].id}, {datetime.now(UTC):%Y-%m-%d} by Ada (1 events of profile sandbox); this artifact descends from them"
+    )
+    assert f"{found}: retire it (`plumbline consent show 2`)" in after.stdout
+    content = json.loads(run("trace", "release", release, "--json").stdout)
+    assert [(one["withdrawal"]["id"], one["action"]) for one in content["withdrawn_since"]] == [(2, "retire")]
+    assert "withdrawn since" not in run("trace", "release", release, "--offline").stdout
+
+
 def test_a_dry_run_records_nothing_and_says_the_same(run, store):
     dry = json.loads(run("consent", "withdraw", "--person", EVENTS[0].annotator, *WHO, "--dry-run", "--json").stdout)
     assert Withdrawals(store.database).all() == ()
