@@ -101,7 +101,7 @@ def chain(tmp_path_factory):
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A user's steps build on each other: these tests keep the order of their file, and come after all others."""
+    """A user's steps build on each other: these tests keep the order of their file. They come first, so that no core is idle while another ends with them."""
     here = Path(__file__).parent
     steps = sorted((item for item in items if item.path.parent == here), key=lambda item: (str(item.path), item.location[1] or 0))
-    items[:] = [item for item in items if item.path.parent != here] + steps
+    items[:] = steps + [item for item in items if item.path.parent != here]
