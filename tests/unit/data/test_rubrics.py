@@ -94,9 +94,9 @@ def test_margins_are_the_small_ones_of_llama_2(written):
     assert written.margins == LLAMA2_SMALL
 
 
-def test_the_default_rubric_admits_the_sandbox_and_public_data(default):
+def test_the_default_rubric_admits_the_sandbox_public_data_and_the_page(default):
     assert default.label == "helpful-harmless@1"
-    assert set(default.consent) == {"sandbox-1", "public-dataset"}
+    assert set(default.consent) == {"sandbox-1", "public-dataset", "annotator-1"}
 
 
 @pytest.mark.requirement("S5")
