@@ -46,7 +46,10 @@ def make_events(path: Path, held_out: Path, pairs: int) -> None:
     from plumbline.records import canonical_json
 
     generator, words = random.Random(1), vocabulary()
-    text = lambda low, high: " ".join(generator.choices(words, k=generator.randint(low, high)))  # noqa: E731
+
+    def text(low: int, high: int) -> str:
+        return " ".join(generator.choices(words, k=generator.randint(low, high)))
+
     context = {"domain": "bench", "locale": "en", "slice": "unsliced"}
     vault = [[{"role": "user", "content": text(15, 30)}] for _ in range(1000)]
     with held_out.open("wb") as stream:

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -63,7 +63,7 @@ def add_key(
 ) -> None:
     """Make a key and print it once; only a salted hash of it is stored."""
     with opened(layout_of(home, profile)) as store:
-        given: tuple[Scope, ...] = tuple(scope.strip() for scope in scopes.split(",") if scope.strip())  # type: ignore[misc]  # create() checks them
+        given = cast("tuple[Scope, ...]", tuple(scope.strip() for scope in scopes.split(",") if scope.strip()))  # create() checks them
         key, text = ApiKeys(store.database).create(name, given, datetime.now(UTC))
     typer.echo(text)
     typer.echo(f"key {key.id} of {key.name} may {', '.join(key.scopes)}; it is shown this once", err=True)

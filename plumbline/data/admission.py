@@ -24,7 +24,7 @@ from plumbline.rubric import Rubric
 
 QUARANTINED_FILE = "quarantined.jsonl"
 FINDINGS_FILE = "findings.jsonl"
-CONTROL_TOKEN = "control token"  # noqa: S105 - a reason
+CONTROL_TOKEN = "control token"  # noqa: S105 - why an event is held back, not a password
 REDACTED = "redacted"
 PERSONAL_DATA = "personal data"
 

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from plumbline.data.index_frames import events_at, read_index
 from plumbline.data.withdrawals import Withdrawal, withdrawn
@@ -69,7 +69,7 @@ def _concerned(withdrawals: Sequence[Withdrawal]) -> "polars.Expr":
         ("redacted_from", "event"),
         ("consent_version", "consent"),
     ]
-    found: Any = pl.lit(False)
+    found = pl.lit(False)
     for column, kind in places:
         found = found | pl.col(column).is_in(subjects[kind]).fill_null(False)
-    return found  # type: ignore[no-any-return]
+    return found

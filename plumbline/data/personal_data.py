@@ -96,7 +96,7 @@ def _of_kind(kind: str, text: str) -> Iterator[PersonalDatum]:
 
 def _in_window(kind: str, text: str, start: int, end: int) -> Iterator[PersonalDatum]:
     recognizer = _recognizers()[kind]
-    for match in recognizer.analyze(text[start:end], recognizer.supported_entities, None) or ():  # type: ignore[arg-type]
+    for match in recognizer.analyze(text[start:end], recognizer.supported_entities, None) or ():  # type: ignore[arg-type]  # patterns need no artifacts of a language model
         datum = PersonalDatum(kind, start + match.start, start + match.end, float(match.score))
         if datum.score >= MIN_SCORE and _plausible(datum, text):
             yield datum

@@ -169,7 +169,7 @@ class FeedbackEvent(Record):
     @classmethod
     def create(cls, **fields: object) -> "FeedbackEvent":
         """Build an event and derive its id from the other fields."""
-        draft = cls.model_construct(id="", **fields)  # type: ignore[arg-type]
+        draft = cls.model_construct(id="", **fields)  # type: ignore[arg-type]  # model_validate checks them below
         return cls.model_validate({"id": content_id(draft.model_dump(mode="json", exclude={"id"})), **fields})
 
 

@@ -5,7 +5,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from plumbline.data.batches import Batch, Claim, Inserted, OpenEvents, Receipt, batch_digest, digest_of_sorted, stored_event
 from plumbline.data.database import Database, to_text
@@ -14,7 +14,7 @@ from plumbline.data.schema import FeedbackEvent
 from plumbline.errors import DataError
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Row
 
 __all__ = ["ERASED", "Batch", "Claim", "FeedbackStore", "Inserted", "OpenEvents", "Receipt", "batch_digest"]
 
@@ -278,8 +278,8 @@ class FeedbackStore:
         return None if row is None else _batch(row)
 
 
-def _batch(row: "object") -> Batch:
-    values = dict(row._mapping)  # type: ignore[attr-defined]
+def _batch(row: "Row[Any]") -> Batch:
+    values = dict(row._mapping)
     return Batch(**{**values, "closed_at": datetime.fromisoformat(values["closed_at"])})
 
 

@@ -153,13 +153,15 @@ def _bytes(table: "pyarrow.Table", name: str, size: int) -> "NDArray[np.bytes_]"
 
 
 def _column(table: "pyarrow.Table", name: str) -> "NDArray[Any]":
-    return table.column(name).combine_chunks().to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
+    column: NDArray[Any] = table.column(name).combine_chunks().to_numpy(zero_copy_only=False)
+    return column
 
 
 def _filled(table: "pyarrow.Table", name: str, value: int) -> "NDArray[Any]":
     import pyarrow.compute as pc
 
-    return pc.fill_null(table.column(name), value).combine_chunks().to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
+    column: NDArray[Any] = pc.fill_null(table.column(name), value).combine_chunks().to_numpy(zero_copy_only=False)
+    return column
 
 
 def _codes(table: "pyarrow.Table", name: str, order: "NDArray[np.int64]") -> "tuple[NDArray[np.int32], tuple[str, ...]]":

@@ -145,4 +145,4 @@ def _describe(app: "FastAPI") -> None:
             app.openapi_schema = description
         return app.openapi_schema
 
-    app.openapi = described  # type: ignore[method-assign]
+    app.openapi = described  # type: ignore[method-assign]  # the way that FastAPI documents for a description of one's own

@@ -79,8 +79,8 @@ def event_of(task: Task, given: TaskJudgment, annotator: str, rubric: Rubric, co
     foreign = sorted({rating.dimension for rating in given.ratings} - set(rubric.dimensions))
     _require(not foreign, "ratings", f"{rubric.label} does not rate {', '.join(foreign)}, but {', '.join(rubric.dimensions)}")
     judgment = given.judgment
-    tied = isinstance(judgment, Comparison) and judgment.preferred is None
-    _require(not tied or judgment.strength == 0, "strength", "is 0 when neither response is better")  # type: ignore[union-attr]
+    if isinstance(judgment, Comparison) and judgment.preferred is None:
+        _require(judgment.strength == 0, "strength", "is 0 when neither response is better")
     fields: Mapping[str, Any] = {
         "prompt": task.prompt,
         "responses": shown_responses(task, annotator),

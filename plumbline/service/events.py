@@ -51,7 +51,7 @@ class StatusAnswer(Record):
 
 
 _FIELDS = {name: (field.annotation, field) for name, field in FeedbackEvent.model_fields.items() if name != "id"}
-SubmittedEvent: type[Record] = create_model(  # type: ignore[call-overload]
+SubmittedEvent: type[Record] = create_model(  # type: ignore[call-overload]  # its types know no fields from a mapping
     "SubmittedEvent",
     __base__=Record,
     __doc__="A feedback event; the id may be left out and is then derived from the content.",

@@ -30,7 +30,7 @@ def reward_trainer(label_smoothing: float) -> type[Any]:
     """A RewardTrainer whose batches have a column of weights; the weight multiplies ranking loss and centering of its pair."""
     from trl import RewardTrainer
 
-    class WeightedRewardTrainer(RewardTrainer):  # type: ignore[misc]
+    class WeightedRewardTrainer(RewardTrainer):  # type: ignore[misc]  # TRL has no types
         """TRL's trainer, forward pass and metrics, with our loss."""
 
         def __init__(self, *arguments: Any, **named: Any) -> None:
@@ -59,7 +59,7 @@ def dpo_trainer(label_smoothing: float, sft_weight: float) -> type[Any]:
     """A DPOTrainer whose batches have a column of weights; the weight multiplies both terms of the loss of its pair."""
     from trl import DPOTrainer
 
-    class WeightedDPOTrainer(DPOTrainer):  # type: ignore[misc]
+    class WeightedDPOTrainer(DPOTrainer):  # type: ignore[misc]  # TRL has no types
         """TRL's trainer with our loss and the metrics that belong to it."""
 
         def __init__(self, *arguments: Any, **named: Any) -> None:
