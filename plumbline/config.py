@@ -12,8 +12,10 @@ from pydantic import Field, StringConstraints, model_validator
 from plumbline.data.rules import AnnotatorRule, BatchRule, DemonstrationRule, DriftRule, PreferenceRule, RelativePath, RetrainingRule, ReviewRule
 from plumbline.data.schema import Decoder, Identifier, Text
 from plumbline.errors import ConfigError
+from plumbline.evaluation.rules import GuardrailRule, JudgesRule, PressureRule, VaultRule
 from plumbline.records import Record
 from plumbline.release.gates import Gate
+from plumbline.release.rules import SignoffRule
 from plumbline.strict_yaml import load_record
 
 
@@ -195,8 +197,13 @@ class Profile(Record):
     reward_model: RewardRecipe
     recipes: dict[Identifier, DPORecipe] = Field(min_length=1, description="recipes by name; each is a partition of aligned_policy")
     candidate: Identifier = Field(description="the recipe that jobs, sensors and schedules train")
+    vault: VaultRule
     evaluation: Evaluation
+    judges: JudgesRule | None = Field(default=None, description="null: nobody judges beside the scorer")
+    pressures: PressureRule
+    guardrail: GuardrailRule | None = Field(default=None, description="null: the release ships without a runtime threshold")
     gates: tuple[Gate, ...] = Field(min_length=1)
+    signoff: SignoffRule
     hardware: Hardware
 
     @model_validator(mode="after")

@@ -32,6 +32,7 @@ class Production(Record):
     mlflow_run: RunId | None = Field(description="null for artifacts that no experiment run describes")
     dvc: DvcVersion | None = Field(description="md5 of the folder as DVC computes it; null when not in DVC")
     cached: bool = Field(description="true when the artifact of an earlier run was reused and no step was trained")
+    person: str | None = Field(default=None, description="who launched the run, as far as it is known: PLUMBLINE_PERSON, or the user of the operating system")
 
 
 def productions_folder(store_root: Path, artifact: str) -> Path:

@@ -220,6 +220,7 @@ class EvalPrompt(Record):
     """A held-out prompt with what a good policy does on it."""
 
     id: Identifier
+    suite: Identifier = Field(default="held-out", description="the suite of the vault that it belongs to")
     prompt: tuple[Message, ...] = Field(min_length=1)
     expected: Literal["comply", "refuse", "unknown"]
     context: Context

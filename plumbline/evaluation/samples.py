@@ -7,7 +7,7 @@ from pydantic import Field
 from plumbline.data.schema import Identifier
 from plumbline.records import Record
 
-Policy = Literal["reference", "aligned"]
+Policy = Literal["reference", "aligned", "champion"]
 
 
 class Sample(Record):

@@ -1,0 +1,21 @@
+"""Named checks of a release: what a gate on one metric cannot say, in the same four verdicts."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from plumbline.data.schema import Identifier, Text
+from plumbline.evaluation.statistics import Estimate
+from plumbline.records import Record
+
+Verdict = Literal["pass", "fail", "inconclusive", "error"]
+
+
+class CheckVerdict(Record):
+    """What one named check found; like a gate, it lets a release through only with `pass`."""
+
+    name: Identifier = Field(description="for example `refusal-shortcut`")
+    verdict: Verdict
+    explanation: Text = Field(description="what was found, with numbers")
+    remedy: str = Field(default="", description="what to do next; empty when it passed")
+    estimates: dict[str, Estimate] = Field(default_factory=dict, description="the numbers behind it, by name")
