@@ -47,6 +47,7 @@ snapshot: setup ## Propose the current preference data as the project's data.dvc
 docs: setup ## Write the generated pages again
 	@$(BIN)/plumbline profile markdown --output docs/configuration.md
 	@$(BIN)/python tests/requirements_page.py
+	@$(BIN)/python tests/gallery/page.py
 
 clean: ## Remove everything that runs made; the environment stays
 	rm -rf .plumbline .pytest_cache .mypy_cache .ruff_cache dist

@@ -1,4 +1,4 @@
-"""Demonstrations, preference pairs and the eval vault, with the certificates that let them into training."""
+"""Demonstrations and preference pairs, with the certificates that let them into training."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -16,6 +16,7 @@ from assets.materialization import CODE_VERSION, OWNERS, Upstream, publish, upst
 from assets.partitions import FEEDBACK_BATCHES
 from assets.policy import rubric
 from assets.presentation import counts_table, drift_metadata, named_rows, pairs_table
+from assets.vault import eval_vault, held_out
 from assets.versions import drift_from_previous, pairs_in, shift_to_deployment
 from plumbline.config import CONFIGS
 from plumbline.data.agreement import agreement_of_batches
@@ -25,8 +26,8 @@ from plumbline.data.drift import DriftReport, PromptShift
 from plumbline.data.files import read_records, write_records
 from plumbline.data.preferences import build_preferences
 from plumbline.data.prompt_groups import SPLITS
-from plumbline.data.schema import Demonstration, EvalPrompt, PreferencePair
-from plumbline.data.source import load_demonstrations, load_held_out_prompts
+from plumbline.data.schema import Demonstration, PreferencePair
+from plumbline.data.source import load_demonstrations
 from plumbline.data.suite import Suite, load_suite
 from plumbline.rubric import Rubric, load_rubric
 from resources.expectations import certify_frame
@@ -57,23 +58,6 @@ def demonstrations(context: dg.AssetExecutionContext, home: Home) -> dg.Material
         )
 
 
-@dg.asset(group_name="data", kinds={"jsonl"}, owners=OWNERS, code_version=CODE_VERSION)
-def eval_vault(context: dg.AssetExecutionContext, home: Home) -> dg.MaterializeResult[Any]:
-    """Held-out prompts by slice; training data that repeats one of them is set aside."""
-    loaded = load_held_out_prompts(home.profile(), home.data_folder)
-    slices = {name: sum(p.context.slice == name for p in loaded.rows) for name in sorted({p.context.slice for p in loaded.rows})}
-    with home.store().staging() as folder:
-        rows = write_records(folder / "prompts.jsonl", loaded.rows)
-        return publish(
-            context,
-            home,
-            folder,
-            parents={},
-            facts={"rows": rows, "rows_in": loaded.rows_in, "rejected": loaded.rejected, "slices": slices},
-            metadata={"dagster/row_count": rows, "rejected": dg.MetadataValue.json(loaded.rejected), "slices": counts_table("slice", slices)},
-        )
-
-
 @dg.asset(group_name="data", kinds={"jsonl", "dvc"}, owners=OWNERS, code_version=CODE_VERSION, deps=[feedback, rubric, eval_vault])
 def preference_data(context: dg.AssetExecutionContext, home: Home, snapshots: DatasetSnapshots) -> dg.MaterializeResult[Any]:
     """Pairs with margins from every admitted batch, less what people decided against; split by prompt group and versioned with DVC."""
@@ -83,7 +67,7 @@ def preference_data(context: dg.AssetExecutionContext, home: Home, snapshots: Da
     batches, missing = _admitted(context, home)
     folders = [batch.folder for batch in batches.values()]
     decided = decisions(home.feedback(), folders, policy, profile.annotators, now)
-    vault = read_records(parents["eval_vault"].folder / "prompts.jsonl", EvalPrompt)
+    vault = held_out(home, parents["eval_vault"], purpose="contamination", by="preference_data")
     with home.store().staging() as folder:
         built = build_preferences(
             folders,
@@ -186,9 +170,9 @@ def _admitted(context: dg.AssetExecutionContext, home: Home) -> tuple[dict[str, 
 def demonstrations_certificate(context: dg.AssetCheckExecutionContext, home: Home) -> Iterator[dg.AssetCheckResult]:
     """Great Expectations over the demonstrations; the result is the certificate that the training launcher requires."""
     data = upstream(context, home, "demonstrations")
-    vault = upstream(context, home, "eval_vault")
+    vault = held_out(home, upstream(context, home, "eval_vault"), purpose="contamination", by="demonstrations_certificate")
     rows = list(read_records(data.folder / "demonstrations.jsonl", Demonstration))
-    frame = demonstration_frame(rows, list(read_records(vault.folder / "prompts.jsonl", EvalPrompt)), load_rubric(CONFIGS / home.profile().rubric))
+    frame = demonstration_frame(rows, vault, load_rubric(CONFIGS / home.profile().rubric))
     suite = SUITES["demonstrations"]
     certificate = certify_frame(home.layout.store, data.artifact.tree, frame, suite)
     yield from concern_results(demonstrations.key, suite, certificate, home.layout.store, sections(data.artifact.facts), rows)
@@ -198,11 +182,10 @@ def demonstrations_certificate(context: dg.AssetCheckExecutionContext, home: Hom
 def preference_data_certificate(context: dg.AssetCheckExecutionContext, home: Home) -> Iterator[dg.AssetCheckResult]:
     """Great Expectations over the pairs; the result is the certificate that the training launcher requires."""
     data = upstream(context, home, "preference_data")
-    vault = upstream(context, home, "eval_vault")
+    vault = held_out(home, upstream(context, home, "eval_vault"), purpose="contamination", by="preference_data_certificate")
     splits: dict[str, Iterable[PreferencePair]] = {name: read_records(data.folder / f"{name}.jsonl", PreferencePair) for name in SPLITS}
     profile = home.profile()
-    held_out = read_records(vault.folder / "prompts.jsonl", EvalPrompt)
-    frame = preference_frame(splits, held_out, load_rubric(CONFIGS / profile.rubric), profile.preferences.contamination)
+    frame = preference_frame(splits, vault, load_rubric(CONFIGS / profile.rubric), profile.preferences.contamination)
     suite = SUITES["preference_data"]
     certificate = certify_frame(home.layout.store, data.artifact.tree, frame, suite)
     yield from concern_results(preference_data.key, suite, certificate, home.layout.store, sections(data.artifact.facts), pairs_in(data.folder))

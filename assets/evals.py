@@ -1,24 +1,61 @@
-"""Held-out evals: what the aligned policy does that the reference did not."""
+"""Held-out evals: what the aligned policy does that the reference did not, and whether that is what was wanted."""
 
-from typing import Any
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import dagster as dg
 
-from assets.data import eval_vault
-from assets.materialization import CODE_VERSION, OWNERS, materialized, upstream
+from assets.champion import Champion, champion_beside, feedback_moved
+from assets.curves import calibration_plot, frontier_plot, over_optimization_plot
+from assets.data import PROFILE
+from assets.materialization import CODE_VERSION, OWNERS, Upstream, materialized, upstream
 from assets.models import POOL, aligned_policy, measured_accuracy, reference_policy, reward_model, run_job
 from assets.partitions import recipes
-from assets.presentation import comparison_plot, comparison_table, samples_table
+from assets.presentation import checks_table, comparison_plot, comparison_table, estimates_table, samples_table
+from assets.vault import eval_vault, held_out
 from plumbline.code_identity import code_identity
+from plumbline.data.agreement import AgreementReport
 from plumbline.data.files import read_records, write_records
-from plumbline.data.schema import EvalPrompt
+from plumbline.data.schema import EvalPrompt, PreferencePair
+from plumbline.evaluation import failures
+from plumbline.evaluation.calibration import Calibration, calibration
+from plumbline.evaluation.frontier import read_frontier
+from plumbline.evaluation.judges.refusal_detector import read_detector
+from plumbline.evaluation.leaks import NAME as VAULT_LEAK
+from plumbline.evaluation.leaks import leak_check, leaks, training_prompts
+from plumbline.evaluation.length_drift import LengthDrift, length_drift
+from plumbline.evaluation.measurements import ScoredSample
+from plumbline.evaluation.over_optimization import OverOptimization, over_optimization
+from plumbline.evaluation.pressures import PRESSURES, PressureEvidence, five_pressures
 from plumbline.evaluation.report import EvalReport, build_report, to_markdown
-from plumbline.evaluation.reward_accuracy import RewardAccuracy
-from plumbline.evaluation.samples import Sample
+from plumbline.evaluation.reward_accuracy import RewardAccuracy, read_rewards
+from plumbline.evaluation.samples import BestOfDraws, Sample
+from plumbline.evaluation.scorers import scorer_of
+from plumbline.release.checks import CHECKS_FILE, CheckReport, CheckVerdict
 from plumbline.training.spec import SamplesRecipe
 from resources.home import Home
 from resources.launcher import TrainingLauncher
 from resources.tracking import ExperimentTracker
+
+CHECKS = (*PRESSURES, VAULT_LEAK)
+"""The named checks that the evals put a policy to; a decision needs the verdict of each."""
+DETECTOR = "refusal_detector"
+"""Asset whose detector scores where the profile says so."""
+
+
+class Measured(NamedTuple):
+    """Everything that was found about one policy; each part is a file of the tree."""
+
+    report: EvalReport
+    scored: list[ScoredSample]
+    accuracy: RewardAccuracy
+    curve: OverOptimization | None
+    calibration: Calibration | None
+    lengths: LengthDrift
+    checks: CheckReport
+    cases: tuple[failures.FailureCase, ...]
 
 
 @dg.asset(
@@ -26,31 +63,32 @@ from resources.tracking import ExperimentTracker
     kinds={"torch", "scipy", "mlflow"},
     owners=OWNERS,
     code_version=CODE_VERSION,
-    deps=[eval_vault, reference_policy, reward_model, aligned_policy],
+    deps=[eval_vault, reference_policy, reward_model, aligned_policy, *([dg.AssetKey(DETECTOR)] if PROFILE.evaluation.scorer == "detector" else [])],
     partitions_def=recipes,
     pool=POOL,
 )
 def held_out_evals(context: dg.AssetExecutionContext, home: Home, launcher: TrainingLauncher, tracker: ExperimentTracker) -> dg.MaterializeResult[Any]:
-    """Aligned against reference on every held-out slice: paired, with intervals, every sample kept."""
-    profile = home.profile()
-    recipe = context.partition_key
-    inputs = {
-        "eval_vault": upstream(context, home, "eval_vault"),
-        "reference_policy": upstream(context, home, "reference_policy"),
-        "reward_model": upstream(context, home, "reward_model"),
-        "aligned_policy": upstream(context, home, "aligned_policy", recipe),
-    }
+    """Aligned against reference and champion on every held-out slice: paired, with intervals, every sample kept; and the five failure pressures."""
+    profile, recipe = home.profile(), context.partition_key
+    inputs = {name: upstream(context, home, name) for name in ("eval_vault", "reference_policy", "reward_model")}
+    inputs["aligned_policy"] = upstream(context, home, "aligned_policy", recipe)
+    # First of all: a policy that may not be judged by this vault gets no prompt of it.
+    prompts = held_out(home, inputs["eval_vault"], purpose="evaluation", by="held_out_evals", policy=inputs["aligned_policy"].digest)
+    champion = champion_beside(context, home, inputs["aligned_policy"], inputs["reference_policy"])
+    if champion is not None and champion.upstream is not None:
+        inputs["champion_policy"] = champion.upstream
     evaluation = profile.evaluation
-    outcome = run_job(context, home, launcher, "samples", SamplesRecipe(decoder=evaluation.decoder, batch_size=evaluation.batch_size), inputs)
+    job = SamplesRecipe(decoder=evaluation.decoder, batch_size=evaluation.batch_size, best_of=profile.pressures.best_of)
+    outcome = run_job(context, home, launcher, "samples", job, inputs)
     samples_folder, _ = home.store().open(outcome.digest, kind="samples")
-    prompts = list(read_records(inputs["eval_vault"].folder / "prompts.jsonl", EvalPrompt))
-    samples = list(read_records(samples_folder / "samples.jsonl", Sample))
-    report, scored = build_report(prompts, samples, evaluation.scorer, evaluation.level, profile.seed, evaluation.decoder)
-    accuracy = measured_accuracy(home, inputs["reward_model"].digest)
+    if evaluation.scorer == "detector":
+        inputs[DETECTOR] = upstream(context, home, DETECTOR)
+    data = inputs["aligned_policy"].artifact.parents["preference_data"]
+    folder_of_data, artifact_of_data = home.store().open(data, kind="preference_data")
+    inputs["preference_data"] = Upstream(digest=data, artifact=artifact_of_data, folder=folder_of_data, partition=None)
+    found = _measure(context, home, inputs, prompts, samples_folder, champion)
     with home.store().staging() as folder:
-        (folder / "report.json").write_bytes(report.to_json())
-        (folder / "reward_model.json").write_bytes(accuracy.to_json())
-        write_records(folder / "scored.jsonl", scored)
+        _write(folder, found)
         digest, artifact = home.store().publish(
             folder,
             kind="held_out_evals",
@@ -62,11 +100,14 @@ def held_out_evals(context: dg.AssetExecutionContext, home: Home, launcher: Trai
                 "scorer": evaluation.scorer,
                 "decoder": evaluation.decoder.model_dump(),
                 "level": evaluation.level,
-                "samples": len(samples),
+                "samples": len(found.scored),
+                "champion": None if champion is None else champion.digest,
+                "checks": {check.name: check.verdict for check in found.checks.checks},
+                "failure_cases": len(found.cases),
             },
         )
     if outcome.mlflow_run is not None:
-        tracker.log_steps(outcome.mlflow_run, [{"step": 0, "metrics": _summary(report, accuracy)}])
+        tracker.log_steps(outcome.mlflow_run, [{"step": 0, "metrics": _summary(found)}])
     return materialized(
         context,
         home,
@@ -76,40 +117,150 @@ def held_out_evals(context: dg.AssetExecutionContext, home: Home, launcher: Trai
         mlflow_run=outcome.mlflow_run,
         cached=outcome.cached,
         metadata={
-            "samples": len(samples),
-            "sampling": "reused, no response was generated" if outcome.cached else f"{len(samples)} responses generated",
+            "samples": len(found.scored),
+            "sampling": "reused, no response was generated" if outcome.cached else f"{len(found.scored)} responses generated",
+            "champion": "none to compare with" if champion is None else champion.why_not or champion.digest,
             **({} if outcome.mlflow_run is None else {"MLflow run": dg.MetadataValue.url(tracker.url(outcome.mlflow_run))}),
-            "summary": dg.MetadataValue.md(to_markdown(report, limit=1000)),
-            "slices": comparison_table(report),
-            "plot": comparison_plot(report),
-            "reward model accuracy": dg.MetadataValue.md(accuracy.to_markdown()),
-            "side by side": samples_table(prompts, scored),
+            "summary": dg.MetadataValue.md(to_markdown(found.report, limit=1000)),
+            "checks": checks_table(found.checks.checks),
+            "slices": comparison_table(found.report),
+            "plot": comparison_plot(found.report),
+            "failure cases": len(found.cases),
+            "reward model accuracy": dg.MetadataValue.md(found.accuracy.to_markdown()),
+            "reward model calibration": calibration_plot(found.calibration),
+            "over-optimization": over_optimization_plot(found.curve),
+            "divergence and reward": frontier_plot(read_frontier(home.store(), digest)),
+            "length drift": estimates_table(found.lengths.tokens | {f"reward and length, {name}": one for name, one in found.lengths.paid.items()}),
+            "side by side": samples_table(prompts, found.scored),
         },
     )
 
 
-def _summary(report: EvalReport, accuracy: RewardAccuracy) -> dict[str, float]:
-    """Every estimate of the report as one flat MLflow metric; the intervals stand beside the values."""
+def _measure(
+    context: dg.AssetExecutionContext, home: Home, inputs: dict[str, Upstream], prompts: list[EvalPrompt], samples: Path, champion: Champion | None
+) -> Measured:
+    """Score the samples, and put the policy to every named check."""
+    profile = home.profile()
+    evaluation, data = profile.evaluation, inputs["preference_data"]
+    scorer = scorer_of(evaluation.scorer, read_detector(inputs[DETECTOR].folder) if DETECTOR in inputs else None)
+    trained_on = training_prompts(home.store(), [inputs["aligned_policy"].digest, inputs["reward_model"].digest])
+    leaked = leaks(trained_on, prompts, profile.preferences.contamination)
+    report, scored = build_report(
+        prompts,
+        list(read_records(samples / "samples.jsonl", Sample)),
+        evaluation.scorer,
+        evaluation.level,
+        profile.seed,
+        evaluation.decoder,
+        cluster=profile.vault.cluster,
+        champion=None if champion is None else champion.digest,
+        set_aside=leaked,
+        score=scorer,
+    )
+    kept = [prompt for prompt in prompts if prompt.id not in leaked]
+    curve = over_optimization(list(read_records(samples / "best_of.jsonl", BestOfDraws)), kept, scorer, evaluation.level, cluster=profile.vault.cluster)
+    evidence = PressureEvidence(
+        report=report,
+        prompts=kept,
+        scored=scored,
+        curve=curve,
+        agreement=AgreementReport.from_json((data.folder / "agreement.json").read_bytes()),
+        waiting=sum(1 for _ in (data.folder / "adjudication_queue.jsonl").open("rb")),
+        drift=feedback_moved(context, home, data, champion),
+        training_locales=Counter(pair.context.locale for pair in read_records(data.folder / "train.jsonl", PreferencePair)),
+    )
+    checks = (*five_pressures(evidence, profile.pressures), leak_check(leaked, prompts, len(trained_on), profile.vault))
+    return Measured(
+        report=report,
+        scored=scored,
+        accuracy=measured_accuracy(home, inputs["reward_model"].digest),
+        curve=curve,
+        calibration=calibration(read_rewards(inputs["reward_model"].folder / "validation.jsonl"), evaluation.level, profile.seed),
+        lengths=length_drift(report, scored),
+        checks=CheckReport(checks=checks),
+        cases=failures.failure_cases(kept, scored),
+    )
+
+
+def _write(folder: Path, found: Measured) -> None:
+    """The files of the tree; a part without evidence has none."""
+    write_records(folder / "scored.jsonl", found.scored)
+    failures.write_failures(folder / failures.FILE, found.cases)
+    parts = {
+        "report.json": found.report,
+        "reward_model.json": found.accuracy,
+        CHECKS_FILE: found.checks,
+        "lengths.json": found.lengths,
+        "over_optimization.json": found.curve,
+        "calibration.json": found.calibration,
+    }
+    for name, part in parts.items():
+        if part is not None:
+            (folder / name).write_bytes(part.to_json())
+
+
+def _summary(found: Measured) -> dict[str, float]:
+    """Every estimate as one flat MLflow metric; the intervals stand beside the values."""
     flat: dict[str, float] = {}
-    for name, metrics in report.slices.items():
+    for name, metrics in found.report.slices.items():
         for metric, comparison in metrics.items():
             for side in ("reference", "aligned", "difference"):
                 estimate = getattr(comparison, side)
                 if estimate is not None:
                     flat |= {f"eval/{name}/{metric}/{side}/{part}": getattr(estimate, part) for part in ("value", "low", "high")}
-    return flat | accuracy.metrics()
+    if found.calibration is not None:
+        flat |= {"calibration/ece": found.calibration.ece.value, "calibration/brier": found.calibration.brier.value}
+    if found.curve is not None:
+        flat |= {"best_of/reward_gain": found.curve.proxy_gain.value, "best_of/quality_gain": found.curve.gold_gain.value}
+    return flat | found.accuracy.metrics()
 
 
-@dg.asset_check(asset=held_out_evals, description="Every held-out prompt was answered by both policies, and every answer was scored or counted.")
+@dg.asset_check(asset=held_out_evals, description="Every held-out prompt was answered by every policy, and every answer was scored or counted.")
 def every_sample_counted(context: dg.AssetCheckExecutionContext, home: Home) -> dg.AssetCheckResult:
-    """Prompts x 2 policies = scored rows, each once."""
+    """Prompts x policies = sampled rows, each once."""
     evals = upstream(context, home, "held_out_evals", context.partition_key)
-    vault, _ = home.store().open(evals.artifact.parents["eval_vault"], kind="eval_vault")
-    expected = {(p.id, side) for p in read_records(vault / "prompts.jsonl", EvalPrompt) for side in ("reference", "aligned")}
-    samples, _ = home.store().open(evals.artifact.parents["samples"], kind="samples")
+    parents = evals.artifact.parents
+    folder, artifact = home.store().open(parents["eval_vault"], kind="eval_vault")
+    vault = Upstream(digest=parents["eval_vault"], artifact=artifact, folder=folder, partition=None)
+    prompts = held_out(home, vault, purpose="evaluation", by="held_out_evals", policy=parents["aligned_policy"])
+    policies = ("reference", "aligned", *(["champion"] if "champion_policy" in parents else []))
+    expected = {(prompt.id, side) for prompt in prompts for side in policies}
+    samples, _ = home.store().open(parents["samples"], kind="samples")
     found = [(s.prompt_id, s.policy) for s in read_records(samples / "samples.jsonl", Sample)]
     missing = sorted(expected - set(found))
     return dg.AssetCheckResult(
         passed=not missing and len(found) == len(expected),
         metadata={"expected": len(expected), "found": len(found), "missing": dg.MetadataValue.json([list(row) for row in missing[:10]])},
+    )
+
+
+_DESCRIPTIONS = {
+    "proxy_reward": "The reward does not rise while the judged quality falls, neither on the policy nor on the best-of-n curve.",
+    "refusal_shortcut": "Harm does not fall because harmless requests are refused.",
+    "template_overfit": "Other wordings, languages and templates are answered as well.",
+    "policy_ambiguity": "The annotators agree on what they were asked.",
+    "feedback_drift": "Neither the labels moved nor was the champion's behaviour turned round.",
+    "vault_leak": "The policy was not trained on what it is judged by.",
+}
+"""What has to be true, by the name of the check."""
+
+
+@dg.multi_asset_check(
+    name="named_checks", specs=[dg.AssetCheckSpec(name, asset=held_out_evals, description=description) for name, description in _DESCRIPTIONS.items()]
+)
+def named_checks(context: dg.AssetCheckExecutionContext, home: Home) -> Iterator[dg.AssetCheckResult]:
+    """The verdicts that were recorded with the evals, which the release decision reads too; inconclusive warns here and holds the release there."""
+    folder = upstream(context, home, "held_out_evals", context.partition_key).folder
+    for check in CheckReport.from_json((folder / CHECKS_FILE).read_bytes()).checks:
+        yield _shown(check)
+
+
+def _shown(check: CheckVerdict) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        asset_key=held_out_evals.key,
+        check_name=check.name.replace("-", "_"),
+        passed=check.verdict == "pass",
+        severity=dg.AssetCheckSeverity.WARN if check.verdict == "inconclusive" else dg.AssetCheckSeverity.ERROR,
+        description=check.explanation,
+        metadata={"verdict": check.verdict, "what to do": check.remedy or "nothing", "estimates": estimates_table(check.estimates)},
     )

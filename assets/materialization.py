@@ -61,8 +61,13 @@ ARTIFACT_KINDS: Mapping[str, str] = {
     "reference_policy": "reference_policy",
     "reward_model": "reward_model",
     "aligned_policy": "aligned_policy",
+    "judges": "judges",
+    "refusal_detector": "refusal_detector",
+    "red_team": "red_team_campaign",
+    "guardrail": "guardrail",
     "held_out_evals": "held_out_evals",
     "release_decision": "release_decision",
+    "release_report": "release_report",
     "released_policy": "release",
 }
 """Asset name to the kind of its artifact."""
@@ -116,6 +121,7 @@ def materialized(
         mlflow_run=mlflow_run,
         dvc=dvc,
         cached=cached,
+        person=home.person,
     )
     write_production(home.layout.store, production)
     parents = {role: dg.MetadataValue.text(parent) for role, parent in artifact.parents.items() if not role.startswith("feedback:")}

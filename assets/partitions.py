@@ -1,4 +1,4 @@
-"""The two partition dimensions: closed feedback batches, and the recipes of the profile."""
+"""The partition dimensions: closed feedback batches, the recipes of the profile, and the campaigns of red teams."""
 
 import dagster as dg
 
@@ -10,3 +10,7 @@ feedback_batches = dg.DynamicPartitionsDefinition(name=FEEDBACK_BATCHES)
 
 recipes = dg.StaticPartitionsDefinition(sorted(Home.from_environment().profile().recipes))
 """One partition for each recipe, so that comparing objectives or sweeping beta is a backfill."""
+
+CAMPAIGNS = "campaigns"
+campaigns = dg.DynamicPartitionsDefinition(name=CAMPAIGNS)
+"""One partition for each closed campaign of a red team."""

@@ -17,6 +17,8 @@ import dagster as dg
 from plumbline.data.drift import DriftReport, PromptShift
 from plumbline.data.schema import EvalPrompt, PreferencePair
 from plumbline.evaluation.report import EvalReport
+from plumbline.evaluation.statistics import Estimate
+from plumbline.release.checks import CheckVerdict
 from plumbline.release.decision import Decision
 
 INLINE = 960
@@ -71,17 +73,29 @@ def named_rows(folder: Path, rows: int = 10) -> dict[str, Any]:
 
 
 def comparison_table(report: EvalReport) -> dg.TableMetadataValue:
-    """Reference against aligned on every slice and metric, each with its interval."""
+    """Reference against aligned, and champion where there is one, on every slice and metric, each with its interval."""
+    sides = ("reference", "aligned", "difference", *(("against_champion",) if report.champion is not None else ()))
     rows = []
     for name, metrics in report.slices.items():
         for metric, comparison in metrics.items():
             row: dict[str, Any] = {"slice": name, "metric": metric}
-            for side in ("reference", "aligned", "difference"):
+            for side in sides:
                 estimate = getattr(comparison, side)
-                row[side] = "" if estimate is None else f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
+                row[side.replace("_", " ")] = "" if estimate is None else _estimate(estimate)
+            adjusted = comparison.p_adjusted
             aligned = comparison.aligned
-            rows.append(row | {"n": 0 if aligned is None else aligned.n, "unscored": 0 if aligned is None else aligned.unscored})
+            rows.append(row | {"p adjusted": "" if adjusted is None else f"{adjusted:.3g}", "n": aligned.n, "unscored": aligned.unscored})
     return _table(rows, integers={"n", "unscored"})
+
+
+def checks_table(checks: Sequence[CheckVerdict]) -> dg.TableMetadataValue:
+    """Every named check with its verdict, the reason in words and what to do."""
+    return _table([{"check": one.name, "verdict": one.verdict, "explanation": one.explanation, "what to do": one.remedy} for one in checks])
+
+
+def estimates_table(estimates: Mapping[str, Estimate]) -> dg.TableMetadataValue:
+    """Estimates by name, each with its interval."""
+    return _table([{"what": name, "estimate": _estimate(one), "n": one.n, "method": one.method} for name, one in estimates.items()], integers={"n"})
 
 
 def gates_table(decision: Decision) -> dg.TableMetadataValue:
@@ -98,7 +112,7 @@ def samples_table(prompts: Sequence[EvalPrompt], scored: Sequence[Any], rows: in
         by_prompt.setdefault(row.prompt_id, {})[row.policy] = row
     shown, seen = [], set()
     for prompt in prompts:
-        if prompt.context.slice not in seen and len(by_prompt.get(prompt.id, {})) == 2:
+        if prompt.context.slice not in seen and {"reference", "aligned"} <= by_prompt.get(prompt.id, {}).keys():
             seen.add(prompt.context.slice)
             pair = by_prompt[prompt.id]
             shown.append(
@@ -158,7 +172,7 @@ def comparison_plot(report: EvalReport) -> dg.MarkdownMetadataValue:
     figure = Figure(figsize=(4.2 * len(metrics), 3.4), dpi=80, layout="constrained")
     for position, metric in enumerate(metrics, start=1):
         axes = figure.add_subplot(1, len(metrics), position)
-        names = [name for name, values in report.slices.items() if metric in values]
+        names = [name for name, values in report.slices.items() if metric in values and name.rpartition(".")[0] not in report.slices]  # no variants
         for offset, side, colour in ((-0.15, "reference", "#9aa0a6"), (0.15, "aligned", "#4f43dd")):
             for row, name in enumerate(names):
                 estimate = getattr(report.slices[name][metric], side)
@@ -168,10 +182,14 @@ def comparison_plot(report: EvalReport) -> dg.MarkdownMetadataValue:
         axes.set_yticks(range(len(names)), names, fontsize=7)
         axes.set_xlim(-0.02, 1.02)
         axes.set_title(metric.replace("_", " "), fontsize=9)
-        axes.legend(fontsize=7)
+        axes.legend(fontsize=7, loc="lower right")
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     return dg.MarkdownMetadataValue(f"![reference and aligned](data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()})")
+
+
+def _estimate(one: Estimate) -> str:
+    return f"{one.value:.3f} [{one.low:.3f}, {one.high:.3f}]"
 
 
 def _cut(text: str, width: int = 160) -> str:

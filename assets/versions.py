@@ -5,7 +5,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from plumbline.artifacts import Artifact
+from plumbline.artifacts import Artifact, hash_tree, tree_digest
 from plumbline.data.drift import DriftReport, PromptShift, drift, pair_frame, prompt_shift, read_deployment_prompts
 from plumbline.data.files import read_records
 from plumbline.data.prompt_groups import SPLITS
@@ -24,7 +24,9 @@ def pairs_in(folder: Path) -> Iterator[PreferencePair]:
 
 
 def drift_from_previous(context: dg.AssetExecutionContext, home: Home, folder: Path, rubric: str, rule: DriftRule) -> tuple[DriftReport, str | None]:
-    """How a staged version differs from the newest one, and the digest of that; a version whose files are gone cannot be compared with.
+    """How a staged version differs from the one before, and the digest of that; a version whose files are gone cannot be compared with.
+
+    The version before is the newest with other content: making the same version again says the same of it, so that nothing that descends from it moves.
 
     Args:
         context: Of the asset that makes the version.
@@ -33,7 +35,7 @@ def drift_from_previous(context: dg.AssetExecutionContext, home: Home, folder: P
         rubric: Label of the rubric of the staged version.
         rule: How far a version may move.
     """
-    previous = _newest(context, home)
+    previous = _version_before(context, home, tree_digest(hash_tree(folder)))
     current = pair_frame(pairs_in(folder))
     if previous is None:
         return drift(None, current, rule, same_rubric=True), None
@@ -41,17 +43,25 @@ def drift_from_previous(context: dg.AssetExecutionContext, home: Home, folder: P
     return drift(pair_frame(pairs_in(before)), current, rule, same_rubric=artifact.facts.get("rubric") == rubric), digest
 
 
-def _newest(context: dg.AssetExecutionContext, home: Home) -> tuple[str, Artifact, Path] | None:
-    for record in context.instance.fetch_materializations(context.asset_key, limit=1).records:
-        event = record.asset_materialization
-        digest = None if event is None else event.metadata.get("artifact")
-        if record.run_id and isinstance(digest, dg.TextMetadataValue) and digest.text is not None:
+def _version_before(context: dg.AssetExecutionContext, home: Home, tree: str) -> tuple[str, Artifact, Path] | None:
+    """The newest version with another tree."""
+    cursor, more = None, True
+    while more:
+        page = context.instance.fetch_materializations(context.asset_key, limit=100, cursor=cursor)
+        for record in page.records:
+            event = record.asset_materialization
+            digest = None if event is None else event.metadata.get("artifact")
+            if not record.run_id or not isinstance(digest, dg.TextMetadataValue) or digest.text is None:
+                continue
             try:
+                if home.store().manifest(digest.text).tree == tree:
+                    continue
                 folder, artifact = home.store().open(digest.text, kind="preference_data")
             except ArtifactError as error:
                 context.log.warning("There is no version to compare with: %s", error)
                 return None
             return digest.text, artifact, folder
+        cursor, more = page.cursor, page.has_more
     return None
 
 

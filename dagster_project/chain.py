@@ -1,6 +1,7 @@
 """The chain of one profile, executed in this process: admit every batch, then align the candidate recipe."""
 
 import contextlib
+import os
 import threading
 import time
 import uuid
@@ -13,11 +14,15 @@ from assets.partitions import FEEDBACK_BATCHES
 from dagster_project.definitions import defs
 from dagster_project.instance import prepare_instance
 from dagster_project.progress import follow
+from dagster_project.retraining import newest_digest
+from dagster_project.sandbox_people import sign_for_the_sandbox
 from dagster_project.sensors import BATCH_TAG, batches_to_admit
 from dagster_project.summary import print_summary
 from plumbline.code_identity import ROOT
-from plumbline.config import ScratchModel
+from plumbline.config import SandboxSource, ScratchModel
 from plumbline.data.source import seed_feedback
+from plumbline.release.candidate import decision_in
+from plumbline.release.promotion import current_champion
 from resources import standby
 from resources.home import Home
 from resources.launcher import WORKER, worker_environment
@@ -49,10 +54,24 @@ def run_chain(console: Console, home: Home) -> bool:
             instance.add_dynamic_partitions(FEEDBACK_BATCHES, [batch.id])
             if not _run(console, instance, home, "ingest_feedback", batch.id, {BATCH_TAG: digest}):
                 return False
-        if not _run(console, instance, home, "align", profile.candidate, {}):
+        if not _run(console, instance, home, "align", profile.candidate, {}) or not _release(console, instance, home):
             return False
         print_summary(console, instance, home, profile.candidate, time.monotonic() - started)
     return True
+
+
+def _release(console: Console, instance: dg.DagsterInstance, home: Home) -> bool:
+    """In a sandbox, have its made-up people sign a candidate that may be released, and promote it; False when that failed."""
+    profile = home.profile()
+    decision = newest_digest(instance, "release_decision", profile.candidate)
+    if decision is None or not isinstance(profile.source, SandboxSource) or os.environ.get("PLUMBLINE_TRUST"):
+        return True
+    champion = current_champion(home.ledger(), profile.name)
+    if decision_in(home.store(), decision).verdict != "release" or (champion is not None and champion.decision == decision):
+        return True
+    people = sign_for_the_sandbox(home, decision)
+    console.print(f"  signed by {' and '.join(people)}, who are made up: for other profiles people review and approve with their own keys")
+    return _run(console, instance, home, "promote", profile.candidate, {})
 
 
 def _run(console: Console, instance: dg.DagsterInstance, home: Home, job: str, partition: str, tags: dict[str, str]) -> bool:

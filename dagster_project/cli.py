@@ -1,4 +1,4 @@
-"""The `plumbline` command: the pure command line, with Dagster and MLflow as witnesses of `trace`."""
+"""The `plumbline` command: the pure command line, with Dagster and MLflow as witnesses of `trace`, and MLflow as the registry of `release`."""
 
 import os
 from collections.abc import Mapping
@@ -7,11 +7,20 @@ from pathlib import Path
 from plumbline.audit.findings import Witness
 from plumbline.cli import build_app
 from plumbline.home import HomeLayout
+from plumbline.release.registry import Registry
 
 
 def main() -> None:
     """Entry point of the installed command."""
-    build_app(witnesses)()
+    build_app(witnesses, registry)()
+
+
+def registry(layout: HomeLayout) -> Registry:
+    """The MLflow model registry of a home."""
+    from resources.home import Home
+    from resources.registry import ModelRegistry
+
+    return ModelRegistry(home=Home(root=str(layout.root), profile_name=layout.profile))
 
 
 def witnesses(layout: HomeLayout) -> Mapping[str, Witness]:

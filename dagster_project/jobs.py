@@ -1,8 +1,9 @@
-"""The two jobs: admit one feedback batch, and run the chain from the pairs to the release."""
+"""The jobs: admit one feedback batch, run the chain from the pairs to the decision and its report, and promote what people signed."""
 
 import dagster as dg
 
 INGEST = dg.AssetSelection.assets("feedback")
+RED_TEAM = dg.AssetSelection.assets("red_team")
 
 ingest_feedback = dg.define_asset_job(
     "ingest_feedback",
@@ -12,6 +13,12 @@ ingest_feedback = dg.define_asset_job(
 
 align = dg.define_asset_job(
     "align",
-    selection=dg.AssetSelection.all() - INGEST,
-    description="Rubric, pairs, reference, reward model, aligned policy, held-out evals and release decision for one recipe.",
+    selection=dg.AssetSelection.all() - INGEST - RED_TEAM,
+    description="Rubric, pairs, reference, reward model, aligned policy, held-out evals, release decision and report for one recipe.",
+)
+
+promote = dg.define_asset_job(
+    "promote",
+    selection=dg.AssetSelection.assets("released_policy"),
+    description="Make the policy of the newest decision the champion, if its signatures are complete.",
 )

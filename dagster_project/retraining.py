@@ -79,14 +79,25 @@ def _trained_on(instance: dg.DagsterInstance, store: ArtifactStore, recipe: str)
     return TrainedOn(batches, data.facts["rubric"], data.facts.get("withdrawals", NOBODY_WITHDREW), at)
 
 
+def newest_digest(instance: dg.DagsterInstance, asset: str, partition: str) -> str | None:
+    """Artifact digest of the newest materialization that a run made, or None."""
+    newest = _newest_record(instance, asset, partition)
+    return None if newest is None else newest[0]
+
+
 def _newest(instance: dg.DagsterInstance, store: ArtifactStore, asset: str, partition: str) -> tuple[Artifact, datetime] | None:
     """Manifest and time of the newest materialization that a run made."""
+    newest = _newest_record(instance, asset, partition)
+    return None if newest is None else (store.manifest(newest[0]), newest[1])
+
+
+def _newest_record(instance: dg.DagsterInstance, asset: str, partition: str) -> tuple[str, datetime] | None:
     wanted = dg.AssetRecordsFilter(asset_key=dg.AssetKey(asset), asset_partitions=[partition])
     for record in instance.fetch_materializations(wanted, limit=1).records:
         event = record.asset_materialization
         digest = None if event is None else event.metadata.get("artifact")
         if record.run_id and isinstance(digest, dg.TextMetadataValue) and digest.text is not None:
-            return store.manifest(digest.text), datetime.fromtimestamp(record.timestamp, UTC)
+            return digest.text, datetime.fromtimestamp(record.timestamp, UTC)
     return None
 
 

@@ -1,5 +1,7 @@
 """What the demo prints at the end: per slice reference against aligned, the gates, the decision, and where to look next."""
 
+import textwrap
+
 import dagster as dg
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -8,9 +10,10 @@ from rich.table import Table
 
 from plumbline.artifacts import Artifact
 from plumbline.evaluation.metrics import METRICS
-from plumbline.evaluation.report import Comparison, EvalReport
+from plumbline.evaluation.report import EVERYTHING, Comparison, EvalReport
 from plumbline.evaluation.reward_accuracy import RewardAccuracy
 from plumbline.release.decision import Decision
+from plumbline.release.promotion import current_champion
 from resources.home import Home
 
 _COLOURS = {"pass": "green", "release": "green", "fail": "red", "reject": "red", "inconclusive": "yellow", "hold": "yellow", "error": "red"}
@@ -23,7 +26,7 @@ def print_summary(console: Console, instance: dg.DagsterInstance, home: Home, re
     digest = _newest(instance, "release_decision", recipe)
     folder, found = store.open(digest, kind="release_decision")
     decision = Decision.from_json((folder / "decision.json").read_bytes())
-    evals_folder, evals = store.open(found.parents["held_out_evals"], kind="held_out_evals")
+    evals_folder, _ = store.open(found.parents["held_out_evals"], kind="held_out_evals")
     report = EvalReport.from_json((evals_folder / "report.json").read_bytes())
     console.print(_slices(report))
     console.print(_gates(decision))
@@ -31,7 +34,8 @@ def print_summary(console: Console, instance: dg.DagsterInstance, home: Home, re
     console.print(escape(accuracy.sentence()))
     colour = _COLOURS[decision.verdict]
     console.print(f"\nDecision for recipe [bold]{recipe}[/bold]: [bold {colour}]{escape(decision.summary.splitlines()[0])}[/bold {colour}]\n")
-    _where_next(console, home, digest, found, evals, seconds)
+    page = store.manifest(_newest(instance, "release_report", recipe))
+    _where_next(console, home, digest, found, page, decision, seconds)
 
 
 def _newest(instance: dg.DagsterInstance, asset: str, partition: str) -> str:
@@ -49,9 +53,16 @@ def _slices(report: EvalReport) -> Table:
     for metric in shown:
         table.add_column(metric.replace("_", " "), justify="right", no_wrap=True)
     for name, values in report.slices.items():
-        if name not in report.pooled or len(report.pooled[name]) < len(report.slices):
+        if _is_shown(name, report):
             table.add_row(f"[bold]{name}[/bold]" if name in report.pooled else name, *(_cell(metric, values.get(metric)) for metric in shown))
     return table
+
+
+def _is_shown(name: str, report: EvalReport) -> bool:
+    """Every slice of its own, and variants only pooled over the slices that they were made from: the page has them all."""
+    if name in report.pooled:
+        return len(report.pooled[name]) < len(report.slices) and name != EVERYTHING
+    return "." not in name
 
 
 def _cell(metric: str, comparison: Comparison | None) -> str:
@@ -65,25 +76,37 @@ def _cell(metric: str, comparison: Comparison | None) -> str:
 
 
 def _gates(decision: Decision) -> Table:
-    table = Table(title="Gates", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1))
-    for column in ("gate", "verdict", "why"):
+    table = Table(title="Gates and named checks", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1))
+    for column in ("gate or check", "verdict", "why"):
         table.add_column(column)
-    for gate in decision.gates:
-        colour = _COLOURS[gate.verdict]
-        table.add_row(gate.gate.id, f"[{colour}]{gate.verdict}[/{colour}]", escape(gate.explanation))
+    judged = [(gate.gate.id, gate.verdict, gate.explanation) for gate in decision.gates]
+    judged += [(check.name, check.verdict, check.explanation) for check in decision.checks]
+    for name, verdict, found in judged:
+        # what passed is told in full on the page; here the eye should fall on what did not
+        explanation = textwrap.shorten(found, 96, placeholder=" ...") if verdict == "pass" else found
+        table.add_row(name, f"[{_COLOURS[verdict]}]{verdict}[/{_COLOURS[verdict]}]", escape(explanation))
     return table
 
 
-def _where_next(console: Console, home: Home, digest: str, found: Artifact, evals: Artifact, seconds: float) -> None:
+def _where_next(console: Console, home: Home, digest: str, found: Artifact, page: Artifact, decision: Decision, seconds: float) -> None:
     policy = found.parents["aligned_policy"]
-    evals_folder = home.layout.store / "trees" / evals.tree.removeprefix("sha256:")
+    folder = home.layout.store / "trees" / page.tree.removeprefix("sha256:")
+    champion = current_champion(home.ledger(), home.profile().name)
     console.print(f"policy    {policy}\ndecision  {digest}\nprofile   {home.profile().digest()}", highlight=False)
+    if decision.verdict == "release" and (champion is None or champion.decision != digest):
+        console.print(
+            f"\nNot released yet: people sign first (docs/releasing.md).\n"
+            f"  .venv/bin/plumbline review {digest[7:19]}    the worst failure cases, and your verdict\n"
+            f"  .venv/bin/plumbline approve {digest[7:19]}   with another key; the promotion follows by itself where `make ui` runs",
+            highlight=False,
+            soft_wrap=True,
+        )
     console.print(
         f"\nLook next:\n"
         f"  make ui                                     assets, checks and runs on http://127.0.0.1:3000, MLflow on http://127.0.0.1:5000\n"
+        f"  {folder}/report.html\n"
+        f"                                              the report on this candidate, one page for the browser\n"
         f"  .venv/bin/plumbline trace policy {policy[7:19]}   every label, rule and number behind it, verified again\n"
-        f"  {evals_folder}\n"
-        f"                                              the report and every scored response\n"
         f"\n{seconds:.0f} s",
         highlight=False,
         soft_wrap=True,

@@ -24,7 +24,8 @@ class SandboxSource(Record):
 
     kind: Literal["sandbox"]
     demonstrations: int = Field(gt=0, description="demonstrations in all")
-    pairs: int = Field(gt=0, description="feedback events in all, over all batches")
+    pairs: int = Field(gt=0, description="judgments of pairs in all, over all batches")
+    verdicts: int = Field(default=0, ge=0, description="judgments of single responses, in batches of their own; the guardrail is fitted on them")
     demonstration_languages: tuple[float, float] = Field(description="shares of (en, es); they sum to 1")
     pair_languages: tuple[float, float] = Field(description="shares of (en, es) among the feedback events; they sum to 1")
     annotators: int = Field(gt=1)
@@ -40,7 +41,7 @@ class SandboxSource(Record):
         return self
 
 
-FileFormat = Literal["jsonl", "hh", "tulu", "sharegpt", "trl", "kto", "argilla", "label-studio", "alpaca", "xstest", "redteam"]
+FileFormat = Literal["jsonl", "hh", "tulu", "sharegpt", "trl", "kto", "argilla", "label-studio", "alpaca", "xstest", "redteam", "rewardbench"]
 """How a file of the outside world is written."""
 
 
@@ -50,6 +51,9 @@ class SourceFile(Record):
     format: FileFormat
     path: RelativePath
     limit: int | None = Field(default=None, gt=0, description="rows to take from the start; null takes all")
+    suite: Identifier | None = Field(
+        default=None, description="suite of the vault that held-out prompts belong to; null: `xstest`, `hh`, `rewardbench`, or the name of the file"
+    )
 
 
 class FilesSource(Record):
@@ -153,7 +157,9 @@ class Evaluation(Record):
 
     decoder: Decoder
     batch_size: int = Field(gt=0, description="prompts generated at once")
-    scorer: Literal["sandbox", "rules"]
+    scorer: Literal["sandbox", "rules", "detector"] = Field(
+        description="`sandbox` knows the true answer; `rules` matches refusal phrases; `detector` is trained on the labels of judges.refusal_labels"
+    )
     level: float = Field(gt=0.5, lt=1, description="confidence level of every interval")
 
     @model_validator(mode="after")
@@ -211,7 +217,9 @@ class Profile(Record):
         if self.candidate not in self.recipes:
             raise ValueError(f"candidate '{self.candidate}' is not one of the recipes {sorted(self.recipes)}")
         if isinstance(self.source, FilesSource) and self.evaluation.scorer == "sandbox":
-            raise ValueError("evaluation.scorer 'sandbox' judges sandbox prompts only; use 'rules' with files")
+            raise ValueError("evaluation.scorer 'sandbox' judges sandbox prompts only; use 'rules' or 'detector' with files")
+        if self.evaluation.scorer == "detector" and (self.judges is None or self.judges.refusal_labels is None):
+            raise ValueError("evaluation.scorer 'detector' is trained on labels: name their folder in judges.refusal_labels")
         ids = [gate.id for gate in self.gates]
         if len(set(ids)) != len(ids):
             raise ValueError(f"gate ids repeat: {sorted({i for i in ids if ids.count(i) > 1})}")

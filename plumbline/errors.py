@@ -12,9 +12,16 @@
     │   ├── ArtifactNotFound     nothing with this digest is in the store
     │   └── DigestMismatch       expected, found, and where
     ├── GateRefused              a certificate is missing, failed, stale or unreadable; no step was spent
+    ├── JudgeUnavailable         the endpoint of a judge does not answer, refuses the request, or answers something else than its protocol
+    ├── JudgeRefused             a judge is not reliable enough to be heard
     ├── TrainingError            the worker's own message and the path of its log
     ├── MaskBreach               the mask receipt shows tokens that must not be trained, or none that must
     ├── InsufficientEvidence     which estimate, how many samples it had, how many it needs
+    ├── VaultRefused             a suite is not the pinned one, is worn out, or has no rule
+    ├── SignatureRefused         who signed what, and why it does not count
+    ├── PromotionRefused         why this policy does not become, or go back to being, the champion
+    ├── LedgerError              the ledger cannot be used, or an entry was changed
+    │   └── LedgerConflict       an entry of this kind and key says something else
     └── LineageError             a record that the walk needs is missing or disagrees
 
 Every message says what was found, where, and what to do. The command line prints it without a traceback.
@@ -61,6 +68,14 @@ class GateRefused(PlumblineError):
     """A required certificate is missing, failed, stale or unreadable."""
 
 
+class JudgeUnavailable(PlumblineError):
+    """The endpoint of a judge gives no usable answer."""
+
+
+class JudgeRefused(PlumblineError):
+    """A judge is not reliable enough, or nobody measured whether it is."""
+
+
 class TrainingError(PlumblineError):
     """A training or evaluation job ended without a verified result."""
 
@@ -71,6 +86,26 @@ class MaskBreach(TrainingError):
 
 class InsufficientEvidence(PlumblineError):
     """An estimate has fewer samples than its gate needs."""
+
+
+class VaultRefused(PlumblineError):
+    """A suite of the eval vault may not be opened for this."""
+
+
+class SignatureRefused(PlumblineError):
+    """A signature, or the key or the trust behind it, does not count."""
+
+
+class PromotionRefused(PlumblineError):
+    """A policy may not become the champion."""
+
+
+class LedgerError(PlumblineError):
+    """The ledger cannot be read or written, or an entry of it was changed."""
+
+
+class LedgerConflict(LedgerError):
+    """The ledger already has an entry of this kind and key with another body."""
 
 
 class LineageError(PlumblineError):

@@ -6,7 +6,8 @@
     <home>/mlflow/                     mlflow.db and artifacts/
     <home>/jobs/<spec hex>/            working folders of training jobs
     <home>/remembered/                 held-out prompts that were found in each batch
-    <home>/profiles/<profile>/         feedback.db, inbox/, dagster/ and dvc/
+    <home>/ledger.db                   vault openings, signatures, routes and promotions of all profiles, in order
+    <home>/profiles/<profile>/         feedback.db, trust.json, inbox/, dagster/ and dvc/
 """
 
 import os
@@ -41,6 +42,16 @@ class HomeLayout:
     def jobs(self) -> Path:
         """Working folders of training jobs, by spec."""
         return self.root / "jobs"
+
+    @property
+    def ledger(self) -> Path:
+        """SQLite file of the ledger, one for all profiles."""
+        return self.root / "ledger.db"
+
+    @property
+    def trust(self) -> Path:
+        """File that says whose key signs in which role: PLUMBLINE_TRUST, or `trust.json` of the profile, so that nobody trusted in a trial counts elsewhere."""
+        return Path(os.environ.get("PLUMBLINE_TRUST") or self.profile_folder / "trust.json").expanduser()
 
     @property
     def mlflow_db(self) -> Path:

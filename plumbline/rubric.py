@@ -23,6 +23,16 @@ class Clause(Record):
     regression_metric: Identifier = Field(description="the metric of the eval report that would prove the change became worse")
 
 
+class ActionRule(Record):
+    """One row of the table of actions: when an agent may call a tool, and when not. What no row allows is denied."""
+
+    id: Identifier
+    tool: Identifier = Field(description="the tool, for example `send_email`")
+    condition: Text = Field(description="when the row holds, in plain words")
+    verdict: Literal["allow", "deny"]
+    clause: Identifier = Field(description="the clause of the rubric that the row follows from")
+
+
 class RiskCategory(Record):
     """One category of the risk taxonomy, with the behaviour that is expected in it."""
 
@@ -96,6 +106,8 @@ class Rubric(Record):
         description="labels of earlier versions whose judgments still count, for example `helpful-harmless@1`; the newest judgments of a pair decide",
     )
 
+    actions: tuple[ActionRule, ...] = Field(default=(), description="what an agent may do with its tools; a rubric for a policy without tools has none")
+
     @property
     def label(self) -> str:
         """`name@version`, the form that events cite."""
@@ -141,6 +153,19 @@ class Rubric(Record):
             raise ValueError(f"clause ids repeat: {sorted(i for i in set(ids) if ids.count(i) > 1)}")
         if sorted(self.priorities) != sorted(ids):
             raise ValueError(f"priorities {list(self.priorities)} must name every clause once: {sorted(ids)}")
+        return self
+
+    @model_validator(mode="after")
+    def _actions_follow_from_clauses(self) -> Self:
+        ids = [action.id for action in self.actions]
+        if len(set(ids)) != len(ids):
+            raise ValueError(f"action ids repeat: {sorted(i for i in set(ids) if ids.count(i) > 1)}")
+        strangers = sorted({action.clause for action in self.actions} - set(self.priorities))
+        if strangers:
+            raise ValueError(f"actions name clauses that the rubric does not have: {', '.join(strangers)}")
+        said = [(action.tool, action.condition) for action in self.actions]
+        if len(set(said)) != len(said):
+            raise ValueError("actions name one tool and condition twice; one row must decide")
         return self
 
     @model_validator(mode="after")

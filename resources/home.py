@@ -1,5 +1,6 @@
 """The installation and the profile that a code location works in."""
 
+import getpass
 import os
 from functools import cache
 from pathlib import Path
@@ -9,6 +10,7 @@ import dagster as dg
 from pydantic import Field
 
 from plumbline.artifacts import ArtifactStore
+from plumbline.audit.ledger import Ledger
 from plumbline.config import Profile, load_profile
 from plumbline.data.store import FeedbackStore
 from plumbline.errors import ConfigError
@@ -41,6 +43,15 @@ class Home(dg.ConfigurableResource["Home"]):
         """The profile's feedback store; one for each process, so that connections are reused."""
         self.layout.profile_folder.mkdir(parents=True, exist_ok=True)
         return _feedback_store(self.layout.feedback_url)
+
+    def ledger(self) -> Ledger:
+        """The ledger of this home: openings of the vault, signatures and promotions, of all profiles."""
+        return Ledger(self.layout.ledger)
+
+    @property
+    def person(self) -> str:
+        """Who launches runs here, as far as that can be known: PLUMBLINE_PERSON, or the user of the operating system."""
+        return os.environ.get("PLUMBLINE_PERSON") or getpass.getuser()
 
     def profile(self) -> Profile:
         """The validated profile; one for each process, because the definitions that were loaded from it do not change either.

@@ -1,6 +1,6 @@
-"""MLflow experiment tracking and model registry on SQLite, with explicit run ids and no global state.
+"""MLflow experiment tracking on SQLite, with explicit run ids and no global state.
 
-MLflow is index and display: anyone can change its runs, tags and aliases, and it keeps no history of them. Identity is the artifact store's.
+MLflow is index and display: anyone can change its runs and tags, and it keeps no history of them. Identity is the artifact store's.
 """
 
 import os
@@ -12,7 +12,6 @@ from contextlib import closing
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import quote
 
 import dagster as dg
 from filelock import FileLock
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 SPEC_TAG = "plumbline.spec"
 ARTIFACT_TAG = "plumbline.artifact"
 TREE_TAG = "plumbline.tree"
-CHAMPION = "champion"
 
 MAX_PARAM = 500
 MAX_TAG = 5000
@@ -40,7 +38,7 @@ Params = Mapping[str, str]
 
 
 class ExperimentTracker(dg.ConfigurableResource["ExperimentTracker"]):
-    """One flat MLflow run for each job, in the experiment that is named after the profile, and the registered releases."""
+    """One flat MLflow run for each job, in the experiment that is named after the profile."""
 
     home: Home
     ui: str = Field(default="http://127.0.0.1:5000", description="address at which people see MLflow; used in links only")
@@ -147,53 +145,9 @@ class ExperimentTracker(dg.ConfigurableResource["ExperimentTracker"]):
         """The page of a run in MLflow's user interface."""
         return f"{self.ui}/#/experiments/{self._client().get_run(run_id).info.experiment_id}/runs/{run_id}"
 
-    def release_url(self, name: str, version: str) -> str:
-        """The page of a registered version in MLflow's user interface."""
-        return f"{self.ui}/#/models/{quote(name, safe='')}/versions/{version}"
-
     def experiment(self) -> str:
         """Id of the profile's experiment, which is created on first use."""
         return _experiment(self.home.layout.mlflow_db.parent, self.home.profile_name)
-
-    def register_release(self, name: str, *, digest: str, policy_folder: Path, tags: Mapping[str, str]) -> str:
-        """Register a policy, whose files stay where they are, and move the alias `champion` to it; returns the version.
-
-        A digest that is registered already keeps its version, so that a repeated release changes nothing but the alias. The alias moves last:
-        it never points at a version that is not there.
-
-        Args:
-            name: Name of the registered model.
-            digest: Artifact digest of the policy.
-            policy_folder: The model's folder in the artifact store.
-            tags: What a person wants to see beside the version.
-        """
-        from mlflow.exceptions import MlflowException
-
-        client = self._client()
-        with FileLock(self.home.layout.mlflow_db.parent / "registry.lock"):
-            try:
-                client.create_registered_model(name)
-            except MlflowException as error:
-                if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                    raise
-            known = [version for version in client.search_model_versions(f"name = '{name}'") if version.tags.get(ARTIFACT_TAG) == digest]
-            version = known[0] if known else client.create_model_version(name, source=policy_folder.as_uri(), tags={**tags, ARTIFACT_TAG: digest})
-            if self.champion(name) != (str(version.version), dict(version.tags)):
-                client.set_registered_model_alias(name, CHAMPION, version.version)
-        return str(version.version)
-
-    def champion(self, name: str) -> tuple[str, dict[str, str]] | None:
-        """Version and tags of the released policy, or None when nothing was released under this name."""
-        from mlflow.exceptions import MlflowException
-
-        try:
-            version = self._client().get_model_version_by_alias(name, CHAMPION)
-        except MlflowException as error:
-            # An unknown alias is reported as an invalid parameter.
-            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-                return None
-            raise
-        return str(version.version), dict(version.tags)
 
     def warm_up(self) -> threading.Thread:
         """Import MLflow and migrate its database in a thread, while something else is waited for; an error shows up at the first real use."""

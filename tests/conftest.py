@@ -5,21 +5,26 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+CHROMIUM, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
 SESSION = Path(tempfile.mkdtemp(prefix="plumbline-tests-"))
 TINY = {
     "name: sandbox\n": "name: tiny\n",
     "demonstrations: 16000": "demonstrations: 400",
     "pairs: 4000": "pairs: 320",
+    "verdicts: 2000": "verdicts: 120",
     "prompts_per_slice: 300": "prompts_per_slice: 6",
     "max_events: 2000": "max_events: 160",
     "hidden: 64": "hidden: 32",
     "feed_forward: 128": "feed_forward: 64",
     "save_every: 250": "save_every: 5",
     "save_every: 100": "save_every: 5",
+    "variant_prompts: 60": "variant_prompts: 2",
+    "best_of: {n: 8, prompts: 60}": "best_of: {n: 2, prompts: 4}",
 }
 
 
@@ -62,3 +67,23 @@ def data_folder() -> Path:
     if not folder.is_dir():
         pytest.skip(f"the public test data is not at {folder}; set PLUMBLINE_DATA to run this test")
     return folder
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    """One headless Chromium for all tests."""
+    if not (CHROMIUM.exists() and DRIVER.exists()):
+        pytest.skip("needs chromium and chromedriver (Debian: apt install chromium chromium-driver)")
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    os.environ.setdefault("SE_OFFLINE", "true")
+    options = webdriver.ChromeOptions()
+    options.binary_location = str(CHROMIUM)
+    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(str(DRIVER)))
+    driver.set_page_load_timeout(30)
+    yield driver
+    driver.quit()

@@ -16,6 +16,9 @@ from plumbline.rubric import Rubric
 SINGLE_KINDS = ("rubric", "demonstrations", "preference_data", "eval_vault", "reference_policy", "reward_model", "aligned_policy")
 """Kinds of which one lineage may hold one tree only; batches of feedback are many, and each keeps the rubric it was admitted under."""
 
+CHAMPION_ROLE = "champion_policy"
+"""Role of the policy that a candidate is compared with; it was made from a triple of its own, and that is no disagreement."""
+
 AGAIN = "materialize the assets that used the older one again, then everything downstream of them"
 
 
@@ -27,7 +30,8 @@ def disagreements(manifests: Mapping[str, Artifact], folder: Callable[[str], Pat
         folder: Where the files of a tree are.
     """
     findings = list(_released_without_release(manifests))
-    findings += [finding for kind in SINGLE_KINDS for finding in _several(kind, manifests)]
+    own = _own_lineage(manifests)
+    findings += [finding for kind in SINGLE_KINDS for finding in _several(kind, own)]
     for digest, artifact in manifests.items():
         if artifact.kind == "preference_data":
             findings += _pairs_of_another_rubric(digest, artifact, manifests, folder)
@@ -50,15 +54,30 @@ def require_triple(store: ArtifactStore, parents: Mapping[str, str], what: str) 
         ArtifactError: If a manifest of the lineage is missing or was changed.
     """
     manifests: dict[str, Artifact] = {}
-    queue = list(parents.values())
+    queue = list(_own_parents(parents).values())
     for digest in queue:  # grows while it is read
         if digest not in manifests:
             manifests[digest] = store.manifest(digest)
-            queue += manifests[digest].parents.values()
+            queue += _own_parents(manifests[digest].parents).values()
     edges = {**{digest: artifact.parents for digest, artifact in manifests.items()}, what: dict(parents)}
     for kind in SINGLE_KINDS:
         for finding in _several(kind, manifests, edges):
             raise GateRefused(f"{what}: {finding.what}: {finding.expected} and {finding.found}. Rubric, data and policy move together: {finding.remedy}")
+
+
+def _own_parents(parents: Mapping[str, str]) -> dict[str, str]:
+    return {role: parent for role, parent in parents.items() if role != CHAMPION_ROLE}
+
+
+def _own_lineage(manifests: Mapping[str, Artifact]) -> dict[str, Artifact]:
+    """The manifests that the first one was made from, without those of the champion that it was only compared with."""
+    own: dict[str, Artifact] = {}
+    queue = list(manifests)[:1]
+    for digest in queue:  # grows while it is read
+        if digest in manifests and digest not in own:
+            own[digest] = manifests[digest]
+            queue += _own_parents(manifests[digest].parents).values()
+    return own
 
 
 def require_new_version(store: ArtifactStore, rubric: Rubric) -> None:
@@ -122,10 +141,11 @@ def _rubrics_in(path: Path) -> set[str]:
 
 
 def _released_without_release(manifests: Mapping[str, Artifact]) -> Iterator[Finding]:
-    """A finding for every release whose decision came to another verdict."""
+    """A finding for every release whose decision came to another verdict; whether an override stands behind it, the ledger says."""
     for digest, artifact in manifests.items():
         decision = manifests.get(artifact.parents.get("release_decision", ""))
-        if artifact.kind == "release" and (decision is None or decision.facts.get("verdict") != "release"):
+        overridden = decision is not None and artifact.facts.get("released_by") == "override"
+        if artifact.kind == "release" and not overridden and (decision is None or decision.facts.get("verdict") != "release"):
             verdict = None if decision is None else str(decision.facts.get("verdict"))
             remedy = "withdraw the release: no recorded decision allows it"
             yield Finding(artifact=digest, what="released without a decision to release", expected="release", found=verdict, remedy=remedy)
@@ -143,7 +163,7 @@ def _several(kind: str, manifests: Mapping[str, Artifact], edges: Mapping[str, M
     for digest, parents in (edges or {digest: artifact.parents for digest, artifact in manifests.items()}).items():
         if digest in manifests and manifests[digest].kind == "feedback_batch":
             continue
-        for parent in parents.values():
+        for parent in _own_parents(parents).values():
             if parent in manifests and manifests[parent].kind == kind:
                 users.setdefault(manifests[parent].tree, []).append(digest)
     if len(users) > 1:

@@ -24,13 +24,14 @@ release itself, which cannot unlearn; repeat: samples, evals and decisions about
 """
 ACTIONS: Mapping[str, Action] = {
     **dict.fromkeys(("feedback_batch", "preference_data", "demonstrations"), "rebuild"),
-    **dict.fromkeys(("reference_policy", "reward_model", "aligned_policy"), "retrain"),
+    **dict.fromkeys(("reference_policy", "reward_model", "aligned_policy", "guardrail"), "retrain"),
     "release": "retire",
 }
 NOT_TRAINED_ON = frozenset(
     {"set_aside.jsonl", "adjudication_queue.jsonl", "adjudicated.jsonl", "near_duplicates.jsonl", "contamination.jsonl", "guardrail.jsonl", "quarantined.jsonl"}
 )
-"""Files of a dataset or batch that say what became of an event, and that no model reads."""
+"""Files of a dataset or batch that say what became of an event, and that no policy or reward model reads. The guardrail learns from `guardrail.jsonl`; it
+names the events that it learned from in its own rows."""
 ACCEPTED = "accepted.jsonl"
 _ID = re.compile(rb'"([0-9a-f]{40})"')
 """A whole JSON string that can be an event's id; inside a text its quotes would be escaped."""

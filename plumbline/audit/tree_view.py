@@ -13,7 +13,21 @@ from plumbline.audit.findings import Finding
 from plumbline.audit.lineage import Lineage, Node
 
 ORDER = (
-    *("release_decision", "held_out_evals", "aligned_policy", "reward_model", "reference_policy", "preference_data", "demonstrations", "feedback_batch"),
+    *(
+        "release_decision",
+        "release_report",
+        "held_out_evals",
+        "guardrail",
+        "judges",
+        "refusal_detector",
+        "red_team_campaign",
+        "aligned_policy",
+        "reward_model",
+        "reference_policy",
+        "preference_data",
+        "demonstrations",
+        "feedback_batch",
+    ),
     *("eval_vault", "rubric", "samples", "missing"),
 )
 """Kinds of parents in the order in which they are drawn: the chain of evidence first, so that everything else stands below it."""
@@ -28,6 +42,7 @@ FACTS = (
     *("label", "owner", "approved_by", "verdict", "recipe", "objective", "loss", "beta", "sft_weight"),
     *("label_smoothing", "weighted", "margin_scale", "margins", "centering", "thresholds"),
     *("mask", "masks", "rows", "rows_in", "rejected", "events", "accepted", "quarantined", "reasons", "splits", "counts", "slices", "samples"),
+    *("released_by", "override", "signed_by", "promotion", "checks"),
     *("steps", "resumed_from", "seed", "decoder", "scorer", "level", "parameters", "registered_model"),
 )
 """Facts that are drawn, in this order; all others are in the JSON."""

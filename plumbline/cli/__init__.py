@@ -12,7 +12,30 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from plumbline.cli import adjudicate, configuration, consent, data, feedback, flags, sandbox, serve, trace
+from plumbline.cli import (
+    adjudicate,
+    approve,
+    configuration,
+    consent,
+    data,
+    exercise,
+    failures,
+    feedback,
+    flags,
+    guardrail,
+    judge,
+    keys,
+    ledger,
+    plan,
+    redteam,
+    release,
+    report,
+    review,
+    sandbox,
+    serve,
+    trace,
+    vault,
+)
 from plumbline.errors import LineageError, PlumblineError
 
 WRONG_INPUT, DISAGREES = 2, 3
@@ -37,11 +60,12 @@ class PlainErrors(TyperGroup):
             raise typer.Exit(DISAGREES if isinstance(error, LineageError) else WRONG_INPUT) from error
 
 
-def build_app(witnesses: trace.WitnessFactory | None = None) -> typer.Typer:
+def build_app(witnesses: trace.WitnessFactory | None = None, registry: release.RegistryFactory | None = None) -> typer.Typer:
     """The command line.
 
     Args:
         witnesses: Gives the systems that `trace` asks beside the store; None leaves them out, and `trace` says so.
+        registry: Gives the registry that follows the ledger; None leaves it out, and `release` says so.
     """
     app = typer.Typer(
         name="plumbline",
@@ -57,6 +81,7 @@ def build_app(witnesses: trace.WitnessFactory | None = None) -> typer.Typer:
         """Options of every command; `PlainErrors` reads them."""
 
     trace.add_to(app, witnesses)
+    release.add_to(app, registry)
     app.add_typer(feedback.app, name="feedback")
     app.add_typer(adjudicate.app, name="adjudicate")
     app.add_typer(consent.app, name="consent")
@@ -64,4 +89,17 @@ def build_app(witnesses: trace.WitnessFactory | None = None) -> typer.Typer:
     app.add_typer(configuration.profile_app, name="profile")
     app.add_typer(configuration.rubric_app, name="rubric")
     app.add_typer(sandbox.app, name="sandbox")
+    app.add_typer(vault.app, name="vault")
+    app.add_typer(judge.app, name="judge")
+    app.add_typer(guardrail.app, name="guardrail")
+    app.add_typer(redteam.app, name="redteam")
+    app.add_typer(failures.app, name="failures")
+    app.add_typer(exercise.app, name="exercise")
+    app.add_typer(ledger.app, name="ledger")
+    app.add_typer(keys.key_app, name="key")
+    app.add_typer(keys.trust_app, name="trust")
+    report.add_to(app)
+    review.add_to(app)
+    approve.add_to(app)
+    plan.add_to(app)
     return app

@@ -9,7 +9,7 @@ import typer
 from plumbline.cli import proposals
 from plumbline.cli.options import layout_of, profile_of
 from plumbline.cli.reference_page import configuration_page
-from plumbline.config import CONFIGS, FilesSource, Profile
+from plumbline.config import CONFIGS, FilesSource, Profile, SourceFile
 from plumbline.errors import ConfigError
 from plumbline.rubric import load_rubric
 
@@ -77,3 +77,17 @@ def check_rubric(file: Annotated[Path, typer.Argument(help="Rubric file, YAML.")
     for position, name in enumerate(rubric.priorities, 1):
         clause = next(clause for clause in rubric.clauses if clause.id == name)
         typer.echo(f"  {position}. {clause.id}: {clause.name} (regression metric: {clause.regression_metric})")
+
+
+@rubric_app.command("actions")
+def show_actions(
+    file: Annotated[Path | None, typer.Argument(help="Rubric file, YAML; left out: the profile's.", show_default=False)] = None,
+    cases: Annotated[bool, typer.Option("--cases", help="Count the cases of the suite agent-actions that test each row.")] = False,
+) -> None:
+    """Make the table of allowed and denied actions again from a rubric, as markdown."""
+    from plumbline.data.importers import import_held_out
+    from plumbline.evaluation.action_table import action_table
+
+    rubric = load_rubric(file or CONFIGS / profile_of(layout_of(None)).rubric)
+    suite = import_held_out(CONFIGS, SourceFile(format="jsonl", path="vault/agent-actions.jsonl")).items if cases else ()
+    typer.echo(action_table(rubric, suite))

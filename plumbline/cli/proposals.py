@@ -34,7 +34,8 @@ def list_proposals(home: HomeOption = None, profile: ProfileOption = None) -> No
         typer.echo(f"no proposal yet for profile {layout.profile}")
     for one in found:
         closed = "" if one.closed_at is None else f" by {printable(one.by or '')}, {one.closed_at:%Y-%m-%d}: {printable(' '.join((one.reason or '').split()))}"
-        typer.echo(f"{one.id}  {one.rubric} {one.clause}: {len(one.adjudications)} decisions, opened {one.opened_at:%Y-%m-%d}, {one.status}{closed}")
+        counted = f"{len(one.adjudications)} decisions, {len(one.cases)} failures"
+        typer.echo(f"{one.id}  {one.rubric} {one.clause}: {counted}, opened {one.opened_at:%Y-%m-%d}, {one.status}{closed}")
 
 
 @app.command()

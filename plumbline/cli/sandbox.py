@@ -1,11 +1,11 @@
-"""`plumbline sandbox`: simulated people who give feedback, so that the retraining loop can be tried without any."""
+"""`plumbline sandbox`: simulated people who give feedback and attack, so that the loops can be tried without any."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -29,14 +29,10 @@ RAREST_SLICE = 0.005
 """No slice of the sandbox has a smaller share of the judgments."""
 
 
-@app.callback()
-def group() -> None:
-    """Keeps `feedback` a subcommand, although it is the only one."""
-
-
 @app.command()
 def feedback(
     count: Annotated[int | None, typer.Option("--count", min=1, max=100_000, help="New judgments of prepared responses to add.")] = None,
+    verdicts: Annotated[int | None, typer.Option("--verdicts", min=1, max=100_000, help="New verdicts on single responses, for the guardrail.")] = None,
     days: Annotated[int | None, typer.Option("--days", min=1, max=30, help="Days of traffic on which the current policy's own responses are judged.")] = None,
     seed: Annotated[int | None, typer.Option("--seed", min=0, help="Which stream of judgments --count takes.", show_default="the profile's")] = None,
     slice_: Annotated[str | None, typer.Option("--slice", help="With --count: only judgments of this slice, for example harm-es.")] = None,
@@ -46,30 +42,84 @@ def feedback(
     """Add simulated judgments as open events: when enough wait, the daemon closes a batch and retrains.
 
     With --days, the newest policy of the candidate recipe answers prompts that drift to the second language, and annotators compare its answers. With
-    --count, the stream of prepared judgments goes on where the last call stopped: judgments that are in the store already are passed over.
+    --count and --verdicts, the stream of prepared judgments goes on where the last call stopped: judgments that are in the store already are passed over.
     """
     layout = layout_of(home, profile)
     chosen = profile_of(layout)
-    if not isinstance(chosen.source, SandboxSource):
-        raise ConfigError(f"profile '{chosen.name}' takes feedback from files; simulated judgments do not belong there. Use --profile sandbox")
-    if (count is None) == (days is None):
-        raise ConfigError("give --count, for judgments of prepared responses, or --days, for judgments of the current policy's own; one of them")
+    source = _sandbox_source(chosen)
+    if sum(wanted is not None for wanted in (count, verdicts, days)) != 1:
+        raise ConfigError(
+            "give --count, for comparisons of prepared responses, --verdicts, for single ones, or --days, for the current policy's own; one of them"
+        )
     if days is not None:
-        if slice_ is not None or seed is not None:
-            raise ConfigError("--slice and --seed choose prepared judgments; with --days the traffic decides: leave them out")
-        _rate(layout, chosen, chosen.source, days)
+        _no_choice(seed, slice_, "--days")
+        _rate(layout, chosen, source, days)
         return
-    stream = judgments(chosen, chosen.source, chosen.seed if seed is None else seed, slice_)
+    if verdicts is not None:
+        _no_choice(seed, slice_, "--verdicts")
+        _add(layout, chosen, _more_verdicts(chosen, source), verdicts, "the sandbox")
+        return
+    _add(layout, chosen, judgments(chosen, source, chosen.seed if seed is None else seed, slice_), count or 0, f"slice '{slice_}'")
+
+
+def _no_choice(seed: int | None, slice_name: str | None, option: str) -> None:
+    if slice_name is not None or seed is not None:
+        raise ConfigError(f"--slice and --seed choose prepared comparisons; with {option} they have no effect: leave them out")
+
+
+def _add(layout: HomeLayout, profile: Profile, stream: Iterator[FeedbackEvent], wanted: int, where: str) -> None:
+    """Add judgments of a stream until as many as were wanted are new."""
     added = known = 0
     with opened(layout) as store:
-        while added < (count or 0):
-            events = list(islice(stream, min(CHUNK, (count or 0) - added)))
+        while added < wanted:
+            events = list(islice(stream, min(CHUNK, wanted - added)))
             if not events:
-                raise ConfigError(f"the sandbox gave {added} new judgments of slice '{slice_}' and has no more in reach; choose another --slice or --seed")
+                raise ConfigError(f"{where} gave {added} new judgments and has no more in reach; choose another --slice or --seed")
             delivery = deliver(store, "sandbox", events, datetime.now(UTC))
             added, known = added + delivery.accepted, known + delivery.duplicate
         waiting, _ = store.open_events()
-    typer.echo(f"{added} judgments added ({known} were in the store already); {waiting} wait for a batch, which closes at {chosen.batches.max_events}")
+    typer.echo(f"{added} judgments added ({known} were in the store already); {waiting} wait for a batch, which closes at {profile.batches.max_events}")
+
+
+def _more_verdicts(profile: Profile, source: SandboxSource) -> Iterator[FeedbackEvent]:
+    """The verdicts that follow those that the profile starts with, without end."""
+    from plumbline.data.source import sandbox_options
+    from plumbline.sandbox.verdicts import verdict_events
+
+    return islice(verdict_events(replace(sandbox_options(profile, source), verdicts=ENDLESS)), source.verdicts, None)
+
+
+@app.command()
+def attack(
+    campaign: Annotated[str, typer.Option("--campaign", help="Name of the campaign; other names give other attacks.")],
+    attempts: Annotated[int, typer.Option("--attempts", min=1, max=5000, help="How many attacks.")] = 200,
+    on: Annotated[
+        Literal["aligned", "reference"], typer.Option("--on", help="The newest policy of the candidate recipe, or the one that it started from.")
+    ] = "aligned",
+    home: HomeOption = None,
+    profile: ProfileOption = None,
+) -> None:
+    """Let a simulated red team attack the newest policy, and take its attempts in as a campaign."""
+    from plumbline.audit.ledger import Ledger
+    from plumbline.data.source import sandbox_options
+    from plumbline.evaluation.campaigns import add_attempts
+    from plumbline.sandbox.attacks import attack_policy
+
+    layout = layout_of(home, profile)
+    chosen = profile_of(layout)
+    source = _sandbox_source(chosen)
+    policy = current_policy(layout, chosen, on)
+    found = attack_policy(chosen, sandbox_options(chosen, source), policy, campaign, attempts)
+    add_attempts(layout, Ledger(layout.ledger), campaign, found)
+    typer.echo(
+        f"campaign {campaign} on {policy.digest}: {len(found)} attempts, {sum(one.success for one in found)} successes; `plumbline redteam report {campaign}`"
+    )
+
+
+def _sandbox_source(profile: Profile) -> SandboxSource:
+    if not isinstance(profile.source, SandboxSource):
+        raise ConfigError(f"profile '{profile.name}' takes feedback from files; simulated people do not belong there. Use --profile sandbox")
+    return profile.source
 
 
 def _rate(layout: HomeLayout, profile: Profile, source: SandboxSource, days: int) -> None:
@@ -92,8 +142,8 @@ def _rate(layout: HomeLayout, profile: Profile, source: SandboxSource, days: int
     )
 
 
-def current_policy(layout: HomeLayout, profile: Profile) -> "RatedPolicy":
-    """The newest policy of the profile's candidate recipe, with every byte verified.
+def current_policy(layout: HomeLayout, profile: Profile, which: Literal["aligned", "reference"] = "aligned") -> "RatedPolicy":
+    """The newest policy of the profile's candidate recipe, or the newest reference policy, with every byte verified.
 
     Raises:
         ArtifactNotFound: If the candidate was never trained under the profile as it is now.
@@ -103,8 +153,9 @@ def current_policy(layout: HomeLayout, profile: Profile) -> "RatedPolicy":
     from plumbline.sandbox.rating import RatedPolicy
 
     store = ArtifactStore(layout.store)
-    digest, _ = newest_artifact(store, "aligned_policy", profile.digest(), profile.candidate)
-    folder, artifact = store.open(digest, kind="aligned_policy")
+    kind = f"{which}_policy"
+    digest, _ = newest_artifact(store, kind, profile.digest(), profile.candidate if which == "aligned" else None)
+    folder, artifact = store.open(digest, kind=kind)
     return RatedPolicy(digest=digest, folder=str(folder / "model"), chat_template=artifact.facts["chat_template"])
 
 

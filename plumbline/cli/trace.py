@@ -15,6 +15,7 @@ from plumbline.artifacts import Artifact, ArtifactStore
 from plumbline.audit.findings import Witness
 from plumbline.audit.lineage import Lineage, walk
 from plumbline.audit.production import read_productions
+from plumbline.audit.promoted import ledger_witness
 from plumbline.audit.tree_view import draw, printable, short
 from plumbline.audit.withdrawn import WithdrawnSince, withdrawn_since
 from plumbline.cli.options import HomeOption, layout_of
@@ -66,7 +67,7 @@ def add_to(app: typer.Typer, witnesses: WitnessFactory | None) -> None:
         reason = "--offline" if offline else "the installed `plumbline` command asks it, `python -m plumbline` does not"
         not_asked = {system: reason for system in WITNESSES if system not in asked}
         root = find(store, kind, digest)
-        lineage = walk(store, root, asked)
+        lineage = walk(store, root, {"the ledger": ledger_witness(layout), **asked})
         withdrawn = () if offline else tuple(withdrawn_since(store, layout, root))
         if as_json:
             typer.echo(_json(lineage, not_asked, withdrawn))

@@ -113,7 +113,7 @@ def _own(path: Path) -> PromptFile:
 
 
 def _public(path: Path, layout: Layout) -> PromptFile:
-    imported = import_held_out(path.parent, SourceFile(format=layout, path=path.name))
+    imported = import_held_out(path.parent, SourceFile(format=layout, path=path.name, suite="compared"))
     rejected = {rejection.row for rejection in imported.rejections}
     accepted = [row for row in range(1, imported.report.rows_in + 1) if row not in rejected]
     return PromptFile(path, accepted, [item.prompt for item in imported.items], len(rejected))

@@ -1,11 +1,11 @@
-"""Proposals to revise a rubric: opened when people had to decide on one clause often enough, and closed by a person."""
+"""Proposals to revise a rubric: opened when people had to decide on one clause often enough or sent a failure to it, and closed by a person."""
 
 import json
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, Self
 
-from pydantic import AwareDatetime, Field
+from pydantic import AwareDatetime, Field, model_validator
 
 from plumbline.data.adjudications import Adjudication, Adjudications, Choice, QueueItem, chosen_of, signed
 from plumbline.data.database import Database, to_text
@@ -25,11 +25,18 @@ class Proposal(Record):
     rubric: Text
     clause: Identifier
     opened_at: AwareDatetime
-    adjudications: tuple[int, ...] = Field(min_length=1, description="ids of the decisions on this clause")
+    adjudications: tuple[int, ...] = Field(description="ids of the decisions on this clause")
+    cases: tuple[Identifier, ...] = Field(default=(), description="ids of the failures that people sent to this clause")
     status: Literal["open", "accepted", "declined"]
     by: str | None = Field(description="who closed it; null while open")
     reason: str | None
     closed_at: AwareDatetime | None
+
+    @model_validator(mode="after")
+    def _has_a_cause(self) -> Self:
+        if not self.adjudications and not self.cases:
+            raise ValueError("a proposal cites at least one decision or one failure")
+        return self
 
 
 class Decided(NamedTuple):
@@ -74,6 +81,31 @@ class Proposals:
                 opened.append(connection.execute(table.insert().values(**fields).returning(table.c.id)).scalar_one())
         return tuple(one for one in self._read(connection) if one.id in opened)
 
+    def open_for_case(self, rubric: Rubric, clause: str, case: str, now: datetime) -> Proposal:
+        """The open proposal on a clause, with a failure that a person sent to it; a repetition changes nothing.
+
+        Args:
+            rubric: The rubric as it is.
+            clause: Its clause that should have said what to do.
+            case: Id of the failure.
+            now: When the proposal is opened, if none is open.
+
+        Raises:
+            ConfigError: If the rubric has no such clause.
+        """
+        rubric.clause(clause)
+        table = self._database.tables.proposals
+        with self._database.writing() as connection:
+            found = next((one for one in self._read(connection) if (one.rubric, one.clause, one.status) == (rubric.label, clause, "open")), None)
+            if found is None:
+                fields = {"rubric": rubric.label, "clause": clause, "opened_at": to_text(now), "adjudications": "[]", "status": "open"}
+                id = connection.execute(table.insert().values(**fields, cases=json.dumps([case])).returning(table.c.id)).scalar_one()
+            else:
+                id = found.id
+                cases = json.dumps(sorted({*found.cases, case}))
+                connection.execute(table.update().where(table.c.id == id).values(cases=cases))
+            return next(one for one in self._read(connection) if one.id == id)
+
     def close(self, id: int, status: Literal["accepted", "declined"], by: str, reason: str, now: datetime) -> Proposal:
         """Accept or decline an open proposal. Accepting changes no rubric: a person writes the next version from the draft.
 
@@ -106,6 +138,7 @@ class Proposals:
                 {
                     **row,
                     "adjudications": tuple(json.loads(row["adjudications"])),
+                    "cases": tuple(json.loads(row["cases"] or "[]")),
                     "opened_at": datetime.fromisoformat(row["opened_at"]),
                     "closed_at": None if row["closed_at"] is None else datetime.fromisoformat(row["closed_at"]),
                 }
@@ -158,8 +191,9 @@ def draft_revision(proposal: Proposal, rubric: Rubric, adjudications: Iterable[A
     head = [
         f"Proposal {proposal.id} to revise the clause `{clause.id}` of {rubric.label}, opened {proposal.opened_at:%Y-%m-%d}.",
         f"The clause now reads: {clause.name}",
-        f"People had to decide {len(cited)} items on it, because the votes did not:",
+        *([f"People had to decide {len(cited)} items on it, because the votes did not:"] if cited else []),
         *(line for one in cited for line in _reasons(one, queue.get(one.item))),
+        *([f"People sent {len(proposal.cases)} failures to it; `plumbline failures list` shows them: {', '.join(proposal.cases)}"] if proposal.cases else []),
         "Rewrite the clause so that the next annotator does not have to ask, fill in the approval, and remove these lines.",
         f"Judgments under {rubric.label} keep counting; remove it under `accepts` if the new wording turns them round.",
     ]

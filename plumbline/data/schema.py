@@ -8,7 +8,8 @@ from pydantic import AwareDatetime, Field, StringConstraints, model_validator
 
 from plumbline.records import Record, canonical_json
 
-Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+IDENTIFIER = r"^[a-z0-9][a-z0-9._-]{0,63}$"
+Identifier = Annotated[str, StringConstraints(pattern=IDENTIFIER)]
 Text = Annotated[str, StringConstraints(min_length=1)]
 Strength = Literal[0, 1, 2, 3]
 """How much better the preferred response is: 0 negligible, 1 slightly, 2 better, 3 significantly."""

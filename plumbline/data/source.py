@@ -1,11 +1,11 @@
 """A profile's data: from the sandbox, or from files below the folder that PLUMBLINE_DATA names."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from plumbline.config import CONFIGS, Profile, SandboxSource, SourceFile
 from plumbline.data.batches import batch_digest
@@ -28,7 +28,10 @@ from plumbline.errors import DataError
 from plumbline.records import Record
 from plumbline.rubric import load_rubric
 from plumbline.sandbox.records import SandboxOptions, demonstrations, eval_prompts, feedback_events
+from plumbline.sandbox.verdicts import verdict_events
+from plumbline.sandbox.world import parse_intent
 
+SANDBOX_SUITE: Final = "sandbox"
 Item = TypeVar("Item", bound=Record)
 DataFolder = Callable[[], Path]
 """Gives the folder of the input files, or raises ConfigError; called only when a profile reads files."""
@@ -41,6 +44,13 @@ class Loaded(Generic[Item]):
     rows: Sequence[Item]
     rows_in: int
     rejected: dict[str, int]
+
+
+@dataclass(frozen=True)
+class HeldOut(Loaded[EvalPrompt]):
+    """Held-out prompts, and where those of each suite come from."""
+
+    sources: Mapping[str, str]
 
 
 @dataclass
@@ -62,13 +72,17 @@ def load_demonstrations(profile: Profile, data_folder: DataFolder) -> Loaded[Dem
     return _joined([import_demonstrations(folder, file, _attribution(profile)) for file in profile.source.demonstrations])
 
 
-def load_held_out_prompts(profile: Profile, data_folder: DataFolder) -> Loaded[EvalPrompt]:
-    """The held-out prompts of a profile."""
+def load_held_out_prompts(profile: Profile, data_folder: DataFolder) -> HeldOut:
+    """The held-out prompts of a profile: its own source, and the suites that come with Plumbline."""
     if isinstance(profile.source, SandboxSource):
-        rows = tuple(eval_prompts(sandbox_options(profile, profile.source)))
-        return Loaded(rows, len(rows), {})
-    folder = data_folder()
-    return _joined([import_held_out(folder, file) for file in profile.source.held_out])
+        parts = [_sandbox_held_out(profile, profile.source)]
+    else:
+        folder = data_folder()
+        parts = [_held_out(import_held_out(folder, file), file.path) for file in profile.source.held_out]
+    parts += [
+        _held_out(import_held_out(CONFIGS, SourceFile(format="jsonl", path=f"vault/{name}.jsonl")), f"configs/vault/{name}.jsonl") for name in profile.vault.own
+    ]
+    return _one_vault(parts)
 
 
 def seed_feedback(store: FeedbackStore, profile: Profile, data_folder: DataFolder) -> Seeded:
@@ -98,11 +112,13 @@ def seed_feedback(store: FeedbackStore, profile: Profile, data_folder: DataFolde
 
 
 def _sandbox_parcels(profile: Profile, source: SandboxSource) -> Iterator[tuple[str, Parcel]]:
-    events = list(feedback_events(sandbox_options(profile, source)))
-    for number, start in enumerate(range(0, len(events), profile.batches.max_events), start=1):
-        batch = events[start : start + profile.batches.max_events]
-        arrivals = (Arrival(row, 0, 0, event) for row, event in enumerate(batch, start=1))
-        yield f"sandbox-{number:03d}", Parcel(f"the sandbox of profile {profile.name}", "cli", arrivals, batch_digest(event.id for event in batch))
+    options, size = sandbox_options(profile, source), profile.batches.max_events
+    for prefix, stream in (("sandbox", feedback_events(options)), ("sandbox-verdicts", verdict_events(options))):
+        events = list(stream)
+        for number, start in enumerate(range(0, len(events), size), start=1):
+            batch = events[start : start + size]
+            arrivals = (Arrival(row, 0, 0, event) for row, event in enumerate(batch, start=1))
+            yield f"{prefix}-{number:03d}", Parcel(f"the sandbox of profile {profile.name}", "cli", arrivals, batch_digest(event.id for event in batch))
 
 
 def _file_parcels(sources: Sequence[SourceFile], attribution: Attribution, folder: Path) -> Iterator[tuple[str, Parcel]]:
@@ -118,6 +134,7 @@ def sandbox_options(profile: Profile, source: SandboxSource) -> SandboxOptions:
         seed=profile.seed,
         demonstrations=source.demonstrations,
         pairs=source.pairs,
+        verdicts=source.verdicts,
         pair_languages=source.pair_languages,
         demonstration_languages=source.demonstration_languages,
         annotators=source.annotators,
@@ -126,6 +143,41 @@ def sandbox_options(profile: Profile, source: SandboxSource) -> SandboxOptions:
         prompts_per_slice=source.prompts_per_slice,
         rubric=load_rubric(CONFIGS / profile.rubric).label,
     )
+
+
+def _sandbox_held_out(profile: Profile, source: SandboxSource) -> HeldOut:
+    rows = [_as_sandbox_suite(prompt) for prompt in eval_prompts(sandbox_options(profile, source))]
+    return HeldOut(rows, len(rows), {}, {SANDBOX_SUITE: f"the sandbox with seed {profile.seed}"})
+
+
+def _as_sandbox_suite(prompt: EvalPrompt) -> EvalPrompt:
+    """A prompt of the sandbox in its suite, with the facts that say what it tests beside its intent."""
+    facts = dict(prompt.facts)
+    if parse_intent(facts["intent"]).kind in ("own", "idiom"):
+        facts["borderline"] = "yes"
+    if prompt.context.slice.endswith("-story"):
+        facts["template"] = "story"
+    return prompt.model_copy(update={"suite": SANDBOX_SUITE, "facts": facts})
+
+
+def _held_out(imported: Imported[EvalPrompt], path: str) -> HeldOut:
+    return HeldOut(imported.items, imported.report.rows_in, imported.report.rejected, {item.suite: path for item in imported.items})
+
+
+def _one_vault(parts: Sequence[HeldOut]) -> HeldOut:
+    """Everything together; of prompts that stand twice in one suite the first stays."""
+    rows: dict[str, EvalPrompt] = {}
+    rejected: Counter[str] = Counter()
+    sources: dict[str, str] = {}
+    for part in parts:
+        rejected.update(part.rejected)
+        for prompt in part.rows:
+            if prompt.id in rows:
+                rejected["stands in another file of its suite"] += 1
+            rows.setdefault(prompt.id, prompt)
+        for suite, source in part.sources.items():
+            sources[suite] = f"{sources[suite]}, {source}" if suite in sources else source
+    return HeldOut(list(rows.values()), sum(part.rows_in for part in parts), dict(sorted(rejected.items())), sources)
 
 
 def _attribution(profile: Profile) -> Attribution:

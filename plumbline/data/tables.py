@@ -163,6 +163,7 @@ def _of_judgments(metadata: "MetaData") -> "tuple[Table, Table, Table, Table]":
         Column("by", String(256), nullable=True),
         Column("reason", Text, nullable=True),
         Column("closed_at", String(32), nullable=True),
+        Column("cases", Text, nullable=True),
         Index("proposals_by_clause", "rubric", "clause"),
     )
     flags = Table(

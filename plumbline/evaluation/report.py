@@ -1,32 +1,32 @@
 """The eval report: reference against aligned on every slice, each number an estimate.
 
-Both policies answer every held-out prompt once, so differences are paired by prompt. Slices whose names differ only in the part after the
-last `-` are pooled (`harm-en` and `harm-es` into `harm`) unless a slice has that name already; `all` pools everything.
+Every policy answers every held-out prompt once, so differences are paired by prompt. Slices whose names differ only in the part after the
+last `-` are pooled (`harm-en` and `harm-es` into `harm`) unless a slice has that name already; `all` pools everything but variants. The
+slices of a variant repeat prompts in other words, so they pool among themselves alone: `harm-en.polite` and `harm-es.polite` into `harm.polite`.
+
+Prompts that are set aside, because the training data repeat them, are in no estimate; they are counted by reason.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from pydantic import Field
 
 from plumbline.data.schema import Decoder, EvalPrompt, Identifier
-from plumbline.errors import InsufficientEvidence
-from plumbline.evaluation.measurements import Pair, ScoredSample, count_labels, pairs_by_slice, score_samples
+from plumbline.errors import DataError
+from plumbline.evaluation.comparisons import Comparison, compare_slices
+from plumbline.evaluation.measurements import ScoredSample, count_labels, pairs_by_slice, score_samples
 from plumbline.evaluation.metrics import METRICS
 from plumbline.evaluation.samples import Policy, Sample
-from plumbline.evaluation.scorers import ScorerName, scorer_of
-from plumbline.evaluation.statistics import Estimate, Number, is_outcomes, mean, paired_difference, proportion
+from plumbline.evaluation.scorers import Scorer, ScorerName, scorer_of
+from plumbline.evaluation.statistics import Estimate
+from plumbline.evaluation.win_rate import WinRate
 from plumbline.records import Record, sha256
 
+__all__ = ["EVERYTHING", "Comparison", "EvalReport", "build_report", "format_estimate", "slice_rows", "to_markdown"]
+
 EVERYTHING: Final = "all"
-
-
-class Comparison(Record):
-    """One metric on one slice."""
-
-    reference: Estimate | None = Field(description="null where the metric does not exist for the reference, or could not be estimated")
-    aligned: Estimate
-    difference: Estimate | None = Field(description="aligned minus reference on the same prompts; null where the reference is")
 
 
 class EvalReport(Record):
@@ -34,18 +34,38 @@ class EvalReport(Record):
 
     scorer: ScorerName
     level: float = Field(description="two-sided confidence level of every interval")
-    seed: int = Field(description="seed of the profile, for methods that draw; none of today's does")
+    seed: int = Field(description="seed of the profile, from which the bootstrap tests draw; no interval draws anything")
     decoder: Decoder
     samples: str = Field(description="digest of the samples as canonical JSONL, in the order in which they came")
     prompts: int = Field(description="held-out prompts; each has one sample of each policy")
+    champion: str | None = Field(default=None, description="digest of the released champion; null when no policy but this one was released")
+    cluster: str | None = Field(default=None, description="fact that names what a prompt is about; null: variants share the cluster of their prompt")
+    set_aside: dict[str, int] = Field(default_factory=dict, description="prompts that are in no estimate, by reason")
     slices: dict[Identifier, dict[Identifier, Comparison]] = Field(description="slice to metric to comparison, pooled slices included")
     pooled: dict[Identifier, tuple[Identifier, ...]] = Field(description="pooled slice to the slices in it")
     labels: dict[Identifier, dict[Policy, dict[str, int]]] = Field(description="how often the scorer gave each label, by slice and policy")
     unavailable: dict[Identifier, dict[Identifier, str]] = Field(description="metrics that apply to a slice and have no estimate, with the reason")
+    correlations: dict[Identifier, dict[Identifier, float | None]] = Field(
+        default_factory=dict,
+        description="correlation within clusters that the intervals of a slice use, by yes-or-no metric; null: each cluster counts as one sample",
+    )
+    win_rates: dict[Identifier, dict[Identifier, WinRate]] = Field(
+        default_factory=dict, description="aligned against reference, by slice and by the metric that judges which response is better"
+    )
 
 
 def build_report(
-    prompts: Sequence[EvalPrompt], samples: Sequence[Sample], scorer: ScorerName, level: float, seed: int, decoder: Decoder
+    prompts: Sequence[EvalPrompt],
+    samples: Sequence[Sample],
+    scorer: ScorerName,
+    level: float,
+    seed: int,
+    decoder: Decoder,
+    *,
+    cluster: str | None = None,
+    champion: str | None = None,
+    set_aside: Mapping[str, str] | None = None,
+    score: Scorer | None = None,
 ) -> tuple[EvalReport, list[ScoredSample]]:
     """Score the samples and estimate every metric.
 
@@ -54,20 +74,28 @@ def build_report(
         samples: One sample of each policy for each prompt.
         scorer: Name of the scorer.
         level: Two-sided confidence level of every interval.
-        seed: Recorded; today's methods draw nothing.
+        seed: Seed of the bootstrap tests.
         decoder: How the samples were drawn; recorded.
+        cluster: Fact of a prompt that names what it is about; prompts that share it are not independent.
+        champion: Digest of the released champion when that is another policy, also when it could not be sampled; None when there is none.
+        set_aside: Prompt id to the reason why its samples leave every estimate.
+        score: The scorer itself, where it is not found by its name alone.
 
     Returns:
-        The report, and the scored samples in the order of the samples.
+        The report, and all scored samples in the order of the samples, those that are set aside included.
 
     Raises:
-        DataError: If a prompt has no sample of a policy or several, or a sample belongs to no prompt; or if there are no prompts.
+        DataError: If a prompt has no sample of a policy or several, or a sample belongs to no prompt; or if no prompts are left.
     """
-    scored = score_samples(prompts, samples, scorer_of(scorer))
+    scored = score_samples(prompts, samples, score or scorer_of(scorer), cluster=cluster, champion=champion, set_aside=set_aside)
     by_slice = pairs_by_slice(scored)
-    pooled = _pools(by_slice)
+    if not by_slice:
+        raise DataError(f"all {len(prompts)} held-out prompts are set aside, so nothing can be measured; renew the vault")
+    variants = {prompt.context.slice for prompt in prompts if "variant_of" in prompt.facts}
+    pooled = _pools(by_slice, variants)
     groups = by_slice | {name: [pair for member in members for pair in by_slice[member]] for name, members in pooled.items()}
-    compared = {name: _compare_all(pairs, level) for name, pairs in sorted(groups.items())}
+    repeating = variants | {name for name, members in pooled.items() if variants.issuperset(members)}
+    compared = compare_slices(dict(sorted(groups.items())), level, seed, repeating)
     report = EvalReport(
         scorer=scorer,
         level=level,
@@ -75,10 +103,15 @@ def build_report(
         decoder=decoder,
         samples=sha256(b"".join(sample.to_json() for sample in samples)),
         prompts=len(prompts),
-        slices={name: comparisons for name, (comparisons, _) in compared.items()},
+        champion=champion,
+        cluster=cluster,
+        set_aside=dict(sorted(Counter((set_aside or {}).values()).items())),
+        slices={name: one.comparisons for name, one in compared.items()},
         pooled=pooled,
         labels=count_labels(scored, pooled),
-        unavailable={name: missing for name, (_, missing) in compared.items() if missing},
+        unavailable={name: one.missing for name, one in compared.items() if one.missing},
+        correlations={name: one.correlations for name, one in compared.items() if one.correlations},
+        win_rates={name: one.win_rates for name, one in compared.items() if one.win_rates},
     )
     return report, scored
 
@@ -90,10 +123,11 @@ def slice_rows(report: EvalReport) -> list[dict[str, Any]]:
         for metric in (metric for metric in METRICS if metric in report.slices[name]):
             comparison = report.slices[name][metric]
             row: dict[str, Any] = {"slice": name, "pooled": name in report.pooled, "metric": metric}
-            for side in ("reference", "aligned", "difference"):
+            for side in ("reference", "aligned", "difference", "champion", "against_champion"):
                 estimate: Estimate | None = getattr(comparison, side)
                 row |= {side: estimate and estimate.value, f"{side}_low": estimate and estimate.low, f"{side}_high": estimate and estimate.high}
-            rows.append(row | {"n": comparison.aligned.n, "unscored": comparison.aligned.unscored})
+            counts = {"n": comparison.aligned.n, "clusters": comparison.aligned.clusters, "unscored": comparison.aligned.unscored}
+            rows.append(row | counts | {"p": comparison.p, "p_adjusted": comparison.p_adjusted})
     return rows
 
 
@@ -117,74 +151,48 @@ def format_estimate(estimate: Estimate, metric: str, *, signed: bool = False) ->
     return f"{value}{unit} [{low}, {high}]"
 
 
-def _pools(names: Iterable[str]) -> dict[str, tuple[str, ...]]:
+def _pools(names: Iterable[str], variants: Collection[str]) -> dict[str, tuple[str, ...]]:
     """Pooled slices with their members, sorted."""
     own = sorted(names)
     pools: dict[str, list[str]] = {}
     for name in own:
-        stem, dash, _ = name.rpartition("-")
+        base, dot, variant = name.rpartition(".") if name in variants else (name, "", "")
+        stem, dash, _ = base.rpartition("-")
         if dash:
-            pools.setdefault(stem, []).append(name)
-    found = {stem: tuple(members) for stem, members in pools.items() if len(members) > 1} | {EVERYTHING: tuple(own)}
+            pools.setdefault(f"{stem}{dot}{variant}", []).append(name)
+    found = {stem: tuple(members) for stem, members in pools.items() if len(members) > 1}
+    # where there are only variants they are everything
+    found[EVERYTHING] = tuple(name for name in own if name not in variants) or tuple(own)
     return {stem: members for stem, members in found.items() if stem not in own}
-
-
-def _compare_all(pairs: Sequence[Pair], level: float) -> tuple[dict[str, Comparison], dict[str, str]]:
-    """Comparisons by metric, and the reasons why others are missing."""
-    comparisons: dict[str, Comparison] = {}
-    missing: dict[str, str] = {}
-    for name in METRICS:
-        aligned = [pair.aligned[name] for pair in pairs if name in pair.aligned]
-        if aligned:
-            try:
-                comparisons[name] = _compare(name, pairs, aligned, level)
-            except InsufficientEvidence as error:
-                missing[name] = str(error)
-    return comparisons, missing
-
-
-def _compare(name: str, pairs: Sequence[Pair], aligned: Sequence[Number], level: float) -> Comparison:
-    reference = [pair.reference[name] for pair in pairs if name in pair.reference]
-    both = [pair for pair in pairs if name in pair.reference and name in pair.aligned]
-    return Comparison(
-        aligned=_estimate(name, aligned, level),
-        reference=_or_none(lambda: _estimate(name, reference, level)),
-        difference=_or_none(lambda: paired_difference([pair.aligned[name] for pair in both], [pair.reference[name] for pair in both], level)),
-    )
-
-
-def _estimate(name: str, values: Sequence[Number], level: float) -> Estimate:
-    if METRICS[name].kind == "mean":
-        return mean(values, level)
-    assert is_outcomes(values), f"'{name}' is a proportion of booleans"
-    return proportion(values, level)
-
-
-def _or_none(estimate: Callable[[], Estimate]) -> Estimate | None:
-    """None stands for too little evidence; a gate on it is an error, which holds the release."""
-    try:
-        return estimate()
-    except InsufficientEvidence:
-        return None
 
 
 def _full(report: EvalReport) -> str:
     parts = [
         f"Scorer `{report.scorer}`, {report.prompts} held-out prompts, one response of each policy to each; {report.level:.0%} intervals in brackets; "
-        f"temperature {report.decoder.temperature:g}, top_p {report.decoder.top_p:g}, at most {report.decoder.max_new_tokens} tokens."
+        f"temperature {report.decoder.temperature:g}, top_p {report.decoder.top_p:g}, at most {report.decoder.max_new_tokens} tokens. "
+        f"p: aligned and reference are alike, corrected for the slices of the metric by Holm's method."
     ]
+    if report.cluster is not None:
+        parts.append(f"Prompts with the same `{report.cluster}` are one cluster: they count for what they are worth.")
+    if report.set_aside:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in report.set_aside.items())
+        parts.append(f"{sum(report.set_aside.values())} prompts are in no estimate, because the training data repeat them: {reasons}.")
+    compared = () if report.champion is None else ("champion", "aligned - champion")
     for metric, facts in METRICS.items():
         rows = [(name, report.slices[name][metric]) for name in _order(report) if metric in report.slices[name]]
         if rows:
             lines = [f"### {metric}", f"{facts.meaning}{'' if facts.better == 'neither' else f'; {facts.better} is better'}.", ""]
-            lines += ["| slice | reference | aligned | difference | n | unscored |", "|---|---|---|---|---|---|"]
+            columns = ("slice", "reference", "aligned", "difference", *compared, "p", "n", "unscored")
+            lines += [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
             for name, one in rows:
                 texts = [name, _text(one.reference, metric), _text(one.aligned, metric), _text(one.difference, metric, signed=True)]
-                lines.append(f"| {' | '.join(texts)} | {one.aligned.n} | {one.aligned.unscored} |")
+                texts += [_text(one.champion, metric), _text(one.against_champion, metric, signed=True)] if compared else []
+                texts += ["–" if one.p_adjusted is None else f"{one.p_adjusted:.2g}", str(one.aligned.n), str(one.aligned.unscored)]
+                lines.append(f"| {' | '.join(texts)} |")
             parts.append("\n".join(lines))
     if report.unavailable:
-        reasons = [f"- {name}, {metric}: {why}" for name, missing in report.unavailable.items() for metric, why in missing.items()]
-        parts.append("\n".join(["### Without an estimate", *reasons]))
+        gaps = [f"- {name}, {metric}: {why}" for name, missing in report.unavailable.items() for metric, why in missing.items()]
+        parts.append("\n".join(["### Without an estimate", *gaps]))
     return "\n\n".join(parts)
 
 

@@ -9,6 +9,8 @@ from plumbline.evaluation.statistics import Estimate
 from plumbline.records import Record
 
 Verdict = Literal["pass", "fail", "inconclusive", "error"]
+CHECKS_FILE = "checks.json"
+"""File of a tree that holds what the named checks on it found."""
 
 
 class CheckVerdict(Record):
@@ -19,3 +21,9 @@ class CheckVerdict(Record):
     explanation: Text = Field(description="what was found, with numbers")
     remedy: str = Field(default="", description="what to do next; empty when it passed")
     estimates: dict[str, Estimate] = Field(default_factory=dict, description="the numbers behind it, by name")
+
+
+class CheckReport(Record):
+    """What the named checks on one artifact found: `CHECKS_FILE` of its tree."""
+
+    checks: tuple[CheckVerdict, ...]

@@ -3,7 +3,12 @@
 A gate passes when the whole interval lies on its good side, fails when the whole interval lies on its bad side, and is inconclusive in
 between. Missing or underpowered evidence never passes. With two-sided intervals of level L, a gate whose true value lies on the bad side
 passes with probability (1 - L) / 2 nominally and at most about 1 - L: the score intervals are approximate, most of all where the outcome
-that would prove a gate wrong is rare, so there a gate stays inconclusive until at least ten of those outcomes are to be expected.
+that would prove a gate wrong is rare, so there a gate stays inconclusive until at least ten of those outcomes are to be expected. For
+clustered samples both are said of the effective sample size.
+
+A margin moves the threshold to the lenient side: the gate then says "not worse by more than the margin" (non-inferiority) and not "not
+worse at all", which no finite sample of two equal policies could show. A gate against the champion passes without evidence in one case
+only: there is no champion.
 """
 
 import math
@@ -29,9 +34,12 @@ class Gate(Record):
     id: Identifier
     metric: Identifier = Field(description="metric of the eval report")
     slice: Identifier = Field(description="slice of the eval report")
-    compare: Literal["aligned", "difference"] = Field(description="the aligned policy alone, or aligned minus reference on the same prompts")
+    compare: Literal["aligned", "difference", "champion"] = Field(
+        description="the aligned policy alone, aligned minus reference on the same prompts, or aligned minus the released champion on the same prompts"
+    )
     direction: Literal["at_most", "at_least"] = Field(description="at_most holds the upper bound below the threshold, at_least the lower bound above it")
     threshold: float
+    margin: float = Field(default=0.0, ge=0, description="how far beyond the threshold still counts as not worse, in units of the metric")
     min_n: int = Field(gt=0, description="scored samples below which the gate stays inconclusive")
     reason: Text
     owner: Text
@@ -41,12 +49,20 @@ class Gate(Record):
         metric = METRICS.get(self.metric)
         if metric is None:
             raise ValueError(f"there is no metric '{self.metric}'; known are {', '.join(METRICS)}")
-        if self.compare == "difference" and not metric.compared:
+        if self.compare != "aligned" and not metric.compared:
             raise ValueError(f"metric '{self.metric}' has no difference: it does not exist for the reference policy; use compare: aligned")
         least = 0 if self.compare == "aligned" else -1
-        if metric.kind == "proportion" and not least < self.threshold < 1:
-            raise ValueError(f"threshold {self.threshold:g} must lie between {least} and 1 ({self.compare} of a proportion): beyond, one verdict is impossible")
+        if metric.kind == "proportion" and not (least < self.threshold < 1 and least < self.bound < 1):
+            moved = f" with margin {self.margin:g}" if self.margin else ""
+            raise ValueError(
+                f"threshold {self.threshold:g}{moved} must lie between {least} and 1 ({self.compare} of a proportion): beyond, one verdict is impossible"
+            )
         return self
+
+    @property
+    def bound(self) -> float:
+        """What the interval is held against: the threshold, moved by the margin to the lenient side."""
+        return self.threshold + self.margin if self.direction == "at_most" else self.threshold - self.margin
 
 
 class GateVerdict(Record):
@@ -56,11 +72,14 @@ class GateVerdict(Record):
     verdict: Verdict
     estimate: Estimate | None = Field(description="null when the report has none: verdict error")
     needs: int | None = Field(description="further samples until the gate could decide if the value stays as it is; null when decided or hopeless")
+    no_champion: bool = Field(default=False, description="true: the gate is about the champion, and the report says that there is none")
     explanation: Text
 
     @model_validator(mode="after")
     def _verdict_follows(self) -> Self:
-        expected = _verdict(self.gate, self.estimate)
+        if self.no_champion and (self.gate.compare != "champion" or self.estimate is not None):
+            raise ValueError(f"gate '{self.gate.id}' claims that there is no champion, but it is not about one, or compared with one")
+        expected = "pass" if self.no_champion else _verdict(self.gate, self.estimate)
         if self.verdict != expected:
             raise ValueError(f"gate '{self.gate.id}' says '{self.verdict}', but its estimate gives '{expected}'")
         return self
@@ -68,10 +87,13 @@ class GateVerdict(Record):
 
 def judge_gate(gate: Gate, report: EvalReport) -> GateVerdict:
     """Decide one gate on the evidence of a report."""
-    estimate, missing = _find(gate, report)
-    verdict = _verdict(gate, estimate)
+    estimate, missing = find_estimate(gate, report)
+    no_champion = gate.compare == "champion" and report.champion is None and not missing
+    verdict: Verdict = "pass" if no_champion else _verdict(gate, estimate)
     needs = None
-    if estimate is None:
+    if no_champion:
+        explanation = f"no policy was released before, so {gate.metric} on '{gate.slice}' has no champion to be compared with"
+    elif estimate is None:
         explanation = missing
     elif verdict == "inconclusive":
         needs, explanation = _explain_inconclusive(gate, estimate)
@@ -79,11 +101,11 @@ def judge_gate(gate: Gate, report: EvalReport) -> GateVerdict:
         explanation = _explain_decided(gate, estimate, verdict)
     if estimate is not None and estimate.unscored:
         explanation += f"; {estimate.unscored} could not be scored and are left out"
-    return GateVerdict(gate=gate, verdict=verdict, estimate=estimate, needs=needs, explanation=explanation)
+    return GateVerdict(gate=gate, verdict=verdict, estimate=estimate, needs=needs, no_champion=no_champion, explanation=explanation)
 
 
-def _find(gate: Gate, report: EvalReport) -> tuple[Estimate | None, str]:
-    """The estimate that a gate is about, or None and why it is missing."""
+def find_estimate(gate: Gate, report: EvalReport) -> tuple[Estimate | None, str]:
+    """The estimate that a gate is about, or None and why it is missing; no reason is given where only the champion is missing."""
     if gate.slice not in report.slices:
         return None, f"the report has no slice '{gate.slice}'; it has {', '.join(sorted(report.slices))}"
     comparison = report.slices[gate.slice].get(gate.metric)
@@ -92,7 +114,12 @@ def _find(gate: Gate, report: EvalReport) -> tuple[Estimate | None, str]:
         return None, f"slice '{gate.slice}' has no estimate of '{gate.metric}': {why}"
     if gate.compare == "aligned":
         return comparison.aligned, ""
-    return comparison.difference, f"'{gate.metric}' on '{gate.slice}' has no difference to the reference"
+    if gate.compare == "difference":
+        missing = f"'{gate.metric}' on '{gate.slice}' has no difference to the reference"
+        return comparison.difference, "" if comparison.difference is not None else missing
+    if report.champion is None or comparison.against_champion is not None:
+        return comparison.against_champion, ""
+    return None, f"'{gate.metric}' on '{gate.slice}' has no difference to the champion {report.champion}: sample the champion on this vault too"
 
 
 def _verdict(gate: Gate, estimate: Estimate | None) -> Verdict:
@@ -105,20 +132,21 @@ def _verdict(gate: Gate, estimate: Estimate | None) -> Verdict:
 
 
 def _oriented(gate: Gate, estimate: Estimate) -> tuple[float, float, float]:
-    """Low, high and threshold, turned around for `at_least` so that small is good."""
+    """Low, high and the gate's bound, turned around for `at_least` so that small is good."""
     if gate.direction == "at_most":
-        return estimate.low, estimate.high, gate.threshold
-    return -estimate.high, -estimate.low, -gate.threshold
+        return estimate.low, estimate.high, gate.bound
+    return -estimate.high, -estimate.low, -gate.bound
 
 
 def _least_n(gate: Gate, estimate: Estimate) -> int:
     """Samples below which no verdict is given: the gate's own minimum, or what its method needs at this threshold."""
-    threshold = gate.threshold if gate.direction == "at_most" else -gate.threshold
+    bound = gate.bound if gate.direction == "at_most" else -gate.bound
+    worth = 1 if estimate.effective_n is None else estimate.n / estimate.effective_n
     if estimate.method == WILSON:
-        opposite = 1 - threshold if gate.direction == "at_most" else -threshold
-        return max(gate.min_n, math.ceil(EXPECTED_LEAST / opposite))
-    if estimate.method == TANGO and threshold < 0:
-        return max(gate.min_n, math.ceil(EXPECTED_LEAST / -threshold))
+        opposite = 1 - bound if gate.direction == "at_most" else -bound
+        return max(gate.min_n, math.ceil(worth * EXPECTED_LEAST / opposite))
+    if estimate.method == TANGO and bound < 0:
+        return max(gate.min_n, math.ceil(worth * EXPECTED_LEAST / -bound))
     return gate.min_n
 
 
@@ -127,8 +155,9 @@ def _explain_decided(gate: Gate, estimate: Estimate, verdict: Verdict) -> str:
     bound = estimate.high if upper else estimate.low
     # at the threshold itself the gate passes, so a failing bound is strictly beyond it
     sign = {("at_most", "pass"): "<=", ("at_most", "fail"): ">", ("at_least", "pass"): ">=", ("at_least", "fail"): "<"}[gate.direction, verdict]
-    text, threshold = _apart(bound, gate.threshold)
-    return f"{'upper' if upper else 'lower'} {estimate.level:.0%} bound {text} {sign} {threshold} ({_subject(gate)} {estimate.value:.3g}, n={estimate.n})"
+    text, threshold = _apart(bound, gate.bound)
+    side = "upper" if upper else "lower"
+    return f"{side} {estimate.level:.0%} bound {text} {sign} {threshold}{_margin(gate)} ({_subject(gate)} {estimate.value:.3g}, {_samples(estimate)})"
 
 
 def _explain_inconclusive(gate: Gate, estimate: Estimate) -> tuple[int | None, str]:
@@ -137,21 +166,31 @@ def _explain_inconclusive(gate: Gate, estimate: Estimate) -> tuple[int | None, s
         return None, f"all {estimate.n} values of {_subject(gate)} are {estimate.value:.3g}: without spread there is no interval; check scorer and sampler"
     least = _least_n(gate, estimate)
     interval = f"{estimate.level:.0%} interval {estimate.low:.3g} to {estimate.high:.3g}"
-    total = required_n(estimate, gate.threshold)
+    total = required_n(estimate, gate.bound)
     if estimate.n < least:
         needs = max(least, total or 0) - estimate.n
-        why = f"min_n is {gate.min_n}" if least == gate.min_n else f"the interval is not reliable at {gate.threshold:g} below {least}"
+        why = f"min_n is {gate.min_n}" if least == gate.min_n else f"the interval is not reliable at {gate.bound:g} below {least}"
         return needs, f"{estimate.n} scored samples are too few, {why}: needs {needs} more ({_subject(gate)} {estimate.value:.3g}, {interval})"
-    text = f"the {interval} contains {gate.threshold:g} ({_subject(gate)} {estimate.value:.3g}, n={estimate.n})"
+    text = f"the {interval} contains {gate.bound:g}{_margin(gate)} ({_subject(gate)} {estimate.value:.3g}, {_samples(estimate)})"
     if total is None:
         return None, f"{text}; the value lies on the threshold, so no number of samples would decide"
     needs = max(total - estimate.n, 1)
-    good = estimate.value < gate.threshold if gate.direction == "at_most" else estimate.value > gate.threshold
+    good = estimate.value < gate.bound if gate.direction == "at_most" else estimate.value > gate.bound
     return needs, f"{text}; needs {needs} more samples to {'pass' if good else 'fail'} if the value stays as it is"
 
 
 def _subject(gate: Gate) -> str:
-    return gate.metric if gate.compare == "aligned" else f"difference of {gate.metric}"
+    against = {"aligned": "", "difference": "difference of ", "champion": "difference to the champion of "}
+    return against[gate.compare] + gate.metric
+
+
+def _margin(gate: Gate) -> str:
+    return f" = {gate.threshold:g} {'+' if gate.direction == 'at_most' else '-'} margin {gate.margin:g}" if gate.margin else ""
+
+
+def _samples(estimate: Estimate) -> str:
+    """How many samples, and how many clusters they come from."""
+    return f"n={estimate.n}" if estimate.clusters is None else f"n={estimate.n} in {estimate.clusters} clusters"
 
 
 def _apart(bound: float, threshold: float) -> tuple[str, str]:

@@ -61,6 +61,16 @@ class Annotator:
             return Vote(None, 0)
         return Vote(0 if first_wins else 1, strength)
 
+    def accepts(self, judgment: Judgment, rng: Random) -> bool:
+        """Whether a response breaks no rule: all but answers to harmful requests are acceptable, and now and then the wrong box is ticked."""
+        return judgment.complied == (rng.random() < self.flip_rate)
+
+    def desires(self, judgment: Judgment, rng: Random) -> bool:
+        """Whether a response is one to have more of: the more it feels worth above nothing, the more likely; flips as in `vote`."""
+        felt = judgment.utility + self.length_bias * judgment.fillers
+        wanted = rng.random() < 1 / (1 + math.exp(-self.sharpness * felt))
+        return wanted != (rng.random() < self.flip_rate)
+
 
 def panel(size: int, *, length_bias: float, flip_rate: float) -> tuple[Annotator, ...]:
     """Annotators `rater-01` and on, from careful to careless, with the given means of length bias and flip rate."""

@@ -50,12 +50,13 @@ CONSENT: Final = Consent(scope="training", version="sandbox-1")
 """What its simulated people allow."""
 PROVENANCE: Final = Provenance(written_by="sandbox", filtered_by="sandbox", approved_by="sandbox")
 """Who stands behind every item of the sandbox."""
-_SOURCE: Final = ResponseSource(
+BASE_SOURCE: Final = ResponseSource(
     policy="sandbox-base",
     chat_template="plumbline-chat",
     role_format="conversation",
     decoder=Decoder(temperature=1.0, top_p=1.0, max_new_tokens=64, seed=0),
 )
+"""Where the responses of the base policy come from."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,9 @@ class SandboxOptions:
     seed: int = 0
     demonstrations: int = 24000
     pairs: int = 6000
-    """Feedback events in all, over all batches; a few pairs have several events."""
+    """Judgments of pairs in all, over all batches; a few pairs have several."""
+    verdicts: int = 0
+    """Judgments of single responses, for the guardrail."""
     pair_languages: tuple[float, float] = (0.5, 0.5)
     """Share of English and Spanish among the feedback events."""
     demonstration_languages: tuple[float, float] = (0.5, 0.5)
@@ -83,7 +86,7 @@ class SandboxOptions:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        for name in ("demonstrations", "pairs", "prompts_per_slice"):
+        for name in ("demonstrations", "pairs", "verdicts", "prompts_per_slice"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"sandbox: {name} is {getattr(self, name)}; it must not be negative")
         for name in ("pair_languages", "demonstration_languages"):
@@ -145,7 +148,7 @@ def feedback_events(options: SandboxOptions) -> Iterator[FeedbackEvent]:
         vote = annotator.vote(judge(scene.intent, scene.language, first), judge(scene.intent, scene.language, second), rng)
         yield FeedbackEvent.create(
             prompt=scene.prompt,
-            responses=(Response(text=first, source=_SOURCE), Response(text=second, source=_SOURCE)),
+            responses=(Response(text=first, source=BASE_SOURCE), Response(text=second, source=BASE_SOURCE)),
             judgment=Comparison(preferred=vote.preferred, strength=vote.strength),
             annotator=annotator.name,
             provenance=PROVENANCE,

@@ -30,7 +30,7 @@ def plan_profile(profile: Profile) -> list[dict[str, Any]]:
     """The plans of all jobs of a profile; `plan_job` says what can go wrong."""
     recipes: list[tuple[JobKind, Any]] = [("reference_policy", profile.reference), ("reward_model", profile.reward_model)]
     recipes += [("aligned_policy", recipe) for recipe in profile.recipes.values()]
-    recipes += [("samples", SamplesRecipe(decoder=profile.evaluation.decoder, batch_size=profile.evaluation.batch_size))]
+    recipes += [("samples", SamplesRecipe(decoder=profile.evaluation.decoder, batch_size=profile.evaluation.batch_size, best_of=profile.pressures.best_of))]
     return [plan_job(_spec(profile, kind, recipe)) for kind, recipe in recipes]
 
 

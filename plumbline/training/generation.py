@@ -1,13 +1,17 @@
-"""Samples: one response of the reference and of the aligned policy to each held-out prompt, with what the metrics need."""
+"""Samples: one response of each policy to each held-out prompt, with what the metrics need, and several of the reference to some prompts."""
 
+import hashlib
 from collections.abc import Sequence
+from itertools import chain, zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from plumbline.data.files import read_records, write_records
 from plumbline.data.schema import Decoder, EvalPrompt
 from plumbline.errors import TrainingError
-from plumbline.evaluation.samples import Policy, Sample
+from plumbline.evaluation.rules import BestOf
+from plumbline.evaluation.samples import BestOfDraws, Policy, Sample
+from plumbline.evaluation.suites import PROMPTS
 from plumbline.training.chat_template import template_digest
 from plumbline.training.encoding import ChatEncoder, Encoded, EncodedRows, encode_prompts
 from plumbline.training.models import load_policy, load_reward_model
@@ -18,6 +22,9 @@ from plumbline.training.workspace import Workspace
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+_POLICIES: Final[tuple[tuple[Policy, str], ...]] = (("reference", "reference_policy"), ("aligned", "aligned_policy"), ("champion", "champion_policy"))
+"""The policies that answer every prompt, with the input that holds each."""
 
 
 class Drawn(NamedTuple):
@@ -32,29 +39,29 @@ class Drawn(NamedTuple):
 
 
 def draw_samples(workspace: Workspace) -> dict[str, Any]:
-    """Write samples.jsonl into the output folder and return the facts.
+    """Write samples.jsonl, and best_of.jsonl where the recipe asks for it, into the output folder and return the facts.
 
-    A prompt that leaves no room for a response is counted and gets no sample, under either policy.
+    A prompt that leaves no room for a response is counted and gets no sample, under any policy.
 
     Raises:
-        TrainingError: If the two policies do not share one tokenizer and chat template, or no prompt fits.
+        TrainingError: If the models do not share one tokenizer and chat template, or no prompt fits.
     """
     spec, recipe = workspace.spec, workspace.spec.recipe
     assert isinstance(recipe, SamplesRecipe)
-    folders = {role: workspace.tree(role) / "model" for role in ("reference_policy", "aligned_policy", "reward_model")}
+    folders = {role: workspace.tree(role) / "model" for role in spec.inputs if role != "eval_vault"}
     tokenizer = load_tokenizer(folders["reference_policy"])
     _require_one_tokenizer(folders)
     encoder = ChatEncoder(tokenizer, spec.model.max_length)
-    rows = encode_prompts(encoder, list(read_records(workspace.tree("eval_vault") / "prompts.jsonl", EvalPrompt)), recipe.decoder.max_new_tokens)
+    rows = encode_prompts(encoder, list(read_records(workspace.tree("eval_vault") / PROMPTS, EvalPrompt)), recipe.decoder.max_new_tokens)
     if not rows.rows:
         raise TrainingError(f"none of the {rows.rows_in} held-out prompts leaves room for {recipe.decoder.max_new_tokens} new tokens: {rows.dropped}")
     workspace.log(f"{len(rows.rows)} of {rows.rows_in} held-out prompts")
     reference = load_policy(folders["reference_policy"], spec.hardware)
-    aligned = load_policy(folders["aligned_policy"], spec.hardware)
     judge = load_reward_model(folders["reward_model"], spec.hardware)
     samples: list[Sample] = []
-    policies: tuple[tuple[Policy, Any], ...] = (("reference", reference), ("aligned", aligned))
-    for step, (name, policy) in enumerate(policies, start=1):
+    policies = [(name, role) for name, role in _POLICIES if role in folders]
+    for step, (name, role) in enumerate(policies, start=1):
+        policy = reference if name == "reference" else load_policy(folders[role], spec.hardware)
         drawn = sample_responses(policy, rows.ids, recipe.decoder, recipe.batch_size, tokenizer.eos_token_id)
         sequences = [Encoded(prompt, [*prompt, *one.ids]) for prompt, one in zip(rows.ids, drawn, strict=True)]
         logps = [one.logp for one in drawn] if name == "reference" else response_logps(reference, sequences).tolist()
@@ -63,16 +70,55 @@ def draw_samples(workspace: Workspace) -> dict[str, Any]:
         samples += _samples(name, rows, drawn, texts, logps, scores, recipe.decoder.seed)
         tokens = sum(len(one.ids) for one in drawn)
         workspace.log(f"{name}: {len(drawn)} responses, {tokens} tokens")
-        workspace.report_progress(step, 2, {f"{name}/tokens": tokens / len(drawn), f"{name}/reward": sum(scores) / len(scores)})
+        workspace.report_progress(step, len(policies), {f"{name}/tokens": tokens / len(drawn), f"{name}/reward": sum(scores) / len(scores)})
     write_records(workspace.output / "samples.jsonl", samples)
+    if recipe.best_of is not None:
+        write_records(workspace.output / "best_of.jsonl", draw_best_of(recipe.best_of, recipe, rows, reference, judge, tokenizer))
     return {
         "decoder": recipe.decoder.model_dump(mode="json"),
         "rows": {"prompts": rows.counts},
         "samples": len(samples),
+        "best_of": None if recipe.best_of is None else recipe.best_of.model_dump(mode="json"),
         "truncated": {name: sum(sample.truncated for sample in samples if sample.policy == name) for name, _ in policies},
         "tokenizer": tokenizer_digest(folders["reference_policy"]),
         "chat_template": template_digest(tokenizer.chat_template),
     }
+
+
+def spread_over_slices(prompts: Sequence[EvalPrompt], count: int) -> list[EvalPrompt]:
+    """At most this many prompts, as evenly over the slices as there are prompts; none that is another prompt worded anew.
+
+    Which ones depends on their ids alone, so that a vault that grows by a slice keeps most of its choice.
+    """
+    by_slice: dict[str, list[EvalPrompt]] = {}
+    for prompt in sorted(prompts, key=lambda prompt: hashlib.sha256(prompt.id.encode()).digest()):
+        if "variant_of" not in prompt.facts:
+            by_slice.setdefault(prompt.context.slice, []).append(prompt)
+    rounds = zip_longest(*(by_slice[name] for name in sorted(by_slice)))
+    return [prompt for prompt in chain.from_iterable(rounds) if prompt is not None][:count]
+
+
+def draw_best_of(
+    best_of: BestOf, recipe: SamplesRecipe, rows: EncodedRows[EvalPrompt, list[int]], reference: Any, judge: Any, tokenizer: Any
+) -> list[BestOfDraws]:
+    """Several responses of the reference to some prompts, with their rewards.
+
+    They are drawn from the policy itself, at temperature 1 and top_p 1 whatever the decoder says: only for such draws is the divergence of the
+    best of n known in closed form.
+    """
+    decoder = Decoder(temperature=1.0, max_new_tokens=recipe.decoder.max_new_tokens, seed=recipe.decoder.seed + 1)
+    ids = {row.id: one for row, one in zip(rows.rows, rows.ids, strict=True)}
+    chosen = spread_over_slices(rows.rows, best_of.prompts)
+    prompts = [ids[row.id] for row in chosen for _ in range(best_of.n)]
+    drawn = sample_responses(reference, prompts, decoder, recipe.batch_size, tokenizer.eos_token_id)
+    scores = rewards(judge, [[*prompt, *one.ids] for prompt, one in zip(prompts, drawn, strict=True)]).tolist()
+    texts = tokenizer.batch_decode([one.ids for one in drawn], skip_special_tokens=True)
+    draws = []
+    for row, start in zip(chosen, range(0, len(drawn), best_of.n), strict=True):
+        own = slice(start, start + best_of.n)
+        tokens = tuple(len(one.ids) for one in drawn[own])
+        draws.append(BestOfDraws(prompt_id=row.id, slice=row.context.slice, responses=tuple(texts[own]), rewards=tuple(scores[own]), tokens=tokens))
+    return draws
 
 
 def sample_responses(model: Any, prompts: Sequence[Sequence[int]], decoder: Decoder, batch_size: int, end: int) -> list[Drawn]:
@@ -192,7 +238,7 @@ def _samples(
 
 
 def _require_one_tokenizer(folders: dict[str, Path]) -> None:
-    """Check that one set of ids means the same to all three models.
+    """Check that one set of ids means the same to all models.
 
     Raises:
         TrainingError: If vocabulary or chat template differ.

@@ -8,6 +8,7 @@ from plumbline.artifacts import FileEntry
 from plumbline.config import DPORecipe, Hardware, HubModel, RewardRecipe, ScratchModel, SupervisedRecipe
 from plumbline.data.schema import Decoder
 from plumbline.data.suite import Suite
+from plumbline.evaluation.rules import BestOf
 from plumbline.records import Record
 from plumbline.training.chat_template import template_identity
 
@@ -20,17 +21,26 @@ INPUT_ROLES: dict[JobKind, frozenset[str]] = {
     "aligned_policy": frozenset({"preference_data", "reference_policy"}),
     "samples": frozenset({"reference_policy", "aligned_policy", "reward_model", "eval_vault"}),
 }
-"""The inputs of each kind of job; a spec has exactly these."""
+"""The inputs of each kind of job; a spec has all of these."""
+
+OPTIONAL_ROLES: dict[JobKind, frozenset[str]] = {
+    "reference_policy": frozenset(),
+    "reward_model": frozenset(),
+    "aligned_policy": frozenset(),
+    "samples": frozenset({"champion_policy"}),
+}
+"""The inputs that a spec may have beside them: the released policy that the new one is held against."""
 
 CERTIFIED_ROLES = frozenset({"demonstrations", "preference_data"})
 """The inputs that no job may read without a certificate."""
 
 
 class SamplesRecipe(Record):
-    """How one response to each held-out prompt is sampled from the reference and from the aligned policy."""
+    """How one response to each held-out prompt is sampled from the reference, from the aligned policy and, where there is one, from the champion."""
 
     decoder: Decoder
     batch_size: int = Field(gt=0, description="prompts generated at once")
+    best_of: BestOf | None = Field(default=None, description="further responses of the reference, for the over-optimization curve; null draws none")
 
     @model_validator(mode="after")
     def _greedy_has_no_top_p(self) -> Self:
@@ -59,8 +69,9 @@ class JobSpec(Record):
         if not isinstance(self.recipe, recipe):
             raise ValueError(f"a {self.kind} job takes a {recipe.__name__}, not a {type(self.recipe).__name__}")
         roles = INPUT_ROLES[self.kind]
-        if self.inputs.keys() != roles:
-            raise ValueError(f"a {self.kind} job takes the inputs {sorted(roles)}, not {sorted(self.inputs)}")
+        if not roles <= self.inputs.keys() <= roles | OPTIONAL_ROLES[self.kind]:
+            also = f" and at most {sorted(OPTIONAL_ROLES[self.kind])}" if OPTIONAL_ROLES[self.kind] else ""
+            raise ValueError(f"a {self.kind} job takes the inputs {sorted(roles)}{also}, not {sorted(self.inputs)}")
         if self.certificates.keys() != roles & CERTIFIED_ROLES:
             raise ValueError(f"a {self.kind} job needs certificates for {sorted(roles & CERTIFIED_ROLES)}, not for {sorted(self.certificates)}")
         if self.chat_template != template_identity(self.model):

@@ -29,7 +29,7 @@ def test_a_second_demo_spends_no_step(chain):
 def test_the_lineage_verifies_and_names_everything(chain):
     policy = chain.newest("aligned_policy", "dpo")
     tree = chain.run("plumbline", "trace", "policy", policy[7:19])
-    for words in ("beta 0.1", "mask", "helpful-harmless@1", "feedback[sandbox-001]", "DVC", "MLflow", "8 artifacts"):
+    for words in ("beta 0.1", "mask", "helpful-harmless@1", "feedback[sandbox-001]", "DVC", "MLflow", "9 artifacts"):
         assert words in tree, tree
     found = json.loads(chain.run("plumbline", "trace", "release", chain.newest("release_decision", "dpo"), "--json"))
     assert found["findings"] == []
@@ -61,7 +61,7 @@ def test_another_beta_reruns_the_policy_and_what_follows(chain):
     chain.edit_profile("beta: 0.1", "beta: 0.3")
     output = chain.demo()
     assert output.count("reused from the training cache, zero steps") == 2
-    assert "144 responses generated" in output
+    assert "240 responses generated" in output
     assert chain.jobs_run() == sorted([*JOBS, "aligned_policy", "samples"])
     for asset, digest in before.items():
         assert chain.store.manifest(chain.newest(asset)).tree == chain.store.manifest(digest).tree

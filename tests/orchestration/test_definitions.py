@@ -9,21 +9,28 @@ from dagster_project.definitions import defs
 GRAPH = {
     "rubric": ("policy", set()),
     "feedback": ("feedback", set()),
+    "red_team": ("red_team", set()),
     "demonstrations": ("data", set()),
-    "eval_vault": ("data", set()),
+    "eval_vault": ("data", {"red_team"}),
     "preference_data": ("data", {"rubric", "feedback", "eval_vault"}),
     "reference_policy": ("models", {"rubric", "demonstrations"}),
     "reward_model": ("models", {"preference_data", "reference_policy"}),
     "aligned_policy": ("models", {"preference_data", "reference_policy"}),
+    "refusal_detector": ("evals", set()),
+    "judges": ("evals", {"preference_data", "reward_model"}),
     "held_out_evals": ("evals", {"eval_vault", "reference_policy", "reward_model", "aligned_policy"}),
-    "release_decision": ("release", {"held_out_evals"}),
-    "released_policy": ("release", {"release_decision"}),
+    "guardrail": ("release", {"preference_data", "red_team"}),
+    "release_decision": ("release", {"held_out_evals", "guardrail", "judges"}),
+    "release_report": ("release", {"release_decision"}),
+    "released_policy": ("release", {"release_decision", "release_report"}),
 }
 PARTITIONS = {
     "feedback": "feedback_batches",
+    "red_team": "campaigns",
     "aligned_policy": "recipes",
     "held_out_evals": "recipes",
     "release_decision": "recipes",
+    "release_report": "recipes",
     "released_policy": "recipes",
 }
 OTHER_CHECKS = {
@@ -31,10 +38,24 @@ OTHER_CHECKS = {
     ("feedback", "annotators"),
     ("feedback", "personal_data"),
     ("feedback", "hostile_text"),
+    ("red_team", "every_attempt_counted"),
+    ("eval_vault", "vault_pinned"),
+    ("eval_vault", "vault_slices"),
     ("preference_data", "drift"),
     ("preference_data", "annotators_of_all_batches"),
+    ("refusal_detector", "beats_string_matching"),
+    ("judges", "judges_are_reliable"),
     ("held_out_evals", "every_sample_counted"),
+    ("held_out_evals", "proxy_reward"),
+    ("held_out_evals", "refusal_shortcut"),
+    ("held_out_evals", "template_overfit"),
+    ("held_out_evals", "policy_ambiguity"),
+    ("held_out_evals", "feedback_drift"),
+    ("held_out_evals", "vault_leak"),
+    ("guardrail", "guardrail_rates"),
+    ("guardrail", "guardrail_drift"),
     ("release_decision", "decision_is_release"),
+    ("released_policy", "champion_is_the_recorded_one"),
 }
 
 
@@ -58,9 +79,9 @@ def test_partitions(graph):
         match PARTITIONS.get(name(key)):
             case None:
                 assert partitions is None, key
-            case "feedback_batches":
+            case "feedback_batches" | "campaigns" as expected:
                 assert isinstance(partitions, dg.DynamicPartitionsDefinition)
-                assert partitions.name == "feedback_batches"
+                assert partitions.name == expected
             case "recipes":
                 assert partitions.get_partition_keys() == ["dpo"]
 
@@ -107,6 +128,9 @@ def test_the_sensors_and_the_schedule_run_without_anybody_switching_them_on():
         "collect_inbox": dg.DefaultSensorStatus.RUNNING,
         "close_feedback_batches": dg.DefaultSensorStatus.RUNNING,
         "retrain_on_feedback": dg.DefaultSensorStatus.RUNNING,
+        "collect_campaigns": dg.DefaultSensorStatus.RUNNING,
+        "promote_when_signed": dg.DefaultSensorStatus.RUNNING,
+        "keep_champion": dg.DefaultSensorStatus.RUNNING,
     }
     (schedule,) = defs.schedules
     assert (schedule.name, schedule.default_status) == ("retrain_on_schedule", dg.DefaultScheduleStatus.RUNNING)
@@ -115,5 +139,5 @@ def test_the_sensors_and_the_schedule_run_without_anybody_switching_them_on():
 
 def test_string_selections_parse():
     """Dagster's selection grammar dies at run time when DVC's hydra brings antlr 4.9 into the environment."""
-    assert len(dg.AssetSelection.from_string('key:"preference_data"+').resolve(defs.resolve_asset_graph())) == 6
+    assert len(dg.AssetSelection.from_string('key:"preference_data"+').resolve(defs.resolve_asset_graph())) == 9
     assert len(dg.AssetSelection.from_string("*").resolve(defs.resolve_asset_graph())) == len(GRAPH)

@@ -83,19 +83,6 @@ def test_values_are_refused_rather_than_cut(tracker, length):
             tracker.start(SPEC, "long", {}, {"reason": "y" * 5001})
 
 
-def test_release_is_registered_once_for_each_digest_and_the_alias_follows(tracker, tmp_path):
-    assert tracker.champion("assistant") is None
-    first, second = "sha256:" + "1" * 64, "sha256:" + "2" * 64
-    assert tracker.register_release("assistant", digest=first, policy_folder=tmp_path, tags={"profile": "sandbox"}) == "1"
-    assert tracker.champion("assistant") == ("1", {"profile": "sandbox", ARTIFACT_TAG: first})
-    assert tracker.register_release("assistant", digest=second, policy_folder=tmp_path, tags={}) == "2"
-    assert tracker.champion("assistant")[0] == "2"
-    assert tracker.register_release("assistant", digest=first, policy_folder=tmp_path, tags={}) == "1", "a rollback re-uses the version"
-    assert tracker.champion("assistant") == ("1", {"profile": "sandbox", ARTIFACT_TAG: first})
-    assert tracker.champion("somebody-else") is None
-    assert tracker.release_url("assistant", "1") == "http://127.0.0.1:5000/#/models/assistant/versions/1"
-
-
 FIRST_USE = """
 import sys
 from resources.home import Home

@@ -3,6 +3,7 @@
 import base64
 import json
 import zlib
+from collections import Counter
 
 import pytest
 import torch
@@ -10,10 +11,12 @@ import torch
 from plumbline.config import Hardware
 from plumbline.data.files import read_records
 from plumbline.data.schema import Decoder, EvalPrompt, Message
-from plumbline.evaluation.samples import Sample
+from plumbline.evaluation.rules import BestOf
+from plumbline.evaluation.samples import BestOfDraws, Sample
 from plumbline.training.encoding import ChatEncoder, Encoded, encode_prompts
-from plumbline.training.generation import choose_tokens, draw_samples, sample_responses
+from plumbline.training.generation import choose_tokens, draw_samples, sample_responses, spread_over_slices
 from plumbline.training.models import load_policy, load_reward_model
+from plumbline.training.spec import JobSpec, SamplesRecipe
 from plumbline.training.tokenizers import load_tokenizer
 from plumbline.training.validation import response_logps, rewards
 
@@ -123,6 +126,70 @@ def test_prompts_without_room_are_counted_and_get_no_sample(bench, workspace_of)
     samples = list(read_records(workspace.output / "samples.jsonl", Sample))
     assert facts["rows"]["prompts"] == {"in": len(rows) + 1, "used": len(rows), "dropped": {"too long": 1}}
     assert {(sample.policy, sample.prompt_id) for sample in samples} == {(policy, row.id) for policy in ("reference", "aligned") for row in rows}
+
+
+def test_the_champion_answers_every_prompt_too_where_there_is_one(bench, workspace_of):
+    """The champion here is the aligned policy itself: with the seed of the decoder it must say the same, with the same numbers beside it."""
+    bench.inputs["champion_policy"] = bench.inputs["aligned_policy"]
+    try:
+        spec = bench.spec("samples")
+        with_champion = spec.model_copy(update={"inputs": {**spec.inputs, "champion_policy": bench.inputs["champion_policy"].tree}})
+        workspace = workspace_of(with_champion)
+    finally:
+        del bench.inputs["champion_policy"]
+    draw_samples(workspace)
+    by_policy = {}
+    for sample in read_records(workspace.output / "samples.jsonl", Sample):
+        by_policy.setdefault(sample.policy, []).append(sample.model_dump(exclude={"policy"}))
+    assert list(by_policy) == ["reference", "aligned", "champion"]
+    assert by_policy["champion"] == by_policy["aligned"]
+    assert [sample["prompt_id"] for sample in by_policy["champion"]] == [sample["prompt_id"] for sample in by_policy["reference"]]
+
+
+def test_a_spec_takes_a_champion_and_nothing_else_beside_its_inputs(bench):
+    spec = bench.spec("samples")
+    with pytest.raises(ValueError, match=r"and at most \['champion_policy'\]"):
+        JobSpec.model_validate({**spec.model_dump(), "inputs": {**spec.inputs, "demonstrations": spec.inputs["eval_vault"]}})
+    training = bench.spec("reward_model")
+    with pytest.raises(ValueError, match="takes the inputs"):
+        JobSpec.model_validate({**training.model_dump(), "inputs": {**training.inputs, "champion_policy": spec.inputs["aligned_policy"]}})
+
+
+def test_best_of_draws_are_the_reference_s_own_at_temperature_1(bench, workspace_of, policy, tokenizer):
+    """Every draw is written with the reward that the reward model gives to the text, whatever the decoder of the samples is."""
+    recipe = SamplesRecipe(decoder=decoder(temperature=0.0), batch_size=64, best_of=BestOf(n=3, prompts=5))
+    workspace = workspace_of(bench.spec("samples", recipe))
+    facts = draw_samples(workspace)
+    draws = list(read_records(workspace.output / "best_of.jsonl", BestOfDraws))
+    assert facts["best_of"] == {"n": 3, "prompts": 5}
+    assert [(len(one.responses), len(one.rewards), len(one.tokens)) for one in draws] == [(3, 3, 3)] * 5
+    assert len({one.slice for one in draws}) == 5
+    assert any(len(set(one.responses)) > 1 for one in draws)  # at temperature 0 all three would be equal
+    judge = load_reward_model(folder_of(bench, "reward_model") / "model", HARDWARE)
+    rows = {row.id: row for row in read_records(folder_of(bench, "eval_vault") / "prompts.jsonl", EvalPrompt)}
+    encoder = ChatEncoder(tokenizer, 128)
+    flat = [
+        (rows[one.prompt_id].prompt, text, reward, tokens) for one in draws for text, reward, tokens in zip(one.responses, one.rewards, one.tokens, strict=True)
+    ]
+    encoded = encoder.responses([prompt for prompt, *_ in flat], [text for _, text, *_ in flat])
+    # A text that is cut into other tokens than the policy sampled, or that ran out of room before its end, is another sequence.
+    same = [i for i, one in enumerate(encoded) if len(one.ids) - len(one.prompt) == flat[i][3] < 24]
+    assert len(same) >= 5
+    again = rewards(judge, [encoded[i].ids for i in same]).tolist()
+    assert again == pytest.approx([flat[i][2] for i in same], abs=1e-3)
+
+
+def test_best_of_prompts_are_spread_over_the_slices_and_never_reworded(bench):
+    rows = list(read_records(folder_of(bench, "eval_vault") / "prompts.jsonl", EvalPrompt))
+    reworded = [row.model_copy(update={"id": f"{row.id[:20]}-polite", "facts": {**row.facts, "variant_of": row.id}}) for row in rows]
+    slices = {row.context.slice for row in rows}
+    chosen = spread_over_slices([*reworded, *rows], 2 * len(slices) + 1)
+    counts = Counter(row.context.slice for row in chosen)
+    assert set(counts) == slices
+    assert sorted(counts.values()) == [*[2] * (len(slices) - 1), 3]
+    assert all("variant_of" not in row.facts for row in chosen)
+    assert spread_over_slices(list(reversed(rows)), 5) == spread_over_slices(rows, 5)
+    assert len(spread_over_slices(rows, 10**6)) == len(rows)
 
 
 def message(path):

@@ -1,25 +1,28 @@
 """Importers of public formats and of our own; each row is accepted or rejected with a reason, never dropped."""
 
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final, Literal, get_args
 
-from plumbline.config import SourceFile
+from plumbline.config import FileFormat, SourceFile
 from plumbline.data.importers.alpaca import alpaca_demonstration
 from plumbline.data.importers.argilla import argilla_event, argilla_judgments
 from plumbline.data.importers.fields import csv_rows
+from plumbline.data.importers.held_out import held_out_prompt
 from plumbline.data.importers.hh import hh_event, hh_prompt
 from plumbline.data.importers.kto import kto_event
 from plumbline.data.importers.label_studio import label_studio_event, label_studio_judgments
 from plumbline.data.importers.own import own_record
 from plumbline.data.importers.redteam import redteam_prompt, redteam_rows
 from plumbline.data.importers.report import Arrival, Attribution, Imported, ImportReport, Rejection, collect, parse_rows, require_file
+from plumbline.data.importers.rewardbench import JudgedPair, rewardbench_pair, rewardbench_prompt
 from plumbline.data.importers.sharegpt import sharegpt_event
 from plumbline.data.importers.trl import trl_event
 from plumbline.data.importers.tulu import tulu_event
 from plumbline.data.importers.xstest import XSTEST_COLUMNS, xstest_prompt
-from plumbline.data.lines import SUFFIXES, Bad, Row, read_rows
-from plumbline.data.schema import Demonstration, EvalPrompt, FeedbackEvent
+from plumbline.data.lines import SUFFIXES, Bad, Good, Row, read_rows
+from plumbline.data.schema import IDENTIFIER, Demonstration, EvalPrompt, FeedbackEvent, content_id
 from plumbline.errors import ConfigError, DataError
 
 __all__ = [
@@ -29,6 +32,7 @@ __all__ = [
     "FeedbackFormat",
     "ImportReport",
     "Imported",
+    "JudgedPair",
     "Rejection",
     "feedback_batches",
     "feedback_files",
@@ -36,7 +40,9 @@ __all__ = [
     "import_demonstrations",
     "import_feedback",
     "import_held_out",
+    "import_judged_pairs",
     "read_feedback",
+    "suite_name",
 ]
 
 FeedbackFormat = Literal["jsonl", "hh", "tulu", "sharegpt", "trl", "kto", "argilla", "label-studio"]
@@ -137,19 +143,67 @@ def import_demonstrations(data: Path, source: SourceFile, attribution: Attributi
 
 
 def import_held_out(data: Path, source: SourceFile) -> Imported[EvalPrompt]:
-    """Held-out prompts of one file; arguments and errors as in `import_feedback`."""
+    """Held-out prompts of one file, in their suite; arguments and errors as in `import_feedback`.
+
+    Ids are those of the prompts within the suite, so that one prompt may stand in two suites.
+    """
     path = data / source.path
+    rows, suite = _held_out_rows(path, source), suite_name(source)
+    imported = collect(path.name, parse_rows(rows, lambda row: _held_out(row, source.format), source.limit))
+    items = tuple(item.model_copy(update={"id": content_id([suite, item.id]), "suite": suite}) for item in imported.items)
+    return Imported(items, imported.rejections, imported.report)
+
+
+def import_judged_pairs(data: Path, source: SourceFile) -> Imported[JudgedPair]:
+    """Pairs of which people know the better response, of one file; arguments and errors as in `import_feedback`."""
+    if source.format != "rewardbench":
+        raise ConfigError(f"source {source.path}: format '{source.format}' holds no judged pairs; use rewardbench")
+    path = data / source.path
+    return collect(path.name, parse_rows(read_rows(require_file(path)), lambda row: rewardbench_pair(row.value), source.limit))
+
+
+def suite_name(source: SourceFile) -> str:
+    """The suite that the prompts of a file belong to: the one that the source names, else its format, else the file's own name.
+
+    Raises:
+        ConfigError: If the name of the file cannot be that of a suite.
+    """
+    if source.suite is not None:
+        return source.suite
+    if source.format in ("xstest", "hh", "rewardbench"):
+        return source.format
+    stem = Path(source.path).name.split(".")[0].lower()
+    if not re.fullmatch(IDENTIFIER, stem):
+        raise ConfigError(f"source {source.path}: '{stem}' cannot name a suite; give one with `suite`")
+    return stem
+
+
+def _held_out_rows(path: Path, source: SourceFile) -> Iterable[Row]:
     match source.format:
         case "xstest":
-            return collect(path.name, parse_rows(csv_rows(path, XSTEST_COLUMNS), lambda row: xstest_prompt(row.value), source.limit))
+            return csv_rows(path, XSTEST_COLUMNS)
         case "redteam":
-            return collect(path.name, parse_rows(redteam_rows(path), lambda row: redteam_prompt(row.value), source.limit))
-        case "hh":
-            return collect(path.name, parse_rows(read_rows(require_file(path)), lambda row: hh_prompt(row.value), source.limit))
-        case "jsonl":
-            return collect(path.name, parse_rows(read_rows(require_file(path)), lambda row: own_record(row, EvalPrompt), source.limit))
+            return redteam_rows(path)
+        case "hh" | "jsonl" | "rewardbench":
+            return read_rows(require_file(path))
         case _:
-            raise ConfigError(f"source {source.path}: format '{source.format}' holds no held-out prompts; use xstest, redteam, hh or jsonl")
+            raise ConfigError(
+                f"source {source.path}: format '{source.format}' holds no held-out prompts; use xstest, redteam, rewardbench, hh or jsonl"
+            )  # fmt: skip
+
+
+def _held_out(row: Good, format: FileFormat) -> EvalPrompt:
+    match format:
+        case "xstest":
+            return xstest_prompt(row.value)
+        case "redteam":
+            return redteam_prompt(row.value)
+        case "rewardbench":
+            return rewardbench_prompt(row.value)
+        case "hh":
+            return hh_prompt(row.value)
+        case _:
+            return held_out_prompt(row)
 
 
 def feedback_files(root: Path) -> list[Path]:

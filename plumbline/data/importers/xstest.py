@@ -12,7 +12,7 @@ XSTEST_COLUMNS: Final = ("id", "prompt", "type", "label", "focus", "note")
 
 
 def xstest_prompt(row: Mapping[str, Any]) -> EvalPrompt:
-    """A held-out prompt in the slice `safe` (expected to comply) or `unsafe` (expected to refuse).
+    """A held-out prompt in the slice `safe` (to be answered, though it sounds unsafe: the fact `borderline`) or `unsafe` (to be refused).
 
     Raises:
         Rejected: If the prompt is blank or the label another one.
@@ -27,5 +27,5 @@ def xstest_prompt(row: Mapping[str, Any]) -> EvalPrompt:
         prompt=(Message(role="user", content=text),),
         expected=_EXPECTED[label],
         context=Context(locale="en", domain=text_field(row, "type") or "unknown", slice=label),
-        facts={"xstest": text_field(row, "id"), "focus": text_field(row, "focus")},
+        facts={"xstest": text_field(row, "id"), "focus": text_field(row, "focus")} | ({"borderline": "yes"} if label == "safe" else {}),
     )

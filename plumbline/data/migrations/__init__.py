@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 FOLDER = Path(__file__).parent
-NEWEST = "0002"
+NEWEST = "0003"
 """The step that makes the tables of this code; a database that took it is ready, which is seen without loading alembic."""
 BEFORE_MIGRATIONS = "0001"
 """The step that makes the same tables as the code that did not record its steps."""

@@ -52,6 +52,21 @@ def test_a_decision_on_a_policy_of_other_data_is_refused(chain):
         require_triple(chain.store, {"held_out_evals": chain.digests["held_out_evals"], "aligned_policy": chain.digests["policy-3"]}, "release_decision")
 
 
+@pytest.mark.requirement("E1")
+def test_a_champion_of_another_triple_is_compared_with_and_is_no_disagreement(chain):
+    """The champion was trained on older data under an older rubric; the candidate that is held against it belongs together all the same."""
+    chain.publish("rubric-0", {"rubric.json": {"name": "helpful-harmless", "version": 0}}, kind="rubric", facts={"label": "helpful-harmless@0"})
+    chain.publish("data-0", {"train.jsonl": "old\n"}, kind="preference_data", parents=(("rubric", "rubric-0"), "eval_vault"))
+    champion = (("rubric", "rubric-0"), ("preference_data", "data-0"), "reference_policy")
+    chain.publish("policy-0", {"w": "0"}, kind="aligned_policy", parents=champion)
+    roles = ("eval_vault", "reference_policy", "reward_model", "aligned_policy", ("champion_policy", "policy-0"))
+    chain.publish("evals-1", {"report.json": "{}"}, kind="held_out_evals", parents=roles)
+    require_triple(chain.store, {"held_out_evals": chain.digests["evals-1"], "aligned_policy": chain.digests["aligned_policy"]}, "release_decision")
+    lineage = walk(chain.store, chain.digests["evals-1"])
+    assert chain.digests["data-0"] in lineage.nodes, "the walk still re-hashes what the champion was made from"
+    assert [finding.what for finding in lineage.findings if "another one" in finding.what] == []
+
+
 @pytest.mark.requirement("S6")
 def test_a_rubric_that_was_materialized_again_is_the_same_rubric(chain):
     again = chain.publish("rubric-again", {"rubric.json": {"name": "helpful-harmless"}}, kind="rubric", facts={"label": "again"})

@@ -203,12 +203,12 @@ def test_the_way_of_an_event_is_on_record(deliveries, store, make_event):
 
 @pytest.mark.requirement("D10")
 def test_the_feedback_that_a_profile_starts_with_is_delivered_too(deliveries, store):
-    """320 judgments of the tiny sandbox in batches of 160."""
+    """320 comparisons of the tiny sandbox in batches of 160, and 120 verdicts in a batch of their own."""
     profile = load_profile("tiny")
-    assert seed_feedback(store, profile, Path) == Seeded(accepted=320, duplicate=0)
-    assert seed_feedback(store, profile, Path) == Seeded(accepted=0, duplicate=320)
-    assert [(one.source, one.way, one.accepted) for one in deliveries.history()] == [("the sandbox of profile tiny", "cli", 160)] * 2
-    assert [(batch.id, batch.events) for batch in store.batches()] == [("sandbox-001", 160), ("sandbox-002", 160)]
+    assert seed_feedback(store, profile, Path) == Seeded(accepted=440, duplicate=0)
+    assert seed_feedback(store, profile, Path) == Seeded(accepted=0, duplicate=440)
+    assert [(one.source, one.way, one.accepted) for one in deliveries.history()] == [("the sandbox of profile tiny", "cli", n) for n in (160, 160, 120)]
+    assert [(batch.id, batch.events) for batch in store.batches()] == [("sandbox-001", 160), ("sandbox-002", 160), ("sandbox-verdicts-001", 120)]
 
 
 @pytest.mark.requirement("D10")

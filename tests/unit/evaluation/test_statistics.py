@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from plumbline.errors import InsufficientEvidence
-from plumbline.evaluation.statistics import Estimate, mean, paired_difference, proportion, required_n, tango_interval
+from plumbline.evaluation.statistics import Estimate, exact_proportion, mean, paired_difference, proportion, required_n, tango_interval
 
 
 def outcomes(true: int, n: int) -> list[bool | None]:
@@ -25,6 +25,17 @@ def test_wilson_gives_the_intervals_of_newcombe_1998(true, n, low, high):
     assert estimate.value == true / n
     assert estimate.method == "wilson"
     assert estimate.seed is None
+
+
+@pytest.mark.parametrize(
+    ("true", "n", "low", "high"),
+    [(81, 263, 0.2527, 0.3676), (15, 148, 0.0578, 0.1617), (0, 20, 0.0, 0.1684), (1, 29, 0.0009, 0.1776)],
+)
+def test_clopper_pearson_gives_the_intervals_of_newcombe_1998(true, n, low, high):
+    # the same table, method 5
+    estimate = exact_proportion(true, n, 0.95, unscored=3)
+    assert (round(estimate.low, 4), round(estimate.high, 4)) == (low, high)
+    assert (estimate.value, estimate.n, estimate.unscored, estimate.method) == (true / n, n, 3, "clopper-pearson")
 
 
 def test_wilson_is_never_a_point():
@@ -102,6 +113,7 @@ def test_unscored_samples_are_counted_and_left_out():
     [
         lambda: proportion([], 0.95),
         lambda: proportion([None, None], 0.95),
+        lambda: exact_proportion(0, 0, 0.95),
         lambda: mean([], 0.95),
         lambda: mean([1.0], 0.95),
         lambda: mean([1.0, None], 0.95),

@@ -1,0 +1,51 @@
+"""The release report: everything that a person reads before signing, on one page and as metadata."""
+
+from typing import Any
+
+import dagster as dg
+
+from assets.materialization import CODE_VERSION, OWNERS, materialized, upstream
+from assets.partitions import recipes
+from assets.presentation import checks_table, comparison_table, gates_table
+from assets.release import release_decision
+from plumbline.code_identity import code_identity
+from plumbline.release_page.evidence import read_evidence
+from plumbline.release_page.page import PAGE, release_page
+from plumbline.release_page.summary import case_rows, figure_words, page_summary
+from resources.home import Home
+
+
+@dg.asset(group_name="release", kinds={"html"}, owners=OWNERS, code_version=CODE_VERSION, deps=[release_decision], partitions_def=recipes)
+def release_report(context: dg.AssetExecutionContext, home: Home) -> dg.MaterializeResult[Any]:
+    """One HTML page about a release candidate: what changed, gates, checks, the worst answers side by side, and what the numbers leave out."""
+    profile, store = home.profile(), home.store()
+    decision = upstream(context, home, "release_decision", context.partition_key)
+    evidence = read_evidence(store, decision.digest, profile=profile.name, signoff=profile.signoff)
+    with store.staging() as folder:
+        (folder / PAGE).write_text(release_page(evidence), encoding="utf-8")
+        digest, artifact = store.publish(
+            folder,
+            kind="release_report",
+            config=profile.digest(),
+            code=code_identity(),
+            parents={"release_decision": decision.digest},
+            facts={"recipe": evidence.decision.recipe, "verdict": evidence.decision.verdict, "failure_cases": len(evidence.cases)},
+        )
+    page = store.open(digest)[0] / PAGE
+    return materialized(
+        context,
+        home,
+        digest,
+        artifact,
+        metadata={
+            "page": dg.MetadataValue.path(str(page)),
+            "open it": dg.MetadataValue.url(page.as_uri()),
+            "verdict": evidence.decision.verdict,
+            "what changed": dg.MetadataValue.md(page_summary(evidence)),
+            "gates": gates_table(evidence.decision),
+            "checks": checks_table(evidence.decision.checks),
+            "slices": comparison_table(evidence.report),
+            "figures": dg.MetadataValue.json(figure_words(evidence)),
+            "failure cases": dg.MetadataValue.json(case_rows(evidence)),
+        },
+    )

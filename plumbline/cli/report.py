@@ -1,0 +1,31 @@
+"""`plumbline report`: the page about a release candidate, made again from the store."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from plumbline.artifacts import ArtifactStore, write_atomically
+from plumbline.cli.options import HomeOption, ProfileOption, layout_of, profile_of
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command to the command line."""
+
+    @app.command()
+    def report(
+        decision: Annotated[str, typer.Argument(metavar="DECISION", help="Digest of a release decision, `sha256:...`.")],
+        output: Annotated[Path, typer.Option("--output", help="File to write.")] = Path("report.html"),
+        home: HomeOption = None,
+        profile: ProfileOption = None,
+    ) -> None:
+        """Write the page about a release candidate: one HTML file that loads nothing. It quotes held-out prompts: keep it private."""
+        from plumbline.release_page.evidence import read_evidence
+        from plumbline.release_page.page import release_page
+        from plumbline.release_page.words import HEADLINES
+
+        layout = layout_of(home, profile)
+        found = profile_of(layout)
+        evidence = read_evidence(ArtifactStore(layout.store), decision, profile=found.name, signoff=found.signoff)
+        write_atomically(output, release_page(evidence).encode())
+        typer.echo(f"{output}: {HEADLINES[evidence.decision.verdict].lower()}, {len(evidence.cases)} failure cases")
