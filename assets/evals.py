@@ -15,6 +15,7 @@ from assets.models import POOL, aligned_policy, measured_accuracy, reference_pol
 from assets.partitions import recipes
 from assets.presentation import checks_table, comparison_plot, comparison_table, estimates_table, samples_table
 from assets.vault import eval_vault, held_out
+from plumbline.artifacts import Artifact
 from plumbline.code_identity import code_identity
 from plumbline.data.agreement import AgreementReport
 from plumbline.data.files import read_records, write_records
@@ -86,7 +87,7 @@ def held_out_evals(context: dg.AssetExecutionContext, home: Home, launcher: Trai
     data = inputs["aligned_policy"].artifact.parents["preference_data"]
     folder_of_data, artifact_of_data = home.store().open(data, kind="preference_data")
     inputs["preference_data"] = Upstream(digest=data, artifact=artifact_of_data, folder=folder_of_data, partition=None)
-    found = _measure(context, home, inputs, prompts, samples_folder, champion)
+    found = _measure(context, home, inputs, prompts, samples_folder, outcome.artifact, champion)
     with home.store().staging() as folder:
         _write(folder, found)
         digest, artifact = home.store().publish(
@@ -137,7 +138,13 @@ def held_out_evals(context: dg.AssetExecutionContext, home: Home, launcher: Trai
 
 
 def _measure(
-    context: dg.AssetExecutionContext, home: Home, inputs: dict[str, Upstream], prompts: list[EvalPrompt], samples: Path, champion: Champion | None
+    context: dg.AssetExecutionContext,
+    home: Home,
+    inputs: dict[str, Upstream],
+    prompts: list[EvalPrompt],
+    folder: Path,
+    job: Artifact,
+    champion: Champion | None,
 ) -> Measured:
     """Score the samples, and put the policy to every named check."""
     profile = home.profile()
@@ -145,20 +152,22 @@ def _measure(
     scorer = scorer_of(evaluation.scorer, read_detector(inputs[DETECTOR].folder) if DETECTOR in inputs else None)
     trained_on = training_prompts(home.store(), [inputs["aligned_policy"].digest, inputs["reward_model"].digest])
     leaked = leaks(trained_on, prompts, profile.preferences.contamination)
+    samples = list(read_records(folder / "samples.jsonl", Sample))
+    aside = {**unanswered(prompts, {sample.prompt_id for sample in samples}, job), **leaked}
     report, scored = build_report(
         prompts,
-        list(read_records(samples / "samples.jsonl", Sample)),
+        samples,
         evaluation.scorer,
         evaluation.level,
         profile.seed,
         evaluation.decoder,
         cluster=profile.vault.cluster,
         champion=None if champion is None else champion.digest,
-        set_aside=leaked,
+        set_aside=aside,
         score=scorer,
     )
-    kept = [prompt for prompt in prompts if prompt.id not in leaked]
-    curve = over_optimization(list(read_records(samples / "best_of.jsonl", BestOfDraws)), kept, scorer, evaluation.level, cluster=profile.vault.cluster)
+    kept = [prompt for prompt in prompts if prompt.id not in aside]
+    curve = over_optimization(list(read_records(folder / "best_of.jsonl", BestOfDraws)), kept, scorer, evaluation.level, cluster=profile.vault.cluster)
     evidence = PressureEvidence(
         report=report,
         prompts=kept,
@@ -215,6 +224,13 @@ def _summary(found: Measured) -> dict[str, float]:
     return flat | found.accuracy.metrics()
 
 
+def unanswered(prompts: list[EvalPrompt], answered: set[str], job: Artifact) -> dict[str, str]:
+    """Prompts that the sampling job could not ask, with its reason; none unless they are exactly as many as the job says that it dropped."""
+    dropped: dict[str, int] = job.facts["rows"]["prompts"]["dropped"]
+    without = [prompt.id for prompt in prompts if prompt.id not in answered]
+    return dict.fromkeys(without, " or ".join(sorted(dropped))) if len(without) == sum(dropped.values()) else {}
+
+
 @dg.asset_check(asset=held_out_evals, description="Every held-out prompt was answered by every policy, and every answer was scored or counted.")
 def every_sample_counted(context: dg.AssetCheckExecutionContext, home: Home) -> dg.AssetCheckResult:
     """Prompts x policies = sampled rows, each once."""
@@ -224,13 +240,19 @@ def every_sample_counted(context: dg.AssetCheckExecutionContext, home: Home) -> 
     vault = Upstream(digest=parents["eval_vault"], artifact=artifact, folder=folder, partition=None)
     prompts = held_out(home, vault, purpose="evaluation", by="held_out_evals", policy=parents["aligned_policy"])
     policies = ("reference", "aligned", *(["champion"] if "champion_policy" in parents else []))
-    expected = {(prompt.id, side) for prompt in prompts for side in policies}
-    samples, _ = home.store().open(parents["samples"], kind="samples")
+    samples, job = home.store().open(parents["samples"], kind="samples")
     found = [(s.prompt_id, s.policy) for s in read_records(samples / "samples.jsonl", Sample)]
+    aside = unanswered(prompts, {prompt for prompt, _ in found}, job)
+    expected = {(prompt.id, side) for prompt in prompts for side in policies if prompt.id not in aside}
     missing = sorted(expected - set(found))
     return dg.AssetCheckResult(
         passed=not missing and len(found) == len(expected),
-        metadata={"expected": len(expected), "found": len(found), "missing": dg.MetadataValue.json([list(row) for row in missing[:10]])},
+        metadata={
+            "expected": len(expected),
+            "found": len(found),
+            "could not be asked": len(aside),
+            "missing": dg.MetadataValue.json([list(row) for row in missing[:10]]),
+        },
     )
 
 

@@ -1,7 +1,7 @@
 """`plumbline feedback import`, `inbox`, `quarantine` and `history`: files in, and what became of their rows."""
 
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -88,8 +88,10 @@ def inbox(
         if once:
             return
         typer.echo(f"watching {layout.inbox}")
-        for _ in watch(layout.inbox, recursive=False, yield_on_timeout=True, rust_timeout=max(1000, int(settle * 500)), raise_interrupt=False):
-            _say_collected(collect(layout.inbox, store, datetime.now(UTC), settle), store, waiting=False)
+        # Ctrl-C is how this ends, also in the middle of a file: a file that was not taken in whole is taken in the next time.
+        with suppress(KeyboardInterrupt):
+            for _ in watch(layout.inbox, recursive=False, yield_on_timeout=True, rust_timeout=max(1000, int(settle * 500)), raise_interrupt=False):
+                _say_collected(collect(layout.inbox, store, datetime.now(UTC), settle), store, waiting=False)
 
 
 def quarantine(

@@ -17,8 +17,7 @@ from plumbline.artifacts import ArtifactStore
 from plumbline.audit.ledger import Ledger
 from plumbline.audit.tree_view import printable, short
 from plumbline.cli.options import HomeOption, ProfileOption, layout_of, profile_of
-from plumbline.cli.signing import KeyOption, ReasonOption, signing_key
-from plumbline.cli.trace import find
+from plumbline.cli.signing import DecisionArgument, KeyOption, ReasonOption, decision_named, signing_key
 from plumbline.errors import LineageError, PromotionRefused
 from plumbline.evaluation.report import EvalReport
 from plumbline.home import HomeLayout
@@ -75,7 +74,7 @@ def add_to(app: typer.Typer, registry: RegistryFactory | None) -> None:
 
     @group.command()
     def recheck(
-        decision: Annotated[str, typer.Argument(help="Digest of a decision, or the first digits of it.")],
+        decision: DecisionArgument,
         home: HomeOption = None,
         profile: ProfileOption = None,
     ) -> None:
@@ -122,7 +121,7 @@ def _decide_again(layout: HomeLayout, given: str) -> None:
         LineageError: If it comes out otherwise.
     """
     store = ArtifactStore(layout.store)
-    folder, artifact = store.open(find(store, "release", given), kind="release_decision")
+    folder, artifact = store.open(decision_named(given, store, profile_of(layout)), kind="release_decision")
     recorded = Decision.from_json((folder / "decision.json").read_bytes())
     evals, _ = store.open(artifact.parents["held_out_evals"], kind="held_out_evals")
     report = EvalReport.from_json((evals / "report.json").read_bytes())

@@ -7,6 +7,7 @@ import typer
 
 from plumbline.artifacts import ArtifactStore, write_atomically
 from plumbline.cli.options import HomeOption, ProfileOption, layout_of, profile_of
+from plumbline.cli.signing import DecisionArgument, decision_named
 
 
 def add_to(app: typer.Typer) -> None:
@@ -14,7 +15,7 @@ def add_to(app: typer.Typer) -> None:
 
     @app.command()
     def report(
-        decision: Annotated[str, typer.Argument(metavar="DECISION", help="Digest of a release decision, `sha256:...`.")],
+        decision: DecisionArgument,
         output: Annotated[Path, typer.Option("--output", help="File to write.")] = Path("report.html"),
         home: HomeOption = None,
         profile: ProfileOption = None,
@@ -26,6 +27,7 @@ def add_to(app: typer.Typer) -> None:
 
         layout = layout_of(home, profile)
         found = profile_of(layout)
-        evidence = read_evidence(ArtifactStore(layout.store), decision, profile=found.name, signoff=found.signoff)
+        store = ArtifactStore(layout.store)
+        evidence = read_evidence(store, decision_named(decision, store, found), profile=found.name, signoff=found.signoff)
         write_atomically(output, release_page(evidence).encode())
         typer.echo(f"{output}: {HEADLINES[evidence.decision.verdict].lower()}, {len(evidence.cases)} failure cases")

@@ -66,11 +66,8 @@ def desk(given: str, home: Path | None, profile: str | None) -> Desk:
     """
     layout = layout_of(home, profile)
     store, current = ArtifactStore(layout.store), profile_of(layout)
-    if given in current.recipes:
-        decision, artifact = newest_artifact(store, KIND, current.digest(), given)
-    else:
-        decision = find_decision(store, given)
-        artifact = store.manifest(decision)
+    decision = decision_named(given, store, current)
+    artifact = store.manifest(decision)
     if artifact.config != current.digest():
         raise SignatureRefused(
             f"decision {decision[7:19]} was made under another profile than '{current.name}' is now; name its profile with --profile, "
@@ -80,6 +77,15 @@ def desk(given: str, home: Path | None, profile: str | None) -> Desk:
     if gates != list(current.gates):
         raise SignatureRefused(f"decision {decision[7:19]} says that it was made under profile '{current.name}', but judged other gates; decide again")
     return Desk(store, Ledger(layout.ledger), load_trust(layout.trust), layout.trust, current, decision, datetime.now(UTC))
+
+
+def decision_named(given: str, store: ArtifactStore, profile: Profile) -> str:
+    """Artifact digest of a decision: the newest of a recipe, or the one whose id starts so.
+
+    Raises:
+        ArtifactNotFound: If there is no such decision.
+    """
+    return newest_artifact(store, KIND, profile.digest(), given)[0] if given in profile.recipes else find_decision(store, given)
 
 
 def signing_key(name: str | None, passphrase_file: Path | None) -> "Ed25519PrivateKey":

@@ -52,7 +52,7 @@ def score_samples(
 
     Args:
         prompts: The held-out prompts.
-        samples: One sample of each policy for each prompt.
+        samples: One sample of each policy for each prompt; a prompt that is set aside may have none.
         scorer: The scorer.
         cluster: Fact of a prompt that names what it is about.
         champion: Digest of the released champion. Its samples stand there for every prompt, or for none when it could not be sampled.
@@ -63,7 +63,7 @@ def score_samples(
     """
     known = {prompt.id: prompt for prompt in prompts}
     aside = set_aside or {}
-    _check_complete(prompts, samples, known, champion)
+    _check_complete(prompts, samples, known, champion, aside)
     if stray := sorted(aside.keys() - known.keys()):
         raise DataError(f"{len(stray)} prompts to be set aside are not in the vault, for example '{stray[0]}'; look for leaks in this vault")
     scored = []
@@ -117,8 +117,10 @@ def _as_outcome(name: str, value: float) -> bool:
     return value == 1
 
 
-def _check_complete(prompts: Sequence[EvalPrompt], samples: Sequence[Sample], known: Mapping[str, EvalPrompt], champion: str | None) -> None:
-    """Refuse unless every prompt has exactly one sample of each policy, and nothing is left over."""
+def _check_complete(
+    prompts: Sequence[EvalPrompt], samples: Sequence[Sample], known: Mapping[str, EvalPrompt], champion: str | None, aside: Mapping[str, str]
+) -> None:
+    """Refuse unless every prompt has exactly one sample of each policy, and nothing is left over; one that is set aside may have none at all."""
     if not known:
         raise DataError("there are no held-out prompts to evaluate on; fill the eval vault")
     counts = Counter((sample.prompt_id, sample.policy) for sample in samples)
@@ -126,7 +128,8 @@ def _check_complete(prompts: Sequence[EvalPrompt], samples: Sequence[Sample], kn
     if compared and champion is None:
         raise DataError("there are samples of a champion, but nothing says which policy that is; name it, or sample the two others alone")
     policies: tuple[Policy, ...] = (*POLICIES, "champion") if compared else POLICIES
-    wanted = {(prompt, policy) for prompt in known for policy in policies}
+    sampled = {prompt for prompt, _ in counts}
+    wanted = {(prompt, policy) for prompt in known for policy in policies if prompt in sampled or prompt not in aside}
     findings = {
         "prompts stand twice in the vault": [name for name, count in Counter(prompt.id for prompt in prompts).items() if count > 1],
         "samples are missing": [f"{prompt} ({policy})" for prompt, policy in sorted(wanted - counts.keys())],

@@ -31,7 +31,7 @@ def test_new_feedback_leads_to_a_new_policy_and_decision(chain, daemon):
         time.sleep(2)
     assert chain.newest("aligned_policy", "dpo") != policy
     data = chain.store.manifest(chain.newest("preference_data"))
-    assert len([role for role in data.parents if role.startswith("feedback:")]) == 3
+    assert len([role for role in data.parents if role.startswith("feedback:")]) == 4
     chain.run("plumbline", "trace", "policy", chain.newest("aligned_policy", "dpo"))
     time.sleep(25)  # two more ticks of both sensors: the same set of batches must not be aligned again
     with chain.instance() as instance:

@@ -66,7 +66,7 @@ output.mkdir(parents=True)
 write_records(output / "samples.jsonl", samples)
 write_records(output / "best_of.jsonl", draws)
 files = hash_tree(output)
-(folder / "result.json").write_bytes(JobResult(tree=tree_digest(files), files=files, facts={"samples": len(samples)}).to_json())
+(folder / "result.json").write_bytes(JobResult(tree=tree_digest(files), files=files, facts={"samples": len(samples), "rows": {"prompts": {"dropped": {}}}}).to_json())
 """
 
 

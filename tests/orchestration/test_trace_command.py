@@ -85,7 +85,7 @@ def trace(layout, chain, *arguments):
 def test_a_chain_that_dagster_and_mlflow_confirm_is_verified(recorded):
     code, output = trace(*recorded)
     assert code == 0, output
-    assert "checked against DVC, Dagster, MLflow" in " ".join(output.split())
+    assert "checked against DVC, the ledger, Dagster, MLflow" in " ".join(output.split())
     assert "not cross-checked" not in output
 
 

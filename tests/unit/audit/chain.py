@@ -2,15 +2,22 @@
 
 import json
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from plumbline.artifacts import ArtifactStore
+from plumbline.audit.ledger import Ledger
 from plumbline.audit.production import Production, write_production
 from plumbline.audit.tree_bytes import dvc_version
 from plumbline.code_identity import CodeIdentity
 from plumbline.data.suite import Expectation, Suite
 from plumbline.records import sha256
 from plumbline.release.certificate import CheckResult, certify, write_certificate
+from plumbline.release.promotion import promote
+from plumbline.release.signatures import record_signature
+from plumbline.release.statements import Approval
 
 PROFILE = sha256(b"profile")
 CODE = CodeIdentity(commit="0123456789abcdef0123456789abcdef01234567", dirty=False, source=sha256(b"source"), packages={"torch": "2.13.0"})
@@ -94,9 +101,28 @@ def build(root: Path, batches: int = 2) -> Chain:
         "decision": chain.digests["release_decision"],
         "recipe": "dpo",
         "registered_model": "plumbline-sandbox",
+        **promoted(chain),
     }
     chain.publish("release", {"release.json": release}, parents=("aligned_policy", "release_decision"), facts={"recipe": "dpo"}, partition="dpo")
     return chain
+
+
+def promoted(chain: Chain) -> dict[str, object]:
+    """What a release says about its promotion: an approval that is signed and entered in the ledger, and the promotion that rests on it."""
+    ledger, policy, decision = Ledger(chain.store.root.parent / "ledger.db"), chain.digests["aligned_policy"], chain.digests["release_decision"]
+    said = Approval(
+        candidate=sha256(b"candidate"),
+        decision=decision,
+        policy=policy,
+        by="Ana",
+        reason="better everywhere",
+        at=datetime(2026, 5, 4, tzinfo=UTC),
+        ledger=ledger.head(),
+        trust=sha256(b"trust"),
+    )
+    envelope = record_signature(chain.store.root, ledger, said, Ed25519PrivateKey.generate())
+    made = promote(ledger, "sandbox", policy=policy, decision=decision, recipe="dpo", released_by="gates", by=("Ana",), reason="better everywhere")
+    return {"promotion": made.model_dump(mode="json"), "signatures": [{"envelope": envelope}]}
 
 
 SUITE = Suite(name="pairs", minimum_rows=1, expectations=(Expectation(id="differs", type="expect_x", kwargs={}, severity="critical", reason="r"),))

@@ -55,7 +55,7 @@ def test_json_has_full_digests_and_every_fact(clean):
     content = json.loads(trace(clean, "release", clean.digests["release"], "--json", "--offline").stdout)
     assert content["verified"] is True
     assert content["findings"] == []
-    assert content["cross_checks"] == ["DVC"]
+    assert content["cross_checks"] == ["DVC", "the ledger"]
     assert content["not_cross_checked"] == {"Dagster": "--offline", "MLflow": "--offline"}
     assert set(content["nodes"]) == set(clean.digests.values())
     policy = content["nodes"][clean.digests["aligned_policy"]]

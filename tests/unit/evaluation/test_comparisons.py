@@ -186,6 +186,19 @@ def test_prompts_that_are_set_aside_are_in_no_estimate_and_counted():
     assert sum(one.set_aside == "exact" for one in scored) == 60
 
 
+def test_a_prompt_that_could_not_be_asked_is_counted_with_its_reason():
+    """Too long for the model: no policy has a sample of it. Without the reason, a missing sample is an error."""
+    prompts = requests()
+    samples = [one for one in build(prompts, {"reference": never, "aligned": always})[1] if one.prompt_id != "harm-en-7"]
+    rows = [Sample(**{name: getattr(one, name) for name in Sample.model_fields}) for one in samples]
+    decoder = Decoder(temperature=1.0, max_new_tokens=8)
+    report, scored = build_report(prompts, rows, "rules", 0.95, 0, decoder, set_aside={"harm-en-7": "too long"})
+    assert (report.set_aside, report.prompts, len(scored)) == ({"too long": 1}, 300, 598)
+    assert report.slices["harm-en"]["tokens"].aligned.n == 299
+    with pytest.raises(DataError, match=r"2 samples are missing: harm-en-7 \(aligned\)"):
+        build_report(prompts, rows, "rules", 0.95, 0, decoder)
+
+
 def test_nothing_left_or_an_unknown_prompt_is_refused():
     prompts = requests(clusters=1)
     policies = {"reference": never, "aligned": always}

@@ -47,7 +47,7 @@ def edited(tmp_path: Path, old: str, new: str) -> Path:
         ("precision: float32", "precision: bfloat16", "hardware", "use float32"),
         ("tokenizer: words", "tokenizer: words\n  vocabulary: 2048", "model", "give it there, and only there"),
         ("heads: 4", "heads: 5", "model", "multiple of heads"),
-        ("scorer: sandbox", "scorer: vibes", "scorer", "'sandbox' or 'rules'"),
+        ("scorer: sandbox", "scorer: vibes", "scorer", "'sandbox', 'rules' or 'detector'"),
         ("seed: 1", 'seed: "0"', "seed", "valid integer"),
         ("seed: 1", "seed: no", "seed", "valid integer"),
         ("rubric: rubrics/", "rubric: ../rubrics/", "rubric", "stays inside"),
