@@ -66,7 +66,8 @@ output.mkdir(parents=True)
 write_records(output / "samples.jsonl", samples)
 write_records(output / "best_of.jsonl", draws)
 files = hash_tree(output)
-(folder / "result.json").write_bytes(JobResult(tree=tree_digest(files), files=files, facts={"samples": len(samples), "rows": {"prompts": {"dropped": {}}}}).to_json())
+facts = {"samples": len(samples), "rows": {"prompts": {"dropped": {}}}}
+(folder / "result.json").write_bytes(JobResult(tree=tree_digest(files), files=files, facts=facts).to_json())
 """
 
 
