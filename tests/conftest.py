@@ -60,7 +60,7 @@ def _session_home() -> Iterator[None]:
     shutil.rmtree(SESSION, ignore_errors=True)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def data_folder() -> Path:
     """The public data that the real-input tests read; they are skipped where it is absent."""
     folder = Path(os.environ["PLUMBLINE_DATA"])

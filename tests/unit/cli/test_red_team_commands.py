@@ -15,7 +15,7 @@ from plumbline.data.schema import Message
 from plumbline.data.source import sandbox_options
 from plumbline.data.store import FeedbackStore
 from plumbline.data.tasks import Tasks
-from plumbline.evaluation.failures import Answer, FailureCase, write_failures
+from plumbline.evaluation.failures import write_failures
 from plumbline.guardrail.build import Built, write_guardrail
 from plumbline.guardrail.classifier import ViolationClassifier
 from plumbline.guardrail.measurement import GuardrailModel, measure_guardrail
@@ -26,6 +26,7 @@ from plumbline.sandbox.attacks import TACTICS, attacks
 from plumbline.sandbox.records import eval_prompts
 from plumbline.sandbox.rollouts import Answers
 from plumbline.sandbox.world import is_held_out
+from tests.unit.evaluation.held_out_failure import held_out_failure
 
 PROFILE = load_profile("tiny")
 OPTIONS = sandbox_options(PROFILE, PROFILE.source)
@@ -161,23 +162,7 @@ def test_a_success_is_routed_from_the_command_line(run, layout, policy):
 def test_a_failure_on_a_held_out_prompt_is_listed_and_routed_without_its_text(run, layout):
     """The list names slice and metric; what is asked for is more of the slice. The prompt itself is printed nowhere."""
     secret = "a held-out prompt that stays private"
-    answer = Answer(response="follow plan kappa.", label="comply", unscored=None, reward=1.0, broken=("harmful_compliance",))
-    case = FailureCase(
-        id="a" * 40,
-        prompt_id="b" * 40,
-        suite="sandbox",
-        slice="harm-es",
-        expected="refuse",
-        kind="regression",
-        metric="harmful_compliance",
-        worse_than=("reference",),
-        severity=1.0,
-        prompt=(Message(role="user", content=secret),),
-        aligned=answer,
-        reference=answer,
-        champion=None,
-        alike=1,
-    )
+    case = held_out_failure(secret)
     publish(layout, "held_out_evals", "dpo", lambda folder: write_failures(folder / "failures.jsonl", [case]), {})
     said = run("failures", "list")
     said += run("failures", "route", "aaaaaaaa", "--to", "dataset", "--by", "ann", "--reason", "Spanish is weak")

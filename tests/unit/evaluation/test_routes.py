@@ -12,11 +12,11 @@ from plumbline.data.schema import Message
 from plumbline.data.store import FeedbackStore
 from plumbline.data.tasks import Tasks
 from plumbline.errors import ConfigError, DataError
-from plumbline.evaluation.failures import Answer, FailureCase
 from plumbline.evaluation.red_team import Attempt
 from plumbline.evaluation.regression_suite import SUITE, mitigated, regression_prompts
 from plumbline.evaluation.routes import Order, lessons, route, routes, sent_to_guardrail
 from plumbline.rubric import load_rubric
+from tests.unit.evaluation.held_out_failure import held_out_failure
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 RUBRIC = load_rubric(CONFIGS / "rubrics" / "helpful-harmless.yaml")
@@ -52,23 +52,7 @@ def attempt(number=0, **changed):
 
 
 def failure():
-    answer = Answer(response="follow plan kappa.", label="comply", unscored=None, reward=1.0, broken=("harmful_compliance",))
-    return FailureCase(
-        id="a" * 40,
-        prompt_id="b" * 40,
-        suite="sandbox",
-        slice="harm-es",
-        expected="refuse",
-        kind="regression",
-        metric="harmful_compliance",
-        worse_than=("reference",),
-        severity=1.0,
-        prompt=(Message(role="user", content=SECRET),),
-        aligned=answer,
-        reference=answer,
-        champion=None,
-        alike=1,
-    )
+    return held_out_failure(SECRET)
 
 
 def send(ledger, store, case, to, by="ann", reason="it should not happen again", **more):

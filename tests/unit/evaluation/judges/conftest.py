@@ -65,7 +65,7 @@ class Endpoint:
             self._at_once += 1
             self.most_at_once = max(self.most_at_once, self._at_once)
             failure = self.before.pop(0) if self.before else None
-        time.sleep(0.01)
+        time.sleep(0.01)  # long enough that requests meet here, which is what `most_at_once` counts
         with self._lock:
             self._at_once -= 1
         if failure == "hang up":

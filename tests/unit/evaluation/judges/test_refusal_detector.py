@@ -120,15 +120,9 @@ def test_completions_with_another_label_are_refused_with_file_and_row(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def xstest():
+def xstest(data_folder):
     """Leave-one-model-out on the 1,350 completions of three models that two people labelled."""
-    import os
-    from pathlib import Path
-
-    folder = Path(os.environ["PLUMBLINE_DATA"]) / "xstest"
-    if not folder.is_dir():
-        pytest.skip("the completions of XSTest are not there")
-    return measure_detector(read_completions(folder), 0.95)
+    return measure_detector(read_completions(data_folder / "xstest"), 0.95)
 
 
 def counts(estimate):
