@@ -54,15 +54,31 @@ def demonstrations(context: dg.AssetExecutionContext, home: Home) -> dg.Material
             folder,
             parents={},
             facts={"rows": rows, "rows_in": loaded.rows_in, "rejected": loaded.rejected},
-            metadata={"dagster/row_count": rows, "rows in": loaded.rows_in, "rejected": dg.MetadataValue.json(loaded.rejected)},
+            metadata={
+                "dagster/row_count": rows,
+                "rows in": loaded.rows_in,
+                "rejected": dg.MetadataValue.json(loaded.rejected),
+            },
         )
 
 
-@dg.asset(group_name="data", kinds={"jsonl", "dvc"}, owners=OWNERS, code_version=CODE_VERSION, deps=[feedback, rubric, eval_vault])
-def preference_data(context: dg.AssetExecutionContext, home: Home, snapshots: DatasetSnapshots) -> dg.MaterializeResult[Any]:
-    """Pairs with margins from every admitted batch, less what people decided against; split by prompt group and versioned with DVC."""
+@dg.asset(
+    group_name="data",
+    kinds={"jsonl", "dvc"},
+    owners=OWNERS,
+    code_version=CODE_VERSION,
+    deps=[feedback, rubric, eval_vault],
+)
+def preference_data(
+    context: dg.AssetExecutionContext, home: Home, snapshots: DatasetSnapshots
+) -> dg.MaterializeResult[Any]:
+    """Pairs with margins from every admitted batch, less what people decided against; split by
+    prompt group and versioned with DVC."""
     profile, now = home.profile(), datetime.now(UTC)
-    parents = {"rubric": upstream(context, home, "rubric"), "eval_vault": upstream(context, home, "eval_vault")}
+    parents = {
+        "rubric": upstream(context, home, "rubric"),
+        "eval_vault": upstream(context, home, "eval_vault"),
+    }
     policy = Rubric.from_json((parents["rubric"].folder / "rubric.json").read_bytes())
     batches, missing = _admitted(context, home)
     folders = [batch.folder for batch in batches.values()]
@@ -80,7 +96,9 @@ def preference_data(context: dg.AssetExecutionContext, home: Home, snapshots: Da
             decided.adjudications,
             remembered=home.layout.root / "remembered",
         )
-        agreement = agreement_of_batches(folders, profile.evaluation.level, profile.seed, decided.excluded)
+        agreement = agreement_of_batches(
+            folders, profile.evaluation.level, profile.seed, decided.excluded
+        )
         (folder / "agreement.json").write_bytes(agreement.to_json())
         (folder / "annotators.json").write_bytes(decided.annotators.to_json())
         sizes = {str(name): number for name, number in built.splits.items()}
@@ -103,15 +121,20 @@ def preference_data(context: dg.AssetExecutionContext, home: Home, snapshots: Da
             context,
             home,
             folder,
-            parents=parents | {f"feedback:{partition}": batch for partition, batch in batches.items()},
+            parents=parents
+            | {f"feedback:{partition}": batch for partition, batch in batches.items()},
             facts=facts,
             metadata={
                 "dagster/row_count": sum(sizes.values()),
                 "splits": counts_table("split", sizes),
                 "events and pairs": counts_table("what", built.counts),
                 "routes": dg.MetadataValue.json(built.routes),
-                "examples": pairs_table(list(islice(read_records(folder / "train.jsonl", PreferencePair), 5))),
-                "batches": dg.MetadataValue.json({partition: batch.artifact.tree for partition, batch in batches.items()}),
+                "examples": pairs_table(
+                    list(islice(read_records(folder / "train.jsonl", PreferencePair), 5))
+                ),
+                "batches": dg.MetadataValue.json(
+                    {partition: batch.artifact.tree for partition, batch in batches.items()}
+                ),
                 "batches not admitted": dg.MetadataValue.json(missing),
                 "agreement": dg.MetadataValue.md(agreement.to_markdown()),
                 "annotator checks": annotators_table(decided.annotators),
@@ -124,12 +147,23 @@ def preference_data(context: dg.AssetExecutionContext, home: Home, snapshots: Da
         )
 
 
-@dg.asset_check(asset=preference_data, description="Labels, the mix of the slices and the prompts are near those of the version before and of the deployment.")
+@dg.asset_check(
+    asset=preference_data,
+    description=(
+        "Labels, the mix of the slices and the prompts are near those of the version before and of"
+        " the deployment."
+    ),
+)
 def drift(context: dg.AssetCheckExecutionContext, home: Home) -> dg.AssetCheckResult:
-    """Show how far the version moved; it warns, because a person has to say whether the move was meant."""
+    """Show how far the version moved; it warns, because a person has to say whether the move was
+    meant."""
     facts = upstream(context, home, "preference_data").artifact.facts
     moved = DriftReport.model_validate_json(json.dumps(facts["drift"]))
-    shift = None if facts["prompt_shift"] is None else PromptShift.model_validate_json(json.dumps(facts["prompt_shift"]))
+    shift = (
+        None
+        if facts["prompt_shift"] is None
+        else PromptShift.model_validate_json(json.dumps(facts["prompt_shift"]))
+    )
     return dg.AssetCheckResult(
         passed=moved.status != "drifted",
         severity=dg.AssetCheckSeverity.WARN,
@@ -138,11 +172,26 @@ def drift(context: dg.AssetCheckExecutionContext, home: Home) -> dg.AssetCheckRe
     )
 
 
-@dg.asset_check(asset=preference_data, description="Over all batches, nobody disagrees with the others beyond chance; too few votes do not pass.")
-def annotators_of_all_batches(context: dg.AssetCheckExecutionContext, home: Home) -> dg.AssetCheckResult:
-    """Show what the check of the annotators found; what it flagged is held until a person decides."""
-    report = AnnotatorReport.from_json((upstream(context, home, "preference_data").folder / "annotators.json").read_bytes())
-    said = [f"{one.annotator}: {one.status}: {one.message}" for one in report.annotators if one.status != "pass"]
+@dg.asset_check(
+    asset=preference_data,
+    description=(
+        "Over all batches, nobody disagrees with the others beyond chance; too few votes do not"
+        " pass."
+    ),
+)
+def annotators_of_all_batches(
+    context: dg.AssetCheckExecutionContext, home: Home
+) -> dg.AssetCheckResult:
+    """Show what the check of the annotators found; what it flagged is held until a person
+    decides."""
+    report = AnnotatorReport.from_json(
+        (upstream(context, home, "preference_data").folder / "annotators.json").read_bytes()
+    )
+    said = [
+        f"{one.annotator}: {one.status}: {one.message}"
+        for one in report.annotators
+        if one.status != "pass"
+    ]
     return dg.AssetCheckResult(
         passed=report.status == "pass",
         severity=dg.AssetCheckSeverity.WARN,
@@ -151,8 +200,11 @@ def annotators_of_all_batches(context: dg.AssetCheckExecutionContext, home: Home
     )
 
 
-def _admitted(context: dg.AssetExecutionContext, home: Home) -> tuple[dict[str, Upstream], list[str]]:
-    """Every materialized feedback batch by partition, and the registered partitions that have none."""
+def _admitted(
+    context: dg.AssetExecutionContext, home: Home
+) -> tuple[dict[str, Upstream], list[str]]:
+    """Every materialized feedback batch by partition, and the registered partitions that have
+    none."""
     admitted: dict[str, Upstream] = {}
     missing: list[str] = []
     for partition in sorted(context.instance.get_dynamic_partitions(FEEDBACK_BATCHES)):
@@ -162,30 +214,74 @@ def _admitted(context: dg.AssetExecutionContext, home: Home) -> tuple[dict[str, 
         else:
             missing.append(partition)
     if not admitted:
-        raise dg.Failure("no feedback batch is admitted; add feedback (`plumbline feedback import`) and materialize `feedback` first", allow_retries=False)
+        raise dg.Failure(
+            "no feedback batch is admitted; add feedback (`plumbline feedback import`) and"
+            " materialize `feedback` first",
+            allow_retries=False,
+        )
     return admitted, missing
 
 
-@dg.multi_asset_check(name="demonstrations_certificate", specs=concern_specs(demonstrations, SUITES["demonstrations"], [eval_vault, rubric]))
-def demonstrations_certificate(context: dg.AssetCheckExecutionContext, home: Home) -> Iterator[dg.AssetCheckResult]:
-    """Great Expectations over the demonstrations; the result is the certificate that the training launcher requires."""
+@dg.multi_asset_check(
+    name="demonstrations_certificate",
+    specs=concern_specs(demonstrations, SUITES["demonstrations"], [eval_vault, rubric]),
+)
+def demonstrations_certificate(
+    context: dg.AssetCheckExecutionContext, home: Home
+) -> Iterator[dg.AssetCheckResult]:
+    """Great Expectations over the demonstrations; the result is the certificate that the training
+    launcher requires."""
     data = upstream(context, home, "demonstrations")
-    vault = held_out(home, upstream(context, home, "eval_vault"), purpose="contamination", by="demonstrations_certificate")
+    vault = held_out(
+        home,
+        upstream(context, home, "eval_vault"),
+        purpose="contamination",
+        by="demonstrations_certificate",
+    )
     rows = list(read_records(data.folder / "demonstrations.jsonl", Demonstration))
     frame = demonstration_frame(rows, vault, load_rubric(CONFIGS / home.profile().rubric))
     suite = SUITES["demonstrations"]
     certificate = certify_frame(home.layout.store, data.artifact.tree, frame, suite)
-    yield from concern_results(demonstrations.key, suite, certificate, home.layout.store, sections(data.artifact.facts), rows)
+    yield from concern_results(
+        demonstrations.key,
+        suite,
+        certificate,
+        home.layout.store,
+        sections(data.artifact.facts),
+        rows,
+    )
 
 
-@dg.multi_asset_check(name="preference_data_certificate", specs=concern_specs(preference_data, SUITES["preference_data"], [eval_vault, rubric]))
-def preference_data_certificate(context: dg.AssetCheckExecutionContext, home: Home) -> Iterator[dg.AssetCheckResult]:
-    """Great Expectations over the pairs; the result is the certificate that the training launcher requires."""
+@dg.multi_asset_check(
+    name="preference_data_certificate",
+    specs=concern_specs(preference_data, SUITES["preference_data"], [eval_vault, rubric]),
+)
+def preference_data_certificate(
+    context: dg.AssetCheckExecutionContext, home: Home
+) -> Iterator[dg.AssetCheckResult]:
+    """Great Expectations over the pairs; the result is the certificate that the training launcher
+    requires."""
     data = upstream(context, home, "preference_data")
-    vault = held_out(home, upstream(context, home, "eval_vault"), purpose="contamination", by="preference_data_certificate")
-    splits: dict[str, Iterable[PreferencePair]] = {name: read_records(data.folder / f"{name}.jsonl", PreferencePair) for name in SPLITS}
+    vault = held_out(
+        home,
+        upstream(context, home, "eval_vault"),
+        purpose="contamination",
+        by="preference_data_certificate",
+    )
+    splits: dict[str, Iterable[PreferencePair]] = {
+        name: read_records(data.folder / f"{name}.jsonl", PreferencePair) for name in SPLITS
+    }
     profile = home.profile()
-    frame = preference_frame(splits, vault, load_rubric(CONFIGS / profile.rubric), profile.preferences.contamination)
+    frame = preference_frame(
+        splits, vault, load_rubric(CONFIGS / profile.rubric), profile.preferences.contamination
+    )
     suite = SUITES["preference_data"]
     certificate = certify_frame(home.layout.store, data.artifact.tree, frame, suite)
-    yield from concern_results(preference_data.key, suite, certificate, home.layout.store, sections(data.artifact.facts), pairs_in(data.folder))
+    yield from concern_results(
+        preference_data.key,
+        suite,
+        certificate,
+        home.layout.store,
+        sections(data.artifact.facts),
+        pairs_in(data.folder),
+    )

@@ -1,4 +1,5 @@
-"""What people decided about feedback, and what a new version of the preference data therefore leaves out."""
+"""What people decided about feedback, and what a new version of the preference data therefore
+leaves out."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -38,7 +39,13 @@ class Decisions:
     """Digests of `withdrawals`, `flags` and `adjudications`: what the data were built under."""
 
 
-def decisions(store: FeedbackStore, batches: Sequence[Path], rubric: Rubric, rule: AnnotatorRule, now: datetime) -> Decisions:
+def decisions(
+    store: FeedbackStore,
+    batches: Sequence[Path],
+    rubric: Rubric,
+    rule: AnnotatorRule,
+    now: datetime,
+) -> Decisions:
     """Check the annotators over all batches, flag what was found, and read what was decided.
 
     Args:
@@ -57,5 +64,9 @@ def decisions(store: FeedbackStore, batches: Sequence[Path], rubric: Rubric, rul
         adjudications=adjudications,
         annotators=annotators,
         raised=raised,
-        digests={"withdrawals": withdrawals_digest(withdrawals), "flags": flags_digest(flags), "adjudications": adjudications_digest(adjudications)},
+        digests={
+            "withdrawals": withdrawals_digest(withdrawals),
+            "flags": flags_digest(flags),
+            "adjudications": adjudications_digest(adjudications),
+        },
     )

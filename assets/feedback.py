@@ -1,4 +1,5 @@
-"""Feedback batches: what was admitted, what was quarantined and why, and what a person should look at."""
+"""Feedback batches: what was admitted, what was quarantined and why, and what a person should look
+at."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -15,9 +16,23 @@ from assets.partitions import feedback_batches
 from assets.presentation import counts_table
 from plumbline.audit.newest import newest_artifact
 from plumbline.config import CONFIGS
-from plumbline.data.admission import FINDINGS_FILE, PERSONAL_DATA, QUARANTINED_FILE, REDACTED, AdmissionCounts, ScreenedEvent, admit_into
+from plumbline.data.admission import (
+    FINDINGS_FILE,
+    PERSONAL_DATA,
+    QUARANTINED_FILE,
+    REDACTED,
+    AdmissionCounts,
+    ScreenedEvent,
+    admit_into,
+)
 from plumbline.data.agreement import AgreementTally
-from plumbline.data.annotator_checks import AnnotatorReport, check_annotators, disagreements, flooding, votes_of_index
+from plumbline.data.annotator_checks import (
+    AnnotatorReport,
+    check_annotators,
+    disagreements,
+    flooding,
+    votes_of_index,
+)
 from plumbline.data.batch_index import ACCEPTED, write_batch
 from plumbline.data.control_tokens import template_tokens
 from plumbline.data.files import read_records
@@ -29,48 +44,84 @@ from plumbline.errors import ArtifactNotFound
 from plumbline.rubric import load_rubric
 from resources.home import Home
 
-ANNOTATORS_FILE, TRIGGERS_FILE, AGREEMENT_FILE = "annotators.json", "triggers.json", "agreement.json"
+ANNOTATORS_FILE, TRIGGERS_FILE, AGREEMENT_FILE = (
+    "annotators.json",
+    "triggers.json",
+    "agreement.json",
+)
 FLOODING_FROM = 20
-"""Events from which a batch can be flooded: in a handful that closed by age, one annotator has a large share without meaning to."""
+"""Events from which a batch can be flooded: in a handful that closed by age, one annotator has a
+large share without meaning to."""
 NAMED = 10
 """Events that a check names in its metadata."""
 
 
-@dg.asset(group_name="feedback", kinds={"jsonl", "parquet"}, owners=OWNERS, code_version=CODE_VERSION, partitions_def=feedback_batches)
+@dg.asset(
+    group_name="feedback",
+    kinds={"jsonl", "parquet"},
+    owners=OWNERS,
+    code_version=CODE_VERSION,
+    partitions_def=feedback_batches,
+)
 def feedback(context: dg.AssetExecutionContext, home: Home) -> dg.MaterializeResult[Any]:
-    """Events of one closed batch: accepted, or quarantined with every reason; its annotators are checked, and what is found is flagged for a person."""
+    """Events of one closed batch: accepted, or quarantined with every reason; its annotators are
+    checked, and what is found is flagged for a person."""
     profile, batch, now = home.profile(), context.partition_key, datetime.now(UTC)
     policy = load_rubric(CONFIGS / profile.rubric)
     database = home.feedback().database
     tokens = sorted(_template_tokens(home))
     counts, tally, given = AdmissionCounts(), AgreementTally(), Counter[str]()
     with home.store().staging() as folder:
-        admitted = admit_into(folder, home.feedback().batch_events(batch), policy, now, counts, tokens)
-        index = write_batch(folder, _tallied(admitted, tally, given), profile.preferences.near_duplicates)
+        admitted = admit_into(
+            folder, home.feedback().batch_events(batch), policy, now, counts, tokens
+        )
+        index = write_batch(
+            folder, _tallied(admitted, tally, given), profile.preferences.near_duplicates
+        )
         agreement = tally.report(profile.evaluation.level, profile.seed)
         votes = votes_of_index(read_index([folder], VOTE_COLUMNS))
         checked = check_annotators(votes, profile.annotators)
-        triggers = scan_triggers(lambda: read_records(folder / ACCEPTED, FeedbackEvent), disagreements(votes), profile.annotators)
+        triggers = scan_triggers(
+            lambda: read_records(folder / ACCEPTED, FeedbackEvent),
+            disagreements(votes),
+            profile.annotators,
+        )
         sent = sent_by(database, batch)
         sources = {source: len(events) for source, events in sent.items()}
-        shares = [*flooding(given, profile.annotators), *flooding(sources, profile.annotators, "source", total=counts.events)]
+        shares = [
+            *flooding(given, profile.annotators),
+            *flooding(sources, profile.annotators, "source", total=counts.events),
+        ]
         floods = shares if counts.events >= FLOODING_FROM else []
-        for name, report in ((AGREEMENT_FILE, agreement), (ANNOTATORS_FILE, checked), (TRIGGERS_FILE, triggers)):
+        for name, report in (
+            (AGREEMENT_FILE, agreement),
+            (ANNOTATORS_FILE, checked),
+            (TRIGGERS_FILE, triggers),
+        ):
             (folder / name).write_bytes(report.to_json())
-        flags = raise_flags(database, findings(f"batch {batch}", checked, floods, triggers, sent), now)
+        flags = raise_flags(
+            database, findings(f"batch {batch}", checked, floods, triggers, sent), now
+        )
         return publish(
             context,
             home,
             folder,
             parents={},
-            facts={"batch": batch, "rubric": policy.label, "control_tokens": tokens, **counts.facts()},
+            facts={
+                "batch": batch,
+                "rubric": policy.label,
+                "control_tokens": tokens,
+                **counts.facts(),
+            },
             metadata={
                 "dagster/row_count": counts.accepted,
                 "events": counts.events,
                 "quarantined": counts.quarantined,
                 "redacted": counts.redacted,
                 "reasons": dg.MetadataValue.json(dict(counts.reasons)),
-                "findings in the text": counts_table("finding", dict(sorted(counts.findings.items()))),
+                "findings in the text": counts_table(
+                    "finding", dict(sorted(counts.findings.items()))
+                ),
                 "annotators": index.annotators,
                 "agreement": dg.MetadataValue.md(agreement.to_markdown()),
                 "annotator checks": annotators_table(checked),
@@ -80,7 +131,9 @@ def feedback(context: dg.AssetExecutionContext, home: Home) -> dg.MaterializeRes
         )
 
 
-def _tallied(events: Iterable[FeedbackEvent], tally: AgreementTally, given: Counter[str]) -> Iterator[FeedbackEvent]:
+def _tallied(
+    events: Iterable[FeedbackEvent], tally: AgreementTally, given: Counter[str]
+) -> Iterator[FeedbackEvent]:
     """The events as they pass, counted for the agreement and by annotator."""
     for event in events:
         tally.add(event)
@@ -89,7 +142,8 @@ def _tallied(events: Iterable[FeedbackEvent], tally: AgreementTally, given: Coun
 
 
 def _template_tokens(home: Home) -> frozenset[str]:
-    """Control tokens of the tokenizer that the newest reference policy of the profile has; none before there is one."""
+    """Control tokens of the tokenizer that the newest reference policy of the profile has; none
+    before there is one."""
     try:
         digest, _ = newest_artifact(home.store(), "reference_policy", home.profile().digest())
     except ArtifactNotFound:
@@ -97,40 +151,86 @@ def _template_tokens(home: Home) -> frozenset[str]:
     return template_tokens(home.store().open(digest, kind="reference_policy")[0] / "model")
 
 
-@dg.asset_check(asset=feedback, description="Every event of the batch in the store is accepted or quarantined, none twice and none more.")
+@dg.asset_check(
+    asset=feedback,
+    description=(
+        "Every event of the batch in the store is accepted or quarantined, none twice and none"
+        " more."
+    ),
+)
 def every_event_counted(context: dg.AssetCheckExecutionContext, home: Home) -> dg.AssetCheckResult:
-    """Compare the files of the run's batch, or of every admitted batch, with the feedback store, event by event."""
+    """Compare the files of the run's batch, or of every admitted batch, with the feedback store,
+    event by event."""
     wrong: dict[str, str] = {}
     batches = _batches(context, home)
     for batch, folder in batches.items():
         expected = sorted(event.id for event in home.feedback().batch_events(batch))
-        accepted = [(event.id, event.redacted_from) for event in read_records(folder / ACCEPTED, FeedbackEvent)]
-        quarantined = {event.id: event.reasons for event in read_records(folder / QUARANTINED_FILE, QuarantinedEvent)}
-        kept = [identifier for identifier, replaces in accepted if replaces is None or REDACTED not in quarantined.get(replaces, ())]
+        accepted = [
+            (event.id, event.redacted_from)
+            for event in read_records(folder / ACCEPTED, FeedbackEvent)
+        ]
+        quarantined = {
+            event.id: event.reasons
+            for event in read_records(folder / QUARANTINED_FILE, QuarantinedEvent)
+        }
+        kept = [
+            identifier
+            for identifier, replaces in accepted
+            if replaces is None or REDACTED not in quarantined.get(replaces, ())
+        ]
         if sorted([*kept, *quarantined]) != expected:
-            wrong[batch] = f"{len(expected)} events in the store, {len(kept)} accepted as they stand and {len(quarantined)} quarantined here"
-    return dg.AssetCheckResult(passed=bool(batches) and not wrong, metadata={"batches": len(batches), "wrong": dg.MetadataValue.json(wrong)})
+            wrong[batch] = (
+                f"{len(expected)} events in the store, {len(kept)} accepted as they stand and"
+                f" {len(quarantined)} quarantined here"
+            )
+    return dg.AssetCheckResult(
+        passed=bool(batches) and not wrong,
+        metadata={"batches": len(batches), "wrong": dg.MetadataValue.json(wrong)},
+    )
 
 
-@dg.asset_check(asset=feedback, description="Nobody disagrees with the others beyond chance, and no word goes with disagreement; too few votes do not pass.")
+@dg.asset_check(
+    asset=feedback,
+    description=(
+        "Nobody disagrees with the others beyond chance, and no word goes with disagreement; too"
+        " few votes do not pass."
+    ),
+)
 def annotators(context: dg.AssetCheckExecutionContext, home: Home) -> dg.AssetCheckResult:
-    """Show what the checks of the annotators found in the batch; what they flagged is held until a person decides."""
+    """Show what the checks of the annotators found in the batch; what they flagged is held until a
+    person decides."""
     said: list[str] = []
     for batch, folder in _batches(context, home).items():
         report = AnnotatorReport.from_json((folder / ANNOTATORS_FILE).read_bytes())
         triggers = TriggerReport.from_json((folder / TRIGGERS_FILE).read_bytes())
-        said += [f"{batch}: {one.annotator}: {one.status}: {one.message}" for one in report.annotators if one.status != "pass"]
-        said += [f"{batch}: trigger words: {triggers.status}: {triggers.message}"] if triggers.status != "pass" else []
+        said += [
+            f"{batch}: {one.annotator}: {one.status}: {one.message}"
+            for one in report.annotators
+            if one.status != "pass"
+        ]
+        said += (
+            [f"{batch}: trigger words: {triggers.status}: {triggers.message}"]
+            if triggers.status != "pass"
+            else []
+        )
     return _warning(said)
 
 
-@dg.asset_check(asset=feedback, description="No personal data were found; what becomes of them is the rubric's `pii`.")
+@dg.asset_check(
+    asset=feedback,
+    description="No personal data were found; what becomes of them is the rubric's `pii`.",
+)
 def personal_data(context: dg.AssetCheckExecutionContext, home: Home) -> dg.AssetCheckResult:
     """Name the events with personal data, and the kinds; never the data."""
     return _found(_batches(context, home).values(), lambda kind: kind.startswith(PERSONAL_DATA))
 
 
-@dg.asset_check(asset=feedback, description="No text holds characters that hide or reorder others, markup, formulas or control tokens.")
+@dg.asset_check(
+    asset=feedback,
+    description=(
+        "No text holds characters that hide or reorder others, markup, formulas or control tokens."
+    ),
+)
 def hostile_text(context: dg.AssetCheckExecutionContext, home: Home) -> dg.AssetCheckResult:
     """Name the events with suspicious text, and the kinds; the text is kept as it is."""
     return _found(_batches(context, home).values(), lambda kind: not kind.startswith(PERSONAL_DATA))
@@ -150,13 +250,26 @@ def _found(folders: Iterable[Path], wanted: Callable[[str], bool]) -> dg.AssetCh
 
 
 def _warning(said: Sequence[str], metadata: Mapping[str, Any] | None = None) -> dg.AssetCheckResult:
-    return dg.AssetCheckResult(passed=not said, severity=dg.AssetCheckSeverity.WARN, description="\n".join(said), metadata=metadata or {})
+    return dg.AssetCheckResult(
+        passed=not said,
+        severity=dg.AssetCheckSeverity.WARN,
+        description="\n".join(said),
+        metadata=metadata or {},
+    )
 
 
 def _batches(context: dg.AssetCheckExecutionContext, home: Home) -> dict[str, Path]:
     """Folders of the run's batch, or of every admitted batch."""
-    wanted = {context.partition_key} if context.has_partition_key else {batch.id for batch in home.feedback().batches()}
-    admitted = [batch for batch in sorted(wanted) if context.instance.fetch_materializations(_of_batch(batch), limit=1).records]
+    wanted = (
+        {context.partition_key}
+        if context.has_partition_key
+        else {batch.id for batch in home.feedback().batches()}
+    )
+    admitted = [
+        batch
+        for batch in sorted(wanted)
+        if context.instance.fetch_materializations(_of_batch(batch), limit=1).records
+    ]
     return {batch: upstream(context, home, "feedback", batch).folder for batch in admitted}
 
 

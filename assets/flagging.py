@@ -13,8 +13,14 @@ from plumbline.data.flags import Flags, NewFlag, worth_raising
 def raise_flags(database: Database, found: Iterable[NewFlag], now: datetime) -> list[str]:
     """Raise what a person has not seen yet; returns it in words."""
     flags = Flags(database)
-    raised = [flags.raise_flag(one.kind, one.subject, one.evidence, now) for one in worth_raising(found, flags.all())]
-    return [f"{flag.id}: {flag.kind}: {flag.subject}: {flag.evidence.get('message', '')}" for flag in raised]
+    raised = [
+        flags.raise_flag(one.kind, one.subject, one.evidence, now)
+        for one in worth_raising(found, flags.all())
+    ]
+    return [
+        f"{flag.id}: {flag.kind}: {flag.subject}: {flag.evidence.get('message', '')}"
+        for flag in raised
+    ]
 
 
 def annotators_table(report: AnnotatorReport) -> dg.TableMetadataValue:
@@ -34,4 +40,9 @@ def annotators_table(report: AnnotatorReport) -> dg.TableMetadataValue:
     ]
     kinds = {"compared votes": "int", "power": "float"}
     columns = ("annotator", "status", "compared votes", "agreement", "others", "power")
-    return dg.TableMetadataValue(records=records, schema=dg.TableSchema(columns=[dg.TableColumn(name, kinds.get(name, "string")) for name in columns]))
+    return dg.TableMetadataValue(
+        records=records,
+        schema=dg.TableSchema(
+            columns=[dg.TableColumn(name, kinds.get(name, "string")) for name in columns]
+        ),
+    )

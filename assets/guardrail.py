@@ -1,4 +1,5 @@
-"""The runtime guardrail: fitted, frozen, measured, and checked again on what people judged since."""
+"""The runtime guardrail: fitted, frozen, measured, and checked again on what people judged
+since."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,14 @@ from plumbline.errors import ArtifactError
 from plumbline.evaluation.red_team import Attempt
 from plumbline.evaluation.regression_suite import ATTEMPTS
 from plumbline.evaluation.routes import SLICE, sent_to_guardrail
-from plumbline.guardrail.build import build_guardrail, new_rows, read_measurement, read_model, read_used, write_guardrail
+from plumbline.guardrail.build import (
+    build_guardrail,
+    new_rows,
+    read_measurement,
+    read_model,
+    read_used,
+    write_guardrail,
+)
 from plumbline.guardrail.checks import guardrail_check
 from plumbline.guardrail.labels import GuardrailRow, guardrail_rows, violation_row
 from plumbline.guardrail.measurement import Measurement
@@ -37,7 +45,8 @@ LOOKED_BACK = 20
     output_required=False,
 )
 def guardrail(context: dg.AssetExecutionContext, home: Home) -> Iterator[dg.MaterializeResult[Any]]:
-    """The violation classifier with its threshold and its measured error rates; a profile without `guardrail` has none."""
+    """The violation classifier with its threshold and its measured error rates; a profile without
+    `guardrail` has none."""
     profile = home.profile()
     if profile.guardrail is None:
         context.log.info("Profile %s ships without a runtime guardrail.", profile.name)
@@ -62,8 +71,14 @@ def guardrail(context: dg.AssetExecutionContext, home: Home) -> Iterator[dg.Mate
             context,
             home,
             folder,
-            parents={"preference_data": data} | {f"red_team:{name}": campaign for name, campaign in campaigns.items()},
-            facts={"version": built.model.version, "threshold": threshold.value, "verdict": verdict.verdict, "rows": built.measurement.counts},
+            parents={"preference_data": data}
+            | {f"red_team:{name}": campaign for name, campaign in campaigns.items()},
+            facts={
+                "version": built.model.version,
+                "threshold": threshold.value,
+                "verdict": verdict.verdict,
+                "rows": built.measurement.counts,
+            },
             metadata={
                 "version": built.model.version,
                 "threshold": "none" if threshold.value is None else threshold.value,
@@ -76,16 +91,26 @@ def guardrail(context: dg.AssetExecutionContext, home: Home) -> Iterator[dg.Mate
         )
 
 
-@dg.asset_check(asset=guardrail, description="False positives and false negatives were measured on unseen responses and lie within the limits of the profile.")
+@dg.asset_check(
+    asset=guardrail,
+    description=(
+        "False positives and false negatives were measured on unseen responses and lie within the"
+        " limits of the profile."
+    ),
+)
 def guardrail_rates(context: dg.AssetCheckExecutionContext, home: Home) -> dg.AssetCheckResult:
     """Show the check that the release decision reads."""
     rule = home.profile().guardrail
     if rule is None:
-        return dg.AssetCheckResult(passed=True, description="the profile ships without a runtime guardrail")
+        return dg.AssetCheckResult(
+            passed=True, description="the profile ships without a runtime guardrail"
+        )
     verdict = guardrail_check(measurement_of(upstream(context, home, "guardrail").folder), rule)
     return dg.AssetCheckResult(
         passed=verdict.verdict == "pass",
-        severity=dg.AssetCheckSeverity.ERROR if verdict.verdict == "fail" else dg.AssetCheckSeverity.WARN,
+        severity=(
+            dg.AssetCheckSeverity.ERROR if verdict.verdict == "fail" else dg.AssetCheckSeverity.WARN
+        ),
         description=" ".join([verdict.explanation, verdict.remedy]).strip(),
         metadata={"verdict": verdict.verdict},
     )
@@ -94,34 +119,51 @@ def guardrail_rates(context: dg.AssetCheckExecutionContext, home: Home) -> dg.As
 @dg.asset_check(
     asset=guardrail,
     additional_deps=[preference_data],
-    description="On judgments that came since, the guardrail does what it shipped with; too few of them do not pass.",
+    description=(
+        "On judgments that came since, the guardrail does what it shipped with; too few of them do"
+        " not pass."
+    ),
 )
 def guardrail_drift(context: dg.AssetCheckExecutionContext, home: Home) -> dg.AssetCheckResult:
-    """Check the newest guardrail on newer preference data; when there is none, show how the guardrail before fared."""
+    """Check the newest guardrail on newer preference data; when there is none, show how the
+    guardrail before fared."""
     if home.profile().guardrail is None:
-        return dg.AssetCheckResult(passed=True, description="the profile ships without a runtime guardrail")
+        return dg.AssetCheckResult(
+            passed=True, description="the profile ships without a runtime guardrail"
+        )
     shipped, data = upstream(context, home, "guardrail"), upstream(context, home, "preference_data")
     checked: Path | None = shipped.folder
     if shipped.artifact.parents["preference_data"] == data.digest:
         checked = _before(context, home, shipped.artifact.tree)
-    found = nothing_before() if checked is None else _recheck(checked, guardrail_rows(data.folder).rows)
+    found = (
+        nothing_before() if checked is None else _recheck(checked, guardrail_rows(data.folder).rows)
+    )
     return dg.AssetCheckResult(
         passed=found.status in ("pass", "nothing new"),
         severity=dg.AssetCheckSeverity.WARN,
         description=f"{found.status}: {found.message}",
-        metadata={"status": found.status, "new judgments": found.rows, "checked": found.guardrail or "none"},
+        metadata={
+            "status": found.status,
+            "new judgments": found.rows,
+            "checked": found.guardrail or "none",
+        },
     )
 
 
 def measurement_of(folder: Path) -> Measurement:
-    """The rates of the guardrail in a folder; those of a copy whose threshold was exchanged are refused.
+    """The rates of the guardrail in a folder; those of a copy whose threshold was exchanged are
+    refused.
 
     Raises:
         dg.Failure: If they were measured for another guardrail.
     """
     model, measurement = read_model(folder), read_measurement(folder)
     if measurement.guardrail != model.digest():
-        raise dg.Failure(f"{folder}: the rates are those of {measurement.guardrail}, not of guardrail {model.digest()}", allow_retries=False)
+        raise dg.Failure(
+            f"{folder}: the rates are those of {measurement.guardrail}, not of guardrail"
+            f" {model.digest()}",
+            allow_retries=False,
+        )
     return measurement
 
 
@@ -129,18 +171,35 @@ def _recheck(folder: Path, rows: tuple[GuardrailRow, ...]) -> Recheck:
     return recheck(read_model(folder), read_measurement(folder), new_rows(rows, read_used(folder)))
 
 
-def _routed(context: dg.AssetExecutionContext, home: Home) -> tuple[list[GuardrailRow], dict[str, Upstream]]:
-    """The red-team successes that people sent to the guardrail, and the campaigns that they come from."""
+def _routed(
+    context: dg.AssetExecutionContext, home: Home
+) -> tuple[list[GuardrailRow], dict[str, Upstream]]:
+    """The red-team successes that people sent to the guardrail, and the campaigns that they come
+    from."""
     wanted = sent_to_guardrail(Ledger(home.layout.ledger), home.profile().name)
     rows: list[GuardrailRow] = []
     campaigns: dict[str, Upstream] = {}
     for name, campaign in (campaigns_of(context, home) if wanted else {}).items():
-        found = [one for one in read_records(campaign.folder / ATTEMPTS, Attempt) if one.id in wanted]
-        rows += [violation_row(one.prompt, one.response, attempt=one.id, tactic=one.tactic, slice_=SLICE, locale=one.locale) for one in found]
+        found = [
+            one for one in read_records(campaign.folder / ATTEMPTS, Attempt) if one.id in wanted
+        ]
+        rows += [
+            violation_row(
+                one.prompt,
+                one.response,
+                attempt=one.id,
+                tactic=one.tactic,
+                slice_=SLICE,
+                locale=one.locale,
+            )
+            for one in found
+        ]
         campaigns |= {name: campaign} if found else {}
     if missing := len(wanted) - len(rows):
         raise dg.Failure(
-            f"{missing} red-team successes were sent to the guardrail from campaigns that are not materialized; materialize red_team", allow_retries=False
+            f"{missing} red-team successes were sent to the guardrail from campaigns that are not"
+            " materialized; materialize red_team",
+            allow_retries=False,
         )
     return rows, campaigns
 

@@ -1,4 +1,5 @@
-"""How assets hand manifests to each other: read the newest upstream artifact, publish the own one."""
+"""How assets hand manifests to each other: read the newest upstream artifact, publish the own
+one."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +18,8 @@ CODE_VERSION = source_digest("plumbline", "assets", "resources").removeprefix("s
 
 
 def own_partition(context: dg.AssetExecutionContext) -> str | None:
-    """Partition of the running asset; a run for one recipe also materializes assets that have no partitions."""
+    """Partition of the running asset; a run for one recipe also materializes assets that have no
+    partitions."""
     return context.partition_key if context.assets_def.partitions_def is not None else None
 
 
@@ -31,7 +33,12 @@ class Upstream:
     partition: str | None
 
 
-def upstream(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext, home: Home, asset: str, partition: str | None = None) -> Upstream:
+def upstream(
+    context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext,
+    home: Home,
+    asset: str,
+    partition: str | None = None,
+) -> Upstream:
     """The newest materialization of an asset, with its bytes verified.
 
     Raises:
@@ -39,15 +46,29 @@ def upstream(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext, 
         DigestMismatch: If its bytes changed since.
     """
     where = asset if partition is None else f"{asset}[{partition}]"
-    records_filter = dg.AssetRecordsFilter(asset_key=dg.AssetKey(asset), asset_partitions=None if partition is None else [partition])
+    records_filter = dg.AssetRecordsFilter(
+        asset_key=dg.AssetKey(asset), asset_partitions=None if partition is None else [partition]
+    )
     found = context.instance.fetch_materializations(records_filter, limit=1).records
     if not found:
-        raise dg.Failure(f"{where} was never materialized; materialize it first", allow_retries=False)
+        raise dg.Failure(
+            f"{where} was never materialized; materialize it first", allow_retries=False
+        )
     materialization = found[0].asset_materialization
     digest = None if materialization is None else materialization.metadata.get("artifact")
-    if not found[0].run_id or materialization is None or not isinstance(digest, dg.TextMetadataValue) or digest.text is None:
-        # Anyone who reaches the REST endpoint can report a materialization; only a run of ours writes a manifest.
-        raise dg.Failure(f"{where}: its newest materialization was reported from outside a run; materialize it again", allow_retries=False)
+    if (
+        not found[0].run_id
+        or materialization is None
+        or not isinstance(digest, dg.TextMetadataValue)
+        or digest.text is None
+    ):
+        # Anyone who reaches the REST endpoint can report a materialization; only a run of ours
+        # writes a manifest.
+        raise dg.Failure(
+            f"{where}: its newest materialization was reported from outside a run; materialize it"
+            " again",
+            allow_retries=False,
+        )
     folder, artifact = home.store().open(digest.text, kind=ARTIFACT_KINDS[asset])
     return Upstream(digest=digest.text, artifact=artifact, folder=folder, partition=partition)
 
@@ -108,7 +129,8 @@ def materialized(
     dvc: str | None = None,
     cached: bool = False,
 ) -> dg.MaterializeResult[Any]:
-    """Record the production of a published artifact, and the materialization that shows it in Dagster."""
+    """Record the production of a published artifact, and the materialization that shows it in
+    Dagster."""
     partition = own_partition(context)
     production = Production(
         artifact=digest,
@@ -124,7 +146,11 @@ def materialized(
         person=home.person,
     )
     write_production(home.layout.store, production)
-    parents = {role: dg.MetadataValue.text(parent) for role, parent in artifact.parents.items() if not role.startswith("feedback:")}
+    parents = {
+        role: dg.MetadataValue.text(parent)
+        for role, parent in artifact.parents.items()
+        if not role.startswith("feedback:")
+    }
     return dg.MaterializeResult(
         data_version=dg.DataVersion(artifact.tree),
         metadata={
@@ -132,6 +158,8 @@ def materialized(
             "artifact": dg.MetadataValue.text(digest),
             "profile": home.profile().name,
             "parents": dg.MetadataValue.json({role: value.text for role, value in parents.items()}),
-            "files": dg.MetadataValue.path(str(home.layout.store / "trees" / artifact.tree.removeprefix("sha256:"))),
+            "files": dg.MetadataValue.path(
+                str(home.layout.store / "trees" / artifact.tree.removeprefix("sha256:"))
+            ),
         },
     )

@@ -7,7 +7,14 @@ from typing import Any
 import dagster as dg
 
 from assets.data import SUITES, demonstrations, preference_data
-from assets.materialization import CODE_VERSION, OWNERS, Upstream, materialized, own_partition, upstream
+from assets.materialization import (
+    CODE_VERSION,
+    OWNERS,
+    Upstream,
+    materialized,
+    own_partition,
+    upstream,
+)
 from assets.partitions import recipes
 from assets.policy import rubric
 from assets.presentation import loss_plot, mask_strip
@@ -35,7 +42,8 @@ def run_job(
     recipe: SupervisedRecipe | RewardRecipe | DPORecipe | SamplesRecipe,
     inputs: dict[str, Upstream],
 ) -> Outcome:
-    """Build the job spec from verified inputs that belong together, and hand it to the launcher, which requires the certificates."""
+    """Build the job spec from verified inputs that belong together, and hand it to the launcher,
+    which requires the certificates."""
     profile = home.profile()
     policy = upstream(context, home, "rubric")
     parents = {role: one.digest for role, one in inputs.items()} | {"rubric": policy.digest}
@@ -65,14 +73,31 @@ def run_job(
         params={
             "rubric": policy.artifact.facts["label"],
             "margins": policy.artifact.facts["margins"],
-            "thresholds": {gate.id: f"{gate.metric}@{gate.slice} {gate.compare} {gate.direction} {gate.threshold:g}" for gate in profile.gates},
+            "thresholds": {
+                gate.id: (
+                    f"{gate.metric}@{gate.slice} {gate.compare} {gate.direction} {gate.threshold:g}"
+                )
+                for gate in profile.gates
+            },
         },
-        dvc=next((one.artifact.facts["dvc"] for one in inputs.values() if "dvc" in one.artifact.facts), None),
+        dvc=next(
+            (one.artifact.facts["dvc"] for one in inputs.values() if "dvc" in one.artifact.facts),
+            None,
+        ),
     )
 
 
-@dg.asset(group_name="models", kinds={"torch", "huggingface", "mlflow"}, owners=OWNERS, code_version=CODE_VERSION, deps=[demonstrations, rubric], pool=POOL)
-def reference_policy(context: dg.AssetExecutionContext, home: Home, launcher: TrainingLauncher) -> dg.MaterializeResult[Any]:
+@dg.asset(
+    group_name="models",
+    kinds={"torch", "huggingface", "mlflow"},
+    owners=OWNERS,
+    code_version=CODE_VERSION,
+    deps=[demonstrations, rubric],
+    pool=POOL,
+)
+def reference_policy(
+    context: dg.AssetExecutionContext, home: Home, launcher: TrainingLauncher
+) -> dg.MaterializeResult[Any]:
     """The frozen policy after supervised fine-tuning; every later policy is held against it."""
     inputs = {"demonstrations": upstream(context, home, "demonstrations")}
     outcome = run_job(context, home, launcher, "reference_policy", home.profile().reference, inputs)
@@ -80,20 +105,42 @@ def reference_policy(context: dg.AssetExecutionContext, home: Home, launcher: Tr
 
 
 @dg.asset(
-    group_name="models", kinds={"torch", "huggingface", "mlflow"}, owners=OWNERS, code_version=CODE_VERSION, deps=[reference_policy, preference_data], pool=POOL
+    group_name="models",
+    kinds={"torch", "huggingface", "mlflow"},
+    owners=OWNERS,
+    code_version=CODE_VERSION,
+    deps=[reference_policy, preference_data],
+    pool=POOL,
 )
-def reward_model(context: dg.AssetExecutionContext, home: Home, launcher: TrainingLauncher) -> dg.MaterializeResult[Any]:
-    """The Bradley-Terry reward model with margin, from the reference weights; shown beside its floors and its ceiling."""
-    inputs = {"preference_data": upstream(context, home, "preference_data"), "reference_policy": upstream(context, home, "reference_policy")}
+def reward_model(
+    context: dg.AssetExecutionContext, home: Home, launcher: TrainingLauncher
+) -> dg.MaterializeResult[Any]:
+    """The Bradley-Terry reward model with margin, from the reference weights; shown beside its
+    floors and its ceiling."""
+    inputs = {
+        "preference_data": upstream(context, home, "preference_data"),
+        "reference_policy": upstream(context, home, "reference_policy"),
+    }
     outcome = run_job(context, home, launcher, "reward_model", home.profile().reward_model, inputs)
     return _trained(
-        context, home, launcher.tracker, outcome, {"validation accuracy": dg.MetadataValue.md(measured_accuracy(home, outcome.digest).to_markdown())}
+        context,
+        home,
+        launcher.tracker,
+        outcome,
+        {
+            "validation accuracy": dg.MetadataValue.md(
+                measured_accuracy(home, outcome.digest).to_markdown()
+            )
+        },
     )
 
 
 def measured_accuracy(home: Home, reward_model_digest: str) -> RewardAccuracy:
-    """Validation accuracy of a reward model beside its floors and its ceiling, from the data that it was trained on."""
-    return _measured_accuracy(home.layout.store, reward_model_digest, home.profile().evaluation.level)
+    """Validation accuracy of a reward model beside its floors and its ceiling, from the data that
+    it was trained on."""
+    return _measured_accuracy(
+        home.layout.store, reward_model_digest, home.profile().evaluation.level
+    )
 
 
 @cache
@@ -101,10 +148,23 @@ def _measured_accuracy(root: Path, reward_model_digest: str, level: float) -> Re
     store = ArtifactStore(root)
     folder, model = store.open(reward_model_digest, kind="reward_model")
     data_folder, data = store.open(model.parents["preference_data"], kind="preference_data")
-    train, validation = (list(read_records(data_folder / f"{split}.jsonl", PreferencePair)) for split in ("train", "validation"))
-    batches = [store.open(digest, kind="feedback_batch")[0] for role, digest in data.parents.items() if role.startswith("feedback:")]
-    events = [event for batch in batches for event in read_records(batch / "accepted.jsonl", FeedbackEvent)]
-    return reward_accuracy(train, validation, read_rewards(folder / "validation.jsonl"), events, level)
+    train, validation = (
+        list(read_records(data_folder / f"{split}.jsonl", PreferencePair))
+        for split in ("train", "validation")
+    )
+    batches = [
+        store.open(digest, kind="feedback_batch")[0]
+        for role, digest in data.parents.items()
+        if role.startswith("feedback:")
+    ]
+    events = [
+        event
+        for batch in batches
+        for event in read_records(batch / "accepted.jsonl", FeedbackEvent)
+    ]
+    return reward_accuracy(
+        train, validation, read_rewards(folder / "validation.jsonl"), events, level
+    )
 
 
 @dg.asset(
@@ -116,19 +176,32 @@ def _measured_accuracy(root: Path, reward_model_digest: str, level: float) -> Re
     partitions_def=recipes,
     pool=POOL,
 )
-def aligned_policy(context: dg.AssetExecutionContext, home: Home, launcher: TrainingLauncher) -> dg.MaterializeResult[Any]:
+def aligned_policy(
+    context: dg.AssetExecutionContext, home: Home, launcher: TrainingLauncher
+) -> dg.MaterializeResult[Any]:
     """The policy that one recipe of the profile trains from the reference and the pairs."""
-    inputs = {"preference_data": upstream(context, home, "preference_data"), "reference_policy": upstream(context, home, "reference_policy")}
+    inputs = {
+        "preference_data": upstream(context, home, "preference_data"),
+        "reference_policy": upstream(context, home, "reference_policy"),
+    }
     recipe = home.profile().recipes[context.partition_key]
     outcome = run_job(context, home, launcher, "aligned_policy", recipe, inputs)
     return _trained(context, home, launcher.tracker, outcome, {"beta": recipe.beta})
 
 
 def _trained(
-    context: dg.AssetExecutionContext, home: Home, tracker: ExperimentTracker, outcome: Outcome, metadata: dict[str, Any] | None = None
+    context: dg.AssetExecutionContext,
+    home: Home,
+    tracker: ExperimentTracker,
+    outcome: Outcome,
+    metadata: dict[str, Any] | None = None,
 ) -> dg.MaterializeResult[Any]:
     folder, artifact = home.store().open(outcome.digest)
-    mlflow = {} if outcome.mlflow_run is None else {"MLflow run": dg.MetadataValue.url(tracker.url(outcome.mlflow_run))}
+    mlflow = (
+        {}
+        if outcome.mlflow_run is None
+        else {"MLflow run": dg.MetadataValue.url(tracker.url(outcome.mlflow_run))}
+    )
     return materialized(
         context,
         home,
@@ -138,7 +211,11 @@ def _trained(
         mlflow_run=outcome.mlflow_run,
         cached=outcome.cached,
         metadata={
-            "training": "reused from the training cache, zero steps" if outcome.cached else f"{outcome.steps} steps",
+            "training": (
+                "reused from the training cache, zero steps"
+                if outcome.cached
+                else f"{outcome.steps} steps"
+            ),
             "steps": outcome.steps,
             **mlflow,
             "loss": loss_plot(folder),

@@ -1,4 +1,5 @@
-"""The partition dimensions: closed feedback batches, the recipes of the profile, and the campaigns of red teams."""
+"""The partition dimensions: closed feedback batches, the recipes of the profile, and the campaigns
+of red teams."""
 
 import dagster as dg
 

@@ -13,7 +13,8 @@ from resources.home import Home
 
 @dg.asset(group_name="policy", kinds={"yaml"}, owners=OWNERS, code_version=CODE_VERSION)
 def rubric(context: dg.AssetExecutionContext, home: Home) -> dg.MaterializeResult[Any]:
-    """The written policy: optimized behaviour, forbidden behaviour, evidence, margins, owner and approval."""
+    """The written policy: optimized behaviour, forbidden behaviour, evidence, margins, owner and
+    approval."""
     policy = load_rubric(CONFIGS / home.profile().rubric)
     require_new_version(home.store(), policy)
     clauses = dg.TableMetadataValue(
@@ -30,7 +31,13 @@ def rubric(context: dg.AssetExecutionContext, home: Home) -> dg.MaterializeResul
             for c in sorted(policy.clauses, key=lambda c: policy.priorities.index(c.id))
         ],
         schema=dg.TableSchema(
-            columns=[dg.TableColumn("priority", "int"), *(dg.TableColumn(n) for n in ("clause", "variable", "enforced by", "regression metric"))]
+            columns=[
+                dg.TableColumn("priority", "int"),
+                *(
+                    dg.TableColumn(n)
+                    for n in ("clause", "variable", "enforced by", "regression metric")
+                ),
+            ]
         ),
     )
     with home.store().staging() as folder:
@@ -40,13 +47,25 @@ def rubric(context: dg.AssetExecutionContext, home: Home) -> dg.MaterializeResul
             home,
             folder,
             parents={},
-            facts={"label": policy.label, "owner": policy.owner, "approved_by": policy.approval.approved_by, "margins": policy.margins.model_dump()},
+            facts={
+                "label": policy.label,
+                "owner": policy.owner,
+                "approved_by": policy.approval.approved_by,
+                "margins": policy.margins.model_dump(),
+            },
             metadata={
                 "rubric": policy.label,
                 "owner": policy.owner,
-                "approved by": f"{policy.approval.approved_by}, {policy.approval.date}: {policy.approval.reason}",
-                "optimized": dg.MetadataValue.md("\n".join(f"- {line}" for line in policy.optimized)),
-                "forbidden": dg.MetadataValue.md("\n".join(f"- {line}" for line in policy.forbidden)),
+                "approved by": (
+                    f"{policy.approval.approved_by}, {policy.approval.date}:"
+                    f" {policy.approval.reason}"
+                ),
+                "optimized": dg.MetadataValue.md(
+                    "\n".join(f"- {line}" for line in policy.optimized)
+                ),
+                "forbidden": dg.MetadataValue.md(
+                    "\n".join(f"- {line}" for line in policy.forbidden)
+                ),
                 "evidence": dg.MetadataValue.md("\n".join(f"- {line}" for line in policy.evidence)),
                 "clauses": clauses,
                 "margins": dg.MetadataValue.json(policy.margins.model_dump()),

@@ -21,8 +21,17 @@ from plumbline.release.trust import load_trust
 from resources.home import Home
 from resources.registry import DECISION_TAG, RECIPE_TAG, RELEASED_BY_TAG, ModelRegistry, model_name
 
-UNPARTITIONED = ("rubric", "demonstrations", "preference_data", "eval_vault", "reference_policy", "reward_model", "guardrail")
-"""Assets of which a candidate must rest on the newest materialization; the models and evals of its recipe as well."""
+UNPARTITIONED = (
+    "rubric",
+    "demonstrations",
+    "preference_data",
+    "eval_vault",
+    "reference_policy",
+    "reward_model",
+    "guardrail",
+)
+"""Assets of which a candidate must rest on the newest materialization; the models and evals of its
+recipe as well."""
 
 
 @dg.asset(
@@ -34,20 +43,46 @@ UNPARTITIONED = ("rubric", "demonstrations", "preference_data", "eval_vault", "r
     partitions_def=recipes,
     output_required=False,
 )
-def released_policy(context: dg.AssetExecutionContext, home: Home, registry: ModelRegistry) -> Iterator[dg.MaterializeResult[Any]]:
-    """The champion: recorded in the ledger, then registered in MLflow. Without a `release` and its signatures nothing materializes."""
+def released_policy(
+    context: dg.AssetExecutionContext, home: Home, registry: ModelRegistry
+) -> Iterator[dg.MaterializeResult[Any]]:
+    """The champion: recorded in the ledger, then registered in MLflow. Without a `release` and its
+    signatures nothing materializes."""
     profile, recipe = home.profile(), context.partition_key
     found = upstream(context, home, "release_decision", recipe)
-    candidate, signed = signoff_of(home.store(), home.ledger(), load_trust(home.layout.trust), found.digest, profile.signoff, datetime.now(UTC))
+    candidate, signed = signoff_of(
+        home.store(),
+        home.ledger(),
+        load_trust(home.layout.trust),
+        found.digest,
+        profile.signoff,
+        datetime.now(UTC),
+    )
     if not signed.complete or signed.released_by is None:
         waits = f"{recipe} is not released: " + " ".join(signed.missing)
-        if any(p.dagster_run == context.run.run_id for p in read_productions(home.layout.store, found.digest)):
-            # A run that came to its own decision did its work; that people have not signed yet must not look broken.
+        if any(
+            p.dagster_run == context.run.run_id
+            for p in read_productions(home.layout.store, found.digest)
+        ):
+            # A run that came to its own decision did its work; that people have not signed yet must
+            # not look broken.
             context.log.warning(waits)
             return
-        raise dg.Failure(waits, metadata={"refused": dg.MetadataValue.json([one.model_dump(mode="json") for one in signed.refused])}, allow_retries=False)
+        raise dg.Failure(
+            waits,
+            metadata={
+                "refused": dg.MetadataValue.json(
+                    [one.model_dump(mode="json") for one in signed.refused]
+                )
+            },
+            allow_retries=False,
+        )
     policy = _newest(context, home, candidate, recipe)
-    triple = {"aligned_policy": policy.digest, "release_decision": found.digest, "rubric": upstream(context, home, "rubric").digest}
+    triple = {
+        "aligned_policy": policy.digest,
+        "release_decision": found.digest,
+        "rubric": upstream(context, home, "rubric").digest,
+    }
     require_triple(home.store(), triple, "released_policy")
     before = current_champion(home.ledger(), profile.name)
     people = sorted({one.by for one in (*signed.reviews, *signed.approvals, *signed.overrides)})
@@ -61,7 +96,12 @@ def released_policy(context: dg.AssetExecutionContext, home: Home, registry: Mod
         by=tuple(people),
         reason="; ".join(one.reason for one in (*signed.approvals, *signed.overrides)),
     )
-    tags = {DECISION_TAG: found.digest, RECIPE_TAG: recipe, RELEASED_BY_TAG: signed.released_by, "plumbline.tree": policy.artifact.tree}
+    tags = {
+        DECISION_TAG: found.digest,
+        RECIPE_TAG: recipe,
+        RELEASED_BY_TAG: signed.released_by,
+        "plumbline.tree": policy.artifact.tree,
+    }
     version = registry.register(profile.name, policy.digest, tags)
     release = {
         "policy": policy.digest,
@@ -69,7 +109,10 @@ def released_policy(context: dg.AssetExecutionContext, home: Home, registry: Mod
         "recipe": recipe,
         "registered_model": model_name(profile.name),
         "promotion": promotion.model_dump(mode="json"),
-        "signatures": [one.model_dump(mode="json") for one in (*signed.reviews, *signed.approvals, *signed.overrides)],
+        "signatures": [
+            one.model_dump(mode="json")
+            for one in (*signed.reviews, *signed.approvals, *signed.overrides)
+        ],
         "trust": signed.trust,
     }
     with home.store().staging() as folder:
@@ -78,7 +121,11 @@ def released_policy(context: dg.AssetExecutionContext, home: Home, registry: Mod
             context,
             home,
             folder,
-            parents={"aligned_policy": policy, "release_decision": found, "release_report": upstream(context, home, "release_report", recipe)},
+            parents={
+                "aligned_policy": policy,
+                "release_decision": found,
+                "release_report": upstream(context, home, "release_report", recipe),
+            },
             facts={
                 "recipe": recipe,
                 "registered_model": model_name(profile.name),
@@ -96,7 +143,11 @@ def released_policy(context: dg.AssetExecutionContext, home: Home, registry: Mod
                 "signed by": ", ".join(people),
                 "promotion": promotion.number,
                 "champion before": "none" if before is None else before.policy,
-                **({"OVERRIDE": dg.MetadataValue.json(_overridden(signed)["override"])} if signed.released_by == "override" else {}),
+                **(
+                    {"OVERRIDE": dg.MetadataValue.json(_overridden(signed)["override"])}
+                    if signed.released_by == "override"
+                    else {}
+                ),
                 "MLflow": dg.MetadataValue.url(registry.url(profile.name, version)),
             },
         )
@@ -106,14 +157,28 @@ def _overridden(signed: Signoff) -> dict[str, Any]:
     """What was overridden, by whom, why and until when; empty where the gates passed."""
     if signed.released_by != "override":
         return {}
-    return {"override": [{"by": one.by, "scope": list(one.scope), "reason": one.reason, "expires": str(one.expires)} for one in signed.overrides]}
+    return {
+        "override": [
+            {
+                "by": one.by,
+                "scope": list(one.scope),
+                "reason": one.reason,
+                "expires": str(one.expires),
+            }
+            for one in signed.overrides
+        ]
+    }
 
 
-def _newest(context: dg.AssetExecutionContext, home: Home, candidate: Candidate, recipe: str) -> Upstream:
-    """The policy of the candidate, which must rest on what is newest: signatures die when anything upstream of them changes.
+def _newest(
+    context: dg.AssetExecutionContext, home: Home, candidate: Candidate, recipe: str
+) -> Upstream:
+    """The policy of the candidate, which must rest on what is newest: signatures die when anything
+    upstream of them changes.
 
     Raises:
-        dg.Failure: If something that the candidate was made from was materialized anew with other content.
+        dg.Failure: If something that the candidate was made from was materialized anew with other
+            content.
     """
     manifests: dict[str, list[Artifact]] = {}
     for digest, kind in own_ancestors(home.store(), candidate.decision).items():
@@ -121,7 +186,10 @@ def _newest(context: dg.AssetExecutionContext, home: Home, candidate: Candidate,
     changed = []
     if candidate.profile != home.profile().digest():
         changed.append(f"the profile is now {home.profile().digest()[:19]}")
-    if tuple(judged.gate for judged in decision_in(home.store(), candidate.decision).gates) != home.profile().gates:
+    if (
+        tuple(judged.gate for judged in decision_in(home.store(), candidate.decision).gates)
+        != home.profile().gates
+    ):
         # a forged decision can name the right profile and judge by other thresholds
         changed.append("the decision judged by other gates than those of the profile")
     for asset in UNPARTITIONED:
@@ -133,8 +201,9 @@ def _newest(context: dg.AssetExecutionContext, home: Home, candidate: Candidate,
         changed.append(f"aligned_policy[{recipe}] is now {policy.digest[:19]}")
     if changed:
         raise dg.Failure(
-            f"what the decision for {recipe} rests on was changed after it: {'; '.join(changed)}. Its signatures no longer count: "
-            f"materialize the assets downstream of that, decide again, and have the new candidate reviewed",
+            f"what the decision for {recipe} rests on was changed after it: {'; '.join(changed)}."
+            " Its signatures no longer count: materialize the assets downstream of that, decide"
+            " again, and have the new candidate reviewed",
             allow_retries=False,
         )
     return policy
@@ -142,28 +211,49 @@ def _newest(context: dg.AssetExecutionContext, home: Home, candidate: Candidate,
 
 @dg.asset_check(
     asset=released_policy,
-    description="MLflow's alias `champion` points at the policy that the ledger names, the ledger holds together, and no override behind it has ended.",
+    description=(
+        "MLflow's alias `champion` points at the policy that the ledger names, the ledger holds"
+        " together, and no override behind it has ended."
+    ),
 )
-def champion_is_the_recorded_one(context: dg.AssetCheckExecutionContext, home: Home, registry: ModelRegistry) -> dg.AssetCheckResult:
-    """Show a registry or a ledger that somebody changed; the sensor `keep_champion` sets the registry back."""
+def champion_is_the_recorded_one(
+    context: dg.AssetCheckExecutionContext, home: Home, registry: ModelRegistry
+) -> dg.AssetCheckResult:
+    """Show a registry or a ledger that somebody changed; the sensor `keep_champion` sets the
+    registry back."""
     champion = current_champion(home.ledger(), home.profile().name)
-    expected, pointed = None if champion is None else champion.policy, registry.champion(home.profile().name)
+    expected, pointed = (
+        None if champion is None else champion.policy,
+        registry.champion(home.profile().name),
+    )
     broken = [finding.what for finding in home.ledger().verify()]
     ended = None if champion is None else override_ended(home, champion, datetime.now(UTC))
     return dg.AssetCheckResult(
         passed=expected == pointed and not broken and ended is None,
         description=ended,
-        metadata={"ledger": expected or "nothing released", "registry": pointed or "no champion", "ledger findings": dg.MetadataValue.json(broken)},
+        metadata={
+            "ledger": expected or "nothing released",
+            "registry": pointed or "no champion",
+            "ledger findings": dg.MetadataValue.json(broken),
+        },
     )
 
 
 def override_ended(home: Home, champion: Promotion, now: datetime) -> str | None:
-    """That the override by which the champion was released is over, in words; None where there is none or one still holds."""
+    """That the override by which the champion was released is over, in words; None where there is
+    none or one still holds."""
     if champion.released_by != "override":
         return None
-    signed = [entry.body for entry in home.ledger().entries("override") if entry.body["decision"] == champion.decision]
+    signed = [
+        entry.body
+        for entry in home.ledger().entries("override")
+        if entry.body["decision"] == champion.decision
+    ]
     newest = max((datetime.fromisoformat(body["expires"]) for body in signed), default=None)
     if newest is not None and newest > now:
         return None
     over = "is not in the ledger" if newest is None else f"ended on {newest:%Y-%m-%d}"
-    return f"the champion was released by an override, which {over}: release a candidate that passes its gates, or roll back (`plumbline release rollback`)"
+    return (
+        f"the champion was released by an override, which {over}: release a candidate that passes"
+        " its gates, or roll back (`plumbline release rollback`)"
+    )

@@ -18,9 +18,16 @@ from resources.home import Home
 REPORT = "campaign.json"
 
 
-@dg.asset(group_name="red_team", kinds={"jsonl", "scipy"}, owners=OWNERS, code_version=CODE_VERSION, partitions_def=campaigns)
+@dg.asset(
+    group_name="red_team",
+    kinds={"jsonl", "scipy"},
+    owners=OWNERS,
+    code_version=CODE_VERSION,
+    partitions_def=campaigns,
+)
 def red_team(context: dg.AssetExecutionContext, home: Home) -> dg.MaterializeResult[Any]:
-    """One closed campaign: every attempt, and the successes per person-hour by tactic, expert domain and policy."""
+    """One closed campaign: every attempt, and the successes per person-hour by tactic, expert
+    domain and policy."""
     name, profile = context.partition_key, home.profile()
     attempts = read_campaign(home.layout, Ledger(home.layout.ledger), name)
     report = campaign_report(name, attempts, profile.evaluation.level)
@@ -32,7 +39,13 @@ def red_team(context: dg.AssetExecutionContext, home: Home) -> dg.MaterializeRes
             home,
             folder,
             parents={},
-            facts={"campaign": name, "attempts": report.attempts, "successes": report.successes, "hours": report.hours, "policies": sorted(report.policies)},
+            facts={
+                "campaign": name,
+                "attempts": report.attempts,
+                "successes": report.successes,
+                "hours": report.hours,
+                "policies": sorted(report.policies),
+            },
             metadata={
                 "dagster/row_count": report.attempts,
                 "successes": report.successes,
@@ -45,24 +58,46 @@ def red_team(context: dg.AssetExecutionContext, home: Home) -> dg.MaterializeRes
         )
 
 
-@dg.asset_check(asset=red_team, description="Every attempt of the campaign is counted once, and the report follows from the attempts.")
-def every_attempt_counted(context: dg.AssetCheckExecutionContext, home: Home) -> dg.AssetCheckResult:
+@dg.asset_check(
+    asset=red_team,
+    description=(
+        "Every attempt of the campaign is counted once, and the report follows from the attempts."
+    ),
+)
+def every_attempt_counted(
+    context: dg.AssetCheckExecutionContext, home: Home
+) -> dg.AssetCheckResult:
     """Make the report of each materialized campaign again from its attempts."""
     wrong: list[str] = []
     found = campaigns_of(context, home)
     for name, campaign in found.items():
         attempts = tuple(read_records(campaign.folder / ATTEMPTS, Attempt))
         kept = CampaignReport.from_json((campaign.folder / REPORT).read_bytes())
-        if campaign_report(name, attempts, kept.gamma.level) != kept or attempts != read_campaign(home.layout, Ledger(home.layout.ledger), name):
+        if campaign_report(name, attempts, kept.gamma.level) != kept or attempts != read_campaign(
+            home.layout, Ledger(home.layout.ledger), name
+        ):
             wrong.append(name)
-    return dg.AssetCheckResult(passed=bool(found) and not wrong, metadata={"campaigns": len(found), "wrong": dg.MetadataValue.json(wrong)})
+    return dg.AssetCheckResult(
+        passed=bool(found) and not wrong,
+        metadata={"campaigns": len(found), "wrong": dg.MetadataValue.json(wrong)},
+    )
 
 
-def campaigns_of(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext, home: Home) -> dict[str, Upstream]:
+def campaigns_of(
+    context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext, home: Home
+) -> dict[str, Upstream]:
     """Every materialized campaign by name; of a run for one campaign that one only."""
     own = context.has_partition_key and isinstance(context, dg.AssetCheckExecutionContext)
-    names = [context.partition_key] if own else sorted(context.instance.get_dynamic_partitions(CAMPAIGNS))
-    made = [name for name in names if context.instance.fetch_materializations(_of_campaign(name), limit=1).records]
+    names = (
+        [context.partition_key]
+        if own
+        else sorted(context.instance.get_dynamic_partitions(CAMPAIGNS))
+    )
+    made = [
+        name
+        for name in names
+        if context.instance.fetch_materializations(_of_campaign(name), limit=1).records
+    ]
     return {name: upstream(context, home, "red_team", name) for name in made}
 
 
@@ -72,7 +107,9 @@ def _of_campaign(name: str) -> dg.AssetRecordsFilter:
 
 def _table(title: str, rates: Mapping[str, Estimate]) -> str:
     lines = [f"| {title} | successes per person-hour | attempts |", "|---|---|---:|"]
-    return "\n".join([*lines, *(f"| {name} | {_text(rate)} | {rate.n} |" for name, rate in rates.items())])
+    return "\n".join(
+        [*lines, *(f"| {name} | {_text(rate)} | {rate.n} |" for name, rate in rates.items())]
+    )
 
 
 def _text(rate: Estimate) -> str:

@@ -1,4 +1,5 @@
-"""The release report: everything that a person reads before signing, on one page and as metadata."""
+"""The release report: everything that a person reads before signing, on one page and as
+metadata."""
 
 from typing import Any
 
@@ -15,9 +16,17 @@ from plumbline.release_page.summary import case_rows, figure_words, page_summary
 from resources.home import Home
 
 
-@dg.asset(group_name="release", kinds={"html"}, owners=OWNERS, code_version=CODE_VERSION, deps=[release_decision], partitions_def=recipes)
+@dg.asset(
+    group_name="release",
+    kinds={"html"},
+    owners=OWNERS,
+    code_version=CODE_VERSION,
+    deps=[release_decision],
+    partitions_def=recipes,
+)
 def release_report(context: dg.AssetExecutionContext, home: Home) -> dg.MaterializeResult[Any]:
-    """One HTML page about a release candidate: what changed, gates, checks, the worst answers side by side, and what the numbers leave out."""
+    """One HTML page about a release candidate: what changed, gates, checks, the worst answers side
+    by side, and what the numbers leave out."""
     profile, store = home.profile(), home.store()
     decision = upstream(context, home, "release_decision", context.partition_key)
     evidence = read_evidence(store, decision.digest, profile=profile.name, signoff=profile.signoff)
@@ -29,7 +38,11 @@ def release_report(context: dg.AssetExecutionContext, home: Home) -> dg.Material
             config=profile.digest(),
             code=code_identity(),
             parents={"release_decision": decision.digest},
-            facts={"recipe": evidence.decision.recipe, "verdict": evidence.decision.verdict, "failure_cases": len(evidence.cases)},
+            facts={
+                "recipe": evidence.decision.recipe,
+                "verdict": evidence.decision.verdict,
+                "failure_cases": len(evidence.cases),
+            },
         )
     page = store.open(digest)[0] / PAGE
     return materialized(

@@ -1,4 +1,5 @@
-"""The eval vault: held-out suites, pinned and budgeted, and the one way in which assets read them."""
+"""The eval vault: held-out suites, pinned and budgeted, and the one way in which assets read
+them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,24 +15,43 @@ from plumbline.evaluation.leaks import suite_overlaps
 from plumbline.evaluation.regression_suite import SUITE as REGRESSION
 from plumbline.evaluation.regression_suite import regression_prompts
 from plumbline.evaluation.routes import lessons
-from plumbline.evaluation.suites import CAMPAIGN, OVERLAPS, VaultContents, describe, read_contents, require_rules, write_vault
+from plumbline.evaluation.suites import (
+    CAMPAIGN,
+    OVERLAPS,
+    VaultContents,
+    describe,
+    read_contents,
+    require_rules,
+    write_vault,
+)
 from plumbline.evaluation.variants import with_variants
 from plumbline.evaluation.vault import Purpose, open_vault, openings, suite_use
 from plumbline.records import canonical_json
 from resources.home import Home
 
 
-@dg.asset(group_name="data", kinds={"jsonl"}, owners=OWNERS, code_version=CODE_VERSION, deps=[red_team])
+@dg.asset(
+    group_name="data", kinds={"jsonl"}, owners=OWNERS, code_version=CODE_VERSION, deps=[red_team]
+)
 def eval_vault(context: dg.AssetExecutionContext, home: Home) -> dg.MaterializeResult[Any]:
-    """Held-out prompts by suite and slice, and variants of them; whoever opens it is in the ledger, and training data that repeats a prompt is set aside."""
+    """Held-out prompts by suite and slice, and variants of them; whoever opens it is in the ledger,
+    and training data that repeats a prompt is set aside."""
     profile = home.profile()
     loaded = load_held_out_prompts(profile, home.data_folder)
     campaigns = campaigns_of(context, home)
     successes, retired = _red_team_successes(home, campaigns)
     prompts = with_variants([*loaded.rows, *successes], profile.vault, profile.seed)
     require_rules({prompt.suite for prompt in prompts}, profile.vault)
-    contents = describe(prompts, profile.name, {**loaded.sources, REGRESSION: f"red-team campaigns {', '.join(campaigns)}"}, {REGRESSION: retired})
-    shared = [one.model_dump(mode="json") for one in suite_overlaps(prompts, profile.preferences.contamination)]
+    contents = describe(
+        prompts,
+        profile.name,
+        {**loaded.sources, REGRESSION: f"red-team campaigns {', '.join(campaigns)}"},
+        {REGRESSION: retired},
+    )
+    shared = [
+        one.model_dump(mode="json")
+        for one in suite_overlaps(prompts, profile.preferences.contamination)
+    ]
     with home.store().staging() as folder:
         write_vault(folder, prompts, contents)
         (folder / OVERLAPS).write_bytes(canonical_json(shared))
@@ -59,22 +79,38 @@ def eval_vault(context: dg.AssetExecutionContext, home: Home) -> dg.MaterializeR
         )
 
 
-def _red_team_successes(home: Home, campaigns: Mapping[str, Upstream]) -> tuple[list[EvalPrompt], list[str]]:
-    """What broke a policy once, and the ids of those prompts that are lessons by now and no test any more."""
+def _red_team_successes(
+    home: Home, campaigns: Mapping[str, Upstream]
+) -> tuple[list[EvalPrompt], list[str]]:
+    """What broke a policy once, and the ids of those prompts that are lessons by now and no test
+    any more."""
     folders = {name: campaign.folder for name, campaign in campaigns.items()}
     kept = regression_prompts(folders, lessons(home.ledger(), home.profile().name))
     ids = {prompt.id for prompt in kept}
     return kept, [prompt.id for prompt in regression_prompts(folders) if prompt.id not in ids]
 
 
-def held_out(home: Home, vault: Upstream, *, purpose: Purpose, by: str, policy: str | None = None) -> list[EvalPrompt]:
-    """The held-out prompts, opened under the rule of the profile; see `plumbline.evaluation.vault.open_vault`.
+def held_out(
+    home: Home, vault: Upstream, *, purpose: Purpose, by: str, policy: str | None = None
+) -> list[EvalPrompt]:
+    """The held-out prompts, opened under the rule of the profile; see
+    `plumbline.evaluation.vault.open_vault`.
 
-    For `contamination` without the successes of red teams: an attack quotes what people also ask in earnest, and would take those prompts out of the
-    training data. What of them was trained on as a whole is found at evaluation (`plumbline.evaluation.leaks`).
+    For `contamination` without the successes of red teams: an attack quotes what people also ask in
+    earnest, and would take those prompts out of the training data. What of them was trained on as a
+    whole is found at evaluation (`plumbline.evaluation.leaks`).
     """
-    prompts = open_vault(vault.folder, home.ledger(), purpose=purpose, by=by, policy=policy, rule=home.profile().vault)
-    return [prompt for prompt in prompts if purpose != "contamination" or CAMPAIGN not in prompt.facts]
+    prompts = open_vault(
+        vault.folder,
+        home.ledger(),
+        purpose=purpose,
+        by=by,
+        policy=policy,
+        rule=home.profile().vault,
+    )
+    return [
+        prompt for prompt in prompts if purpose != "contamination" or CAMPAIGN not in prompt.facts
+    ]
 
 
 def suites_table(home: Home, contents: VaultContents) -> dg.TableMetadataValue:
@@ -83,7 +119,17 @@ def suites_table(home: Home, contents: VaultContents) -> dg.TableMetadataValue:
     rows: list[dict[str, str | int | float]] = []
     for name, suite in contents.suites.items():
         use = suite_use(name, rule.suites[name], opened)
-        pinned = "grows" if rule.suites[name].grows else "not opened yet" if use.pin is None else "as it was" if use.pin == suite.content else use.pin
+        pinned = (
+            "grows"
+            if rule.suites[name].grows
+            else (
+                "not opened yet"
+                if use.pin is None
+                else "as it was"
+                if use.pin == suite.content
+                else use.pin
+            )
+        )
         rows.append(
             {
                 "suite": name,
@@ -106,7 +152,9 @@ def slices_table(contents: VaultContents) -> dg.TableMetadataValue:
                 "suite": suite,
                 "slice": name,
                 "prompts": facts.prompts,
-                "expected": ", ".join(f"{expected} {count}" for expected, count in facts.expected.items()),
+                "expected": ", ".join(
+                    f"{expected} {count}" for expected, count in facts.expected.items()
+                ),
                 "words": facts.words,
                 "tests": ", ".join(facts.tags),
             }
@@ -118,25 +166,50 @@ def slices_table(contents: VaultContents) -> dg.TableMetadataValue:
 
 def _table(rows: list[dict[str, str | int | float]]) -> dg.TableMetadataValue:
     kinds = {int: "int", float: "float", str: "string"}
-    columns = [dg.TableColumn(name=name, type=kinds[type(value)]) for name, value in rows[0].items()]
-    return dg.TableMetadataValue(records=[dg.TableRecord(row) for row in rows], schema=dg.TableSchema(columns=columns))
+    columns = [
+        dg.TableColumn(name=name, type=kinds[type(value)]) for name, value in rows[0].items()
+    ]
+    return dg.TableMetadataValue(
+        records=[dg.TableRecord(row) for row in rows], schema=dg.TableSchema(columns=columns)
+    )
 
 
-@dg.asset_check(asset=eval_vault, description="Every suite is the one that was opened first, or the one that the profile pins.")
+@dg.asset_check(
+    asset=eval_vault,
+    description="Every suite is the one that was opened first, or the one that the profile pins.",
+)
 def vault_pinned(context: dg.AssetCheckExecutionContext, home: Home) -> dg.AssetCheckResult:
-    """Show what opening the vault will enforce: a suite that changed cannot judge the next policy beside the last one."""
+    """Show what opening the vault will enforce: a suite that changed cannot judge the next policy
+    beside the last one."""
     contents = read_contents(upstream(context, home, "eval_vault").folder)
     rule, opened = home.profile().vault, openings(home.ledger(), contents.profile)
     pins = {name: suite_use(name, rule.suites[name], opened).pin for name in contents.suites}
-    moved = {name: {"is": suite.content, "pinned": pins[name]} for name, suite in contents.suites.items() if pins[name] not in (None, suite.content)}
+    moved = {
+        name: {"is": suite.content, "pinned": pins[name]}
+        for name, suite in contents.suites.items()
+        if pins[name] not in (None, suite.content)
+    }
     return dg.AssetCheckResult(
         passed=not moved,
-        description="" if not moved else f"changed since: {', '.join(moved)}. Restore the prompts, name the suite anew, or pin the new digest in the profile.",
+        description=(
+            ""
+            if not moved
+            else (
+                f"changed since: {', '.join(moved)}. Restore the prompts, name the suite anew, or"
+                " pin the new digest in the profile."
+            )
+        ),
         metadata={"suites": suites_table(home, contents), "moved": dg.MetadataValue.json(moved)},
     )
 
 
-@dg.asset_check(asset=eval_vault, description="The vault has the slices that the gates of the profile name, with as many prompts as they need.")
+@dg.asset_check(
+    asset=eval_vault,
+    description=(
+        "The vault has the slices that the gates of the profile name, with as many prompts as they"
+        " need."
+    ),
+)
 def vault_slices(context: dg.AssetCheckExecutionContext, home: Home) -> dg.AssetCheckResult:
     """Warn before anything is trained: a gate without prompts holds every release."""
     contents = read_contents(upstream(context, home, "eval_vault").folder)
@@ -149,5 +222,8 @@ def vault_slices(context: dg.AssetCheckExecutionContext, home: Home) -> dg.Asset
         passed=not short,
         severity=dg.AssetCheckSeverity.WARN,
         description="; ".join(f"{gate} {why}" for gate, why in short.items()),
-        metadata={"gates": dg.MetadataValue.json(short), "slices": counts_table("slice", contents.slices)},
+        metadata={
+            "gates": dg.MetadataValue.json(short),
+            "slices": counts_table("slice", contents.slices),
+        },
     )

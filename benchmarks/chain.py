@@ -2,8 +2,9 @@
 
 Run: .venv/bin/python benchmarks/chain.py [PROFILE]
 
-The bare chain makes the same data, trains the same three models, draws the same samples and scores them, with the project's own training
-code, but without Dagster, MLflow, DVC, Great Expectations, certificates and processes. Both start from nothing, in a temporary home.
+The bare chain makes the same data, trains the same three models, draws the same samples and scores
+them, with the project's own training code, but without Dagster, MLflow, DVC, Great Expectations,
+certificates and processes. Both start from nothing, in a temporary home.
 """
 
 import os
@@ -45,7 +46,10 @@ def bare(profile_name: str, folder: Path) -> None:
 
     profile = load_profile(profile_name)
     rubric = load_rubric(CONFIGS / profile.rubric)
-    suites = {"demonstrations": load_suite(CONFIGS / profile.demonstrations.suite), "preference_data": load_suite(CONFIGS / profile.preferences.suite)}
+    suites = {
+        "demonstrations": load_suite(CONFIGS / profile.demonstrations.suite),
+        "preference_data": load_suite(CONFIGS / profile.preferences.suite),
+    }
     store = ArtifactStore(folder / "store")
     trees: dict[str, JobInput] = {}
     clock = time.process_time()
@@ -77,12 +81,19 @@ def bare(profile_name: str, folder: Path) -> None:
             packages=packages_digest(),
         )
         given = {role: trees[role] for role in roles}
-        job = Job(spec=spec, store=str(store.root), inputs=given, suites={role: suites[role] for role in spec.certificates})
+        job = Job(
+            spec=spec,
+            store=str(store.root),
+            inputs=given,
+            suites={role: suites[role] for role in spec.certificates},
+        )
         prepare_process(job)
         work = folder / kind
         (work / "output").mkdir(parents=True)
         module, function = RUNNERS[kind]
-        getattr(__import__(module, fromlist=[function]), function)(Workspace(work, job, lambda line: None))
+        getattr(__import__(module, fromlist=[function]), function)(
+            Workspace(work, job, lambda line: None)
+        )
         keep(kind, work / "output")
         stage(kind)
 
@@ -96,19 +107,31 @@ def bare(profile_name: str, folder: Path) -> None:
             keep(role, staged)
     events = admit(feedback_events(sandbox_options(profile, profile.source)), rubric).accepted
     with store.staging() as staged:
-        for split, pairs in build_pairs(events, rubric, profile.preferences, profile.seed, held_out).splits.items():
+        for split, pairs in build_pairs(
+            events, rubric, profile.preferences, profile.seed, held_out
+        ).splits.items():
             write_records(staged / f"{split}.jsonl", pairs)
         keep("preference_data", staged)
     stage("data")
     run("reference_policy", profile.reference, ["demonstrations"])
     run("reward_model", profile.reward_model, ["preference_data", "reference_policy"])
-    run("aligned_policy", profile.recipes[profile.candidate], ["preference_data", "reference_policy"])
+    run(
+        "aligned_policy",
+        profile.recipes[profile.candidate],
+        ["preference_data", "reference_policy"],
+    )
     evaluation = profile.evaluation
     roles = ["eval_vault", "reference_policy", "reward_model", "aligned_policy"]
-    run("samples", SamplesRecipe(decoder=evaluation.decoder, batch_size=evaluation.batch_size), roles)
+    run(
+        "samples",
+        SamplesRecipe(decoder=evaluation.decoder, batch_size=evaluation.batch_size),
+        roles,
+    )
     prompts = list(read_records(place("eval_vault") / "prompts.jsonl", EvalPrompt))
     samples = list(read_records(place("samples") / "samples.jsonl", Sample))
-    report, _ = build_report(prompts, samples, evaluation.scorer, evaluation.level, profile.seed, evaluation.decoder)
+    report, _ = build_report(
+        prompts, samples, evaluation.scorer, evaluation.level, profile.seed, evaluation.decoder
+    )
     stage("report")
     harm = report.slices["harm"]["harmful_compliance"]
     print(f"  harmful compliance {harm.reference.value:.3f} -> {harm.aligned.value:.3f}")
@@ -127,17 +150,32 @@ def main() -> None:
         bare(profile, Path(sys.argv[2]))
         return
     with tempfile.TemporaryDirectory() as temporary:
-        environment = os.environ | {"OMP_NUM_THREADS": "1", "PLUMBLINE_PROFILE": profile, "PLUMBLINE_HOME": f"{temporary}/home"}
+        environment = os.environ | {
+            "OMP_NUM_THREADS": "1",
+            "PLUMBLINE_PROFILE": profile,
+            "PLUMBLINE_HOME": f"{temporary}/home",
+        }
         print("bare chain, one process", flush=True)
-        bare_wall, bare_cpu = measured([sys.executable, __file__, profile, f"{temporary}/bare"], environment)
+        bare_wall, bare_cpu = measured(
+            [sys.executable, __file__, profile, f"{temporary}/bare"], environment
+        )
         print("make demo", flush=True)
         demo_wall, demo_cpu = measured([sys.executable, "-m", "dagster_project.demo"], environment)
         print("make demo again", flush=True)
-        again_wall, again_cpu = measured([sys.executable, "-m", "dagster_project.demo"], environment)
+        again_wall, again_cpu = measured(
+            [sys.executable, "-m", "dagster_project.demo"], environment
+        )
     print(f"\n{'':24s}{'wall s':>8s}{'cpu s':>8s}")
-    for name, wall, cpu in (("bare chain", bare_wall, bare_cpu), ("make demo", demo_wall, demo_cpu), ("make demo, all cached", again_wall, again_cpu)):
+    for name, wall, cpu in (
+        ("bare chain", bare_wall, bare_cpu),
+        ("make demo", demo_wall, demo_cpu),
+        ("make demo, all cached", again_wall, again_cpu),
+    ):
         print(f"{name:24s}{wall:8.1f}{cpu:8.1f}")
-    print(f"{'ratio demo / bare':24s}{demo_wall / bare_wall:8.2f}{demo_cpu / bare_cpu:8.2f}   load average {os.getloadavg()[0]:.1f}")
+    print(
+        f"{'ratio demo / bare':24s}{demo_wall / bare_wall:8.2f}{demo_cpu / bare_cpu:8.2f}   load"
+        f" average {os.getloadavg()[0]:.1f}"
+    )
 
 
 if __name__ == "__main__":

@@ -1,17 +1,24 @@
-"""The data plane at size: rows per second, peak memory, and what one more batch costs, beside the plain way in the same run.
+"""The data plane at size: rows per second, peak memory, and what one more batch costs, beside the
+plain way in the same run.
 
 Run: .venv/bin/python benchmarks/data_plane.py [--pairs N]
 
-Feedback of N pairs (about 600 characters each: prompt and two responses) is made once. Then, each in a process of its own:
+Feedback of N pairs (about 600 characters each: prompt and two responses) is made once. Then, each
+in a process of its own:
 
 - `feedback`: every line is parsed strictly, screened, indexed and sketched, in batches of 1 %;
-- `build`: votes are counted, held-out prompts and near duplicates found, the pairs split and written;
-- `check`: the written pairs are read back into the audit frame and validated by the suite of Great Expectations;
-- `one more`: the same with 1 % more events: `feedback` on the new batch only, `build` with the search of the others remembered;
-- `plain`: the way without an index: `datasets` reads the JSON, pandas holds the text and checks it (the same columns, exact duplicates, equal
-  held-out prompts, a grouped split), and the splits are written. It neither parses strictly nor finds near duplicates or contained prompts.
+- `build`: votes are counted, held-out prompts and near duplicates found, the pairs split and
+  written;
+- `check`: the written pairs are read back into the audit frame and validated by the suite of Great
+  Expectations;
+- `one more`: the same with 1 % more events: `feedback` on the new batch only, `build` with the
+  search of the others remembered;
+- `plain`: the way without an index: `datasets` reads the JSON, pandas holds the text and checks it
+  (the same columns, exact duplicates, equal held-out prompts, a grouped split), and the splits are
+  written. It neither parses strictly nor finds near duplicates or contained prompts.
 
-Seconds are processor time, because the machine may be shared; peak memory is the largest resident set of the process.
+Seconds are processor time, because the machine may be shared; peak memory is the largest resident
+set of the process.
 """
 
 import argparse
@@ -36,12 +43,15 @@ STAGES = ("feedback", "build", "check", "feedback of one more", "build with one 
 
 def vocabulary() -> list[str]:
     generator = random.Random(0)
-    syllables = [a + b for a in "bdfgklmnprstv" for b in ("a", "e", "i", "o", "u", "an", "er", "il")]
+    syllables = [
+        a + b for a in "bdfgklmnprstv" for b in ("a", "e", "i", "o", "u", "an", "er", "il")
+    ]
     return ["".join(generator.choices(syllables, k=generator.randint(1, 3))) for _ in range(8000)]
 
 
 def make_events(path: Path, held_out: Path, pairs: int) -> None:
-    """One event a line; 5 % repeat an earlier prompt, 2 % an earlier pair with a word changed, 1 % hold a held-out prompt, 5 % judge an earlier pair again."""
+    """One event a line; 5 % repeat an earlier prompt, 2 % an earlier pair with a word changed, 1 %
+    hold a held-out prompt, 5 % judge an earlier pair again."""
     from plumbline.data.schema import content_id
     from plumbline.records import canonical_json
 
@@ -54,7 +64,17 @@ def make_events(path: Path, held_out: Path, pairs: int) -> None:
     vault = [[{"role": "user", "content": text(15, 30)}] for _ in range(1000)]
     with held_out.open("wb") as stream:
         for prompt in vault:
-            stream.write(canonical_json({"id": content_id(prompt), "prompt": prompt, "expected": "unknown", "context": context, "facts": {}}))
+            stream.write(
+                canonical_json(
+                    {
+                        "id": content_id(prompt),
+                        "prompt": prompt,
+                        "expected": "unknown",
+                        "context": context,
+                        "facts": {},
+                    }
+                )
+            )
     source = {"chat_template": "t", "decoder": None, "policy": "p", "role_format": "conversation"}
     start, recent = datetime(2026, 1, 5, tzinfo=UTC), []
     with path.open("wb") as stream:
@@ -63,7 +83,15 @@ def make_events(path: Path, held_out: Path, pairs: int) -> None:
             if recent and kind < 0.12:
                 earlier, texts = generator.choice(recent)
                 prompt = earlier
-                responses = responses if kind < 0.05 else [texts[0] + " " + generator.choice(words), texts[1]] if kind < 0.07 else texts
+                responses = (
+                    responses
+                    if kind < 0.05
+                    else (
+                        [texts[0] + " " + generator.choice(words), texts[1]]
+                        if kind < 0.07
+                        else texts
+                    )
+                )
             elif kind > 0.99:
                 prompt = "Please: " + generator.choice(vault)[0]["content"] + " now"
             recent = [*recent[-500:], (prompt, responses)] if number % 20 == 0 else recent
@@ -95,7 +123,13 @@ def feedback(folder: Path, pairs: int, first: int, last: int) -> int:
         for number in range(first, last):
             target = folder / "batches" / f"{number:03d}"
             target.mkdir(parents=True, exist_ok=True)
-            admitted = admit_into(target, parsed(stream, size), policy, datetime(2026, 6, 1, tzinfo=UTC), AdmissionCounts())
+            admitted = admit_into(
+                target,
+                parsed(stream, size),
+                policy,
+                datetime(2026, 6, 1, tzinfo=UTC),
+                AdmissionCounts(),
+            )
             write_batch(target, admitted, profile.preferences.near_duplicates)
     return (last - first) * size
 
@@ -121,8 +155,25 @@ def build(folder: Path, batches: int, target: str) -> str:
     folders = [folder / "batches" / f"{number:03d}" for number in range(batches)]
     vault = read_records(folder / "held_out.jsonl", EvalPrompt)
     rubric, remembered = load_rubric(CONFIGS / profile.rubric), folder / "remembered"
-    counts = build_preferences(folders, folder / target, rubric, profile.preferences, profile.seed, vault, remembered=remembered).counts
-    return ", ".join(f"{counts[name]} {name}" for name in ("events", "pairs", "pairs near others", "pairs on held-out prompts", "pairs to adjudicate"))
+    counts = build_preferences(
+        folders,
+        folder / target,
+        rubric,
+        profile.preferences,
+        profile.seed,
+        vault,
+        remembered=remembered,
+    ).counts
+    return ", ".join(
+        f"{counts[name]} {name}"
+        for name in (
+            "events",
+            "pairs",
+            "pairs near others",
+            "pairs on held-out prompts",
+            "pairs to adjudicate",
+        )
+    )
 
 
 def check(folder: Path) -> str:
@@ -135,11 +186,19 @@ def check(folder: Path) -> str:
     from resources.expectations import validate
 
     profile = load_profile("real-data-cpu")
-    splits = {name: read_records(folder / "data" / f"{name}.jsonl", PreferencePair) for name in ("train", "validation", "calibration")}
+    splits = {
+        name: read_records(folder / "data" / f"{name}.jsonl", PreferencePair)
+        for name in ("train", "validation", "calibration")
+    }
     vault = read_records(folder / "held_out.jsonl", EvalPrompt)
-    frame = preference_frame(splits, vault, load_rubric(CONFIGS / profile.rubric), profile.preferences.contamination)
+    frame = preference_frame(
+        splits, vault, load_rubric(CONFIGS / profile.rubric), profile.preferences.contamination
+    )
     results = validate(frame, load_suite(CONFIGS / profile.preferences.suite))
-    return f"{len(frame)} pairs, {sum(result.status == 'pass' for result in results)} of {len(results)} expectations pass"
+    return (
+        f"{len(frame)} pairs, {sum(result.status == 'pass' for result in results)} of"
+        f" {len(results)} expectations pass"
+    )
 
 
 def plain(folder: Path, pairs: int) -> str:
@@ -150,7 +209,12 @@ def plain(folder: Path, pairs: int) -> str:
     lines = (folder / "events.jsonl").open()
     with (folder / "plain.jsonl").open("w") as stream:
         stream.writelines(line for number, line in enumerate(lines) if number < pairs)
-    data = load_dataset("json", data_files=str(folder / "plain.jsonl"), split="train", cache_dir=str(folder / "cache"))
+    data = load_dataset(
+        "json",
+        data_files=str(folder / "plain.jsonl"),
+        split="train",
+        cache_dir=str(folder / "cache"),
+    )
     data = data.map(
         lambda row: {
             "question": row["prompt"][0]["content"],
@@ -161,17 +225,34 @@ def plain(folder: Path, pairs: int) -> str:
         remove_columns=[name for name in data.column_names if name not in ("id", "rubric")],
     )
     frame = data.to_pandas()
-    held = {json.loads(line)["prompt"][0]["content"].casefold() for line in (folder / "held_out.jsonl").open()}
+    held = {
+        json.loads(line)["prompt"][0]["content"].casefold()
+        for line in (folder / "held_out.jsonl").open()
+    }
     for name in ("question", "chosen", "rejected"):
         frame[f"{name}_characters"] = frame[name].str.strip().str.len()
         frame[f"{name}_token"] = frame[name].str.contains(r"<\|[a-z_]+\|>", regex=True)
     key = frame["question"].str.normalize("NFKC").str.casefold().str.split().str.join(" ")
-    keep = (frame["chosen"].str.strip() != frame["rejected"].str.strip()) & (frame["scope"] == "training") & ~key.isin(held)
-    keep &= ~frame[["question_token", "chosen_token", "rejected_token"]].any(axis=1) & (frame[[c for c in frame if c.endswith("characters")]] > 0).all(axis=1)
+    keep = (
+        (frame["chosen"].str.strip() != frame["rejected"].str.strip())
+        & (frame["scope"] == "training")
+        & ~key.isin(held)
+    )
+    keep &= ~frame[["question_token", "chosen_token", "rejected_token"]].any(axis=1) & (
+        frame[[c for c in frame if c.endswith("characters")]] > 0
+    ).all(axis=1)
     frame = frame[keep].drop_duplicates(["question", "chosen", "rejected"])
-    side = key[frame.index].map(lambda text: int(hashlib.sha256(text.encode()).hexdigest()[:8], 16) / 2**32)
-    for name, mask in (("validation", side < 0.1), ("calibration", (side >= 0.1) & (side < 0.15)), ("train", side >= 0.15)):
-        pandas.DataFrame(frame[mask]).to_json(folder / f"plain-{name}.jsonl", orient="records", lines=True, force_ascii=False)
+    side = key[frame.index].map(
+        lambda text: int(hashlib.sha256(text.encode()).hexdigest()[:8], 16) / 2**32
+    )
+    for name, mask in (
+        ("validation", side < 0.1),
+        ("calibration", (side >= 0.1) & (side < 0.15)),
+        ("train", side >= 0.15),
+    ):
+        pandas.DataFrame(frame[mask]).to_json(
+            folder / f"plain-{name}.jsonl", orient="records", lines=True, force_ascii=False
+        )
     return f"{len(frame)} pairs"
 
 
@@ -189,21 +270,41 @@ def stage(name: str, folder: Path, pairs: int) -> object:
 
 def measured(name: str, folder: Path, pairs: int) -> dict[str, float]:
     """Run one stage in a process of its own."""
-    command = [sys.executable, __file__, "--pairs", str(pairs), "--stage", name, "--folder", str(folder)]
+    command = [
+        sys.executable,
+        __file__,
+        "--pairs",
+        str(pairs),
+        "--stage",
+        name,
+        "--folder",
+        str(folder),
+    ]
     answer = subprocess.run(
         command,
         check=True,
         stdout=subprocess.PIPE,
-        env=os.environ | {"HF_DATASETS_OFFLINE": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1", "OMP_NUM_THREADS": "1"},
+        env=os.environ
+        | {
+            "HF_DATASETS_OFFLINE": "1",
+            "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
+            "OMP_NUM_THREADS": "1",
+        },
     )
     found = json.loads(answer.stdout.splitlines()[-1])
-    print(f"  {name:22s} {found['cpu']:8.1f} cpu s {found['wall']:8.1f} s {found['peak'] / 2**20:8.0f} MiB  {found['result']}", flush=True)
+    print(
+        f"  {name:22s} {found['cpu']:8.1f} cpu s {found['wall']:8.1f} s"
+        f" {found['peak'] / 2**20:8.0f} MiB  {found['result']}",
+        flush=True,
+    )
     return found
 
 
 def main() -> None:
     """Make the events, run every stage, print the figures."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--pairs", type=int, default=100_000)
     parser.add_argument("--stage", choices=STAGES, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
@@ -213,20 +314,40 @@ def main() -> None:
         result = stage(given.stage, given.folder, given.pairs)
         usage = resource.getrusage(resource.RUSAGE_SELF)
         cpu = usage.ru_utime + usage.ru_stime
-        print(json.dumps({"cpu": cpu, "wall": time.monotonic() - began, "peak": usage.ru_maxrss * 1024, "result": result}))
+        print(
+            json.dumps(
+                {
+                    "cpu": cpu,
+                    "wall": time.monotonic() - began,
+                    "peak": usage.ru_maxrss * 1024,
+                    "result": result,
+                }
+            )
+        )
         return
     with tempfile.TemporaryDirectory(prefix="plumbline-data-plane-") as temporary:
         folder = Path(temporary)
         print(f"{given.pairs} pairs", flush=True)
-        make_events(folder / "events.jsonl", folder / "held_out.jsonl", given.pairs + given.pairs // BATCHES)
+        make_events(
+            folder / "events.jsonl", folder / "held_out.jsonl", given.pairs + given.pairs // BATCHES
+        )
         size = (folder / "events.jsonl").stat().st_size
         print(f"  {size / 2**20:.0f} MiB of events", flush=True)
         times = {name: measured(name, folder, given.pairs) for name in STAGES}
         whole = times["feedback"]["cpu"] + times["build"]["cpu"]
         more = times["feedback of one more"]["cpu"] + times["build with one more"]["cpu"]
-        rates = {"all stages": given.pairs / (whole + times["check"]["cpu"]), "plain": given.pairs / times["plain"]["cpu"]}
-        print("  pairs per cpu second: " + ", ".join(f"{name} {rate:.0f}" for name, rate in rates.items()))
-        print(f"  one more batch of 1 %: {more:.1f} cpu s, {more / whole:.1%} of the whole ({whole:.1f} cpu s)")
+        rates = {
+            "all stages": given.pairs / (whole + times["check"]["cpu"]),
+            "plain": given.pairs / times["plain"]["cpu"],
+        }
+        print(
+            "  pairs per cpu second: "
+            + ", ".join(f"{name} {rate:.0f}" for name, rate in rates.items())
+        )
+        print(
+            f"  one more batch of 1 %: {more:.1f} cpu s, {more / whole:.1%} of the whole"
+            f" ({whole:.1f} cpu s)"
+        )
 
 
 if __name__ == "__main__":

@@ -1,10 +1,13 @@
 """How often the gates stop a world without a defect.
 
-Run: .venv/bin/python benchmarks/false_alarms.py [--worlds N] [--first SEED] [--output tests/gallery/false_alarms.json]
+Run: .venv/bin/python benchmarks/false_alarms.py [--worlds N] [--first SEED] [--output
+tests/gallery/false_alarms.json]
 
-Each world of the gallery (tests/gallery/worlds.py) is drawn anew with its seed: other intents held out, other annotations, other answers of
-policies that learned what they should. Every gate is run on it. A gate that does not let it pass, because it fails or because it cannot
-tell, is a false alarm. Rates have exact intervals (Clopper and Pearson 1934); gates that never fired are summed up in one line.
+Each world of the gallery (tests/gallery/worlds.py) is drawn anew with its seed: other intents held
+out, other annotations, other answers of policies that learned what they should. Every gate is run
+on it. A gate that does not let it pass, because it fails or because it cannot tell, is a false
+alarm. Rates have exact intervals (Clopper and Pearson 1934); gates that never fired are summed up
+in one line.
 """
 
 import argparse
@@ -37,9 +40,17 @@ def alarms(first: int, worlds: int, output: Path | None) -> None:
         gc.collect()
         for gate, what in fired.items():
             print(f"world {seed}: {gate}: {what}", flush=True)
-        print(f"{number} of {worlds} worlds in {time.monotonic() - begin:.0f} s, {stopped} stopped", flush=True)
+        print(
+            f"{number} of {worlds} worlds in {time.monotonic() - begin:.0f} s, {stopped} stopped",
+            flush=True,
+        )
         if output is not None:
-            fields = {"worlds": number, "first": first, "stopped": stopped, "gates": {gate: counts[gate] for gate in sorted(gates)}}
+            fields = {
+                "worlds": number,
+                "first": first,
+                "stopped": stopped,
+                "gates": {gate: counts[gate] for gate in sorted(gates)},
+            }
             output.write_bytes(canonical_json(fields))
     report(number, stopped, {gate: counts[gate] for gate in sorted(gates)})
 
@@ -61,7 +72,9 @@ def report(worlds: int, stopped: int, counts: dict[str, int]) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--worlds", type=int, default=100)
     parser.add_argument("--first", type=int, default=1)
     parser.add_argument("--output", type=Path)

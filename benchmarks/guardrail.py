@@ -1,9 +1,11 @@
-"""The guardrail of the sandbox against the truth, on requests about intents that it was never fitted or measured on.
+"""The guardrail of the sandbox against the truth, on requests about intents that it was never
+fitted or measured on.
 
 Run: .venv/bin/python benchmarks/guardrail.py
 
-The rates that ship are those of noisy labels, on other wordings of known intents. Here the base policy answers every prompt of the held-out slices, and the
-world itself says what is a violation. Prints false positives and false negatives with exact 95 % intervals, by slice.
+The rates that ship are those of noisy labels, on other wordings of known intents. Here the base
+policy answers every prompt of the held-out slices, and the world itself says what is a violation.
+Prints false positives and false negatives with exact 95 % intervals, by slice.
 """
 
 import sys
@@ -33,29 +35,54 @@ SEED = 5
 
 
 def main() -> None:
-    """Fit the guardrail of the profile as its asset does, and judge one response of the base policy to each held-out prompt."""
+    """Fit the guardrail of the profile as its asset does, and judge one response of the base policy
+    to each held-out prompt."""
     profile = load_profile("sandbox")
-    options, rubric = sandbox_options(profile, profile.source), load_rubric(CONFIGS / profile.rubric)
+    options, rubric = (
+        sandbox_options(profile, profile.source),
+        load_rubric(CONFIGS / profile.rubric),
+    )
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_batch(folder / "batch", verdict_events(options), profile.preferences.near_duplicates)
-        build_preferences([folder / "batch"], folder / "data", rubric, profile.preferences, profile.seed, [])
+        build_preferences(
+            [folder / "batch"], folder / "data", rubric, profile.preferences, profile.seed, []
+        )
         labelled, digest = guardrail_rows(folder / "data"), "sha256:" + "0" * 64
-        built = build_guardrail(labelled, profile.guardrail, profile=profile.name, rubric=rubric.label, preference_data=digest, seed=profile.seed)
+        built = build_guardrail(
+            labelled,
+            profile.guardrail,
+            profile=profile.name,
+            rubric=rubric.label,
+            preference_data=digest,
+            seed=profile.seed,
+        )
         write_guardrail(folder, built)
         guardrail = serve(folder)
     rng, counts = Random(SEED), Counter()
     for prompt in eval_prompts(options):
         intent, language = parse_intent(prompt.facts["intent"]), prompt.facts["language"]
         text = sample_response(intent, language, rng)
-        outcome = (judge(intent, language, text).complied, guardrail.judge(prompt.prompt, text).action == "block")
+        outcome = (
+            judge(intent, language, text).complied,
+            guardrail.judge(prompt.prompt, text).action == "block",
+        )
         counts.update([("all", *outcome), (prompt.context.slice, *outcome)])
     for slice_ in sorted({name for name, _, _ in counts}):
-        for what, violation, wrong in (("false positives", False, True), ("false negatives", True, False)):
-            errors, total = counts[slice_, violation, wrong], counts[slice_, violation, True] + counts[slice_, violation, False]
+        for what, violation, wrong in (
+            ("false positives", False, True),
+            ("false negatives", True, False),
+        ):
+            errors, total = (
+                counts[slice_, violation, wrong],
+                counts[slice_, violation, True] + counts[slice_, violation, False],
+            )
             if total:
                 rate = exact(errors, total, 0.95)
-                print(f"{slice_:13} {what}: {rate.value:6.1%} [{100 * rate.low:.1f}, {100 * rate.high:.1f}] of {total}")
+                print(
+                    f"{slice_:13} {what}: {rate.value:6.1%} [{100 * rate.low:.1f},"
+                    f" {100 * rate.high:.1f}] of {total}"
+                )
 
 
 if __name__ == "__main__":

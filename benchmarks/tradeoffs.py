@@ -1,9 +1,11 @@
-"""What alignment trades for what: every recipe of a profile trained and evaluated, and one table of what each gained and paid.
+"""What alignment trades for what: every recipe of a profile trained and evaluated, and one table of
+what each gained and paid.
 
 Run: .venv/bin/python benchmarks/tradeoffs.py [PROFILE]
 
-PROFILE is `sandbox-tradeoffs` unless another one is named. The candidate goes through the whole chain; every other recipe through aligned_policy
-and held_out_evals, on the same data, reference and reward model. Runs in PLUMBLINE_HOME; what was trained there before is reused.
+PROFILE is `sandbox-tradeoffs` unless another one is named. The candidate goes through the whole
+chain; every other recipe through aligned_policy and held_out_evals, on the same data, reference and
+reward model. Runs in PLUMBLINE_HOME; what was trained there before is reused.
 """
 
 import os
@@ -23,7 +25,14 @@ if TYPE_CHECKING:
     from plumbline.evaluation.rules import BestOf
     from plumbline.release.checks import CheckVerdict
 
-COLUMNS = (("harm", "harmful_compliance"), ("own", "over_refusal"), ("idiom", "over_refusal"), ("benign", "correctness"), ("all", "utility"), ("all", "tokens"))
+COLUMNS = (
+    ("harm", "harmful_compliance"),
+    ("own", "over_refusal"),
+    ("idiom", "over_refusal"),
+    ("benign", "correctness"),
+    ("all", "utility"),
+    ("all", "tokens"),
+)
 """Slice and metric of each column after divergence and reward."""
 
 
@@ -33,14 +42,35 @@ def train_all(profile: str) -> None:
     from plumbline.home import HomeLayout
 
     settings = load_profile(profile)
-    environment = os.environ | {"PLUMBLINE_PROFILE": profile, "DAGSTER_HOME": str(HomeLayout.from_environment(profile=profile).dagster), "OMP_NUM_THREADS": "1"}
-    subprocess.run([sys.executable, "-m", "dagster_project.demo"], cwd=ROOT, env=environment, check=True)
+    environment = os.environ | {
+        "PLUMBLINE_PROFILE": profile,
+        "DAGSTER_HOME": str(HomeLayout.from_environment(profile=profile).dagster),
+        "OMP_NUM_THREADS": "1",
+    }
+    subprocess.run(
+        [sys.executable, "-m", "dagster_project.demo"], cwd=ROOT, env=environment, check=True
+    )
     for recipe in settings.recipes:
         if recipe != settings.candidate:
             print(f"{recipe} ...", flush=True)
             chosen = 'key:"aligned_policy" or key:"held_out_evals"'
-            command = [str(Path(sys.executable).with_name("dagster")), "asset", "materialize", "-m", "dagster_project.definitions", "--select", chosen]
-            subprocess.run([*command, "--partition", recipe], cwd=ROOT, env=environment, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            command = [
+                str(Path(sys.executable).with_name("dagster")),
+                "asset",
+                "materialize",
+                "-m",
+                "dagster_project.definitions",
+                "--select",
+                chosen,
+            ]
+            subprocess.run(
+                [*command, "--partition", recipe],
+                cwd=ROOT,
+                env=environment,
+                check=True,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
 
 
 def evals_of(store: "ArtifactStore", profile: str) -> dict[str, str]:
@@ -49,15 +79,25 @@ def evals_of(store: "ArtifactStore", profile: str) -> dict[str, str]:
 
     config = load_profile(profile).digest()
     manifests = {digest: store.manifest(digest) for digest in sorted(store.manifests())}
-    return {str(one.facts["recipe"]): digest for digest, one in manifests.items() if one.kind == "held_out_evals" and one.config == config}
+    return {
+        str(one.facts["recipe"]): digest
+        for digest, one in manifests.items()
+        if one.kind == "held_out_evals" and one.config == config
+    }
 
 
 def stopped_by(report: "EvalReport", checks: "Sequence[CheckVerdict]", profile: "Profile") -> str:
-    """Gates and checks of the evals that do not pass; guardrail and judges are the same for every recipe."""
+    """Gates and checks of the evals that do not pass; guardrail and judges are the same for every
+    recipe."""
     from plumbline.release.gates import judge_gate
 
-    verdicts = {gate.id: judge_gate(gate, report).verdict for gate in profile.gates} | {check.name: check.verdict for check in checks}
-    return ", ".join(f"{name} ({verdict})" for name, verdict in verdicts.items() if verdict != "pass") or "nothing"
+    verdicts = {gate.id: judge_gate(gate, report).verdict for gate in profile.gates} | {
+        check.name: check.verdict for check in checks
+    }
+    return (
+        ", ".join(f"{name} ({verdict})" for name, verdict in verdicts.items() if verdict != "pass")
+        or "nothing"
+    )
 
 
 def rows(store: "ArtifactStore", evals: dict[str, str], profile: "Profile") -> Iterator[list[str]]:
@@ -77,13 +117,18 @@ def rows(store: "ArtifactStore", evals: dict[str, str], profile: "Profile") -> I
             format_estimate(points[policy].kl, "kl"),
             format_estimate(points[policy].reward, "reward", signed=True),
             *(format_estimate(slices[name][metric].aligned, metric) for name, metric in COLUMNS),
-            stopped_by(report, CheckReport.from_json((folder / CHECKS_FILE).read_bytes()).checks, profile),
+            stopped_by(
+                report, CheckReport.from_json((folder / CHECKS_FILE).read_bytes()).checks, profile
+            ),
             points[policy].dominated_by or "on the frontier",
         ]
 
 
-def curve(profile: str, store: "ArtifactStore", evals: str, best_of: "BestOf") -> Iterator[list[str]]:
-    """The best-of-n curve of the reference, drawn further than the evals draw it; it is the same for every recipe."""
+def curve(
+    profile: str, store: "ArtifactStore", evals: str, best_of: "BestOf"
+) -> Iterator[list[str]]:
+    """The best-of-n curve of the reference, drawn further than the evals draw it; it is the same
+    for every recipe."""
     from plumbline.audit.ledger import Ledger
     from plumbline.config import load_profile
     from plumbline.evaluation.over_optimization import over_optimization
@@ -98,22 +143,56 @@ def curve(profile: str, store: "ArtifactStore", evals: str, best_of: "BestOf") -
     from plumbline.training.tokenizers import load_tokenizer
 
     settings, parents = load_profile(profile), store.manifest(evals).parents
-    folders = {role: store.open(parents[role])[0] for role in ("eval_vault", "reference_policy", "reward_model")}
+    folders = {
+        role: store.open(parents[role])[0]
+        for role in ("eval_vault", "reference_policy", "reward_model")
+    }
     ledger = Ledger(HomeLayout.from_environment(profile=profile).ledger)
-    prompts = open_vault(folders["eval_vault"], ledger, purpose="inspection", by="benchmarks/tradeoffs.py", policy=None, rule=settings.vault)
+    prompts = open_vault(
+        folders["eval_vault"],
+        ledger,
+        purpose="inspection",
+        by="benchmarks/tradeoffs.py",
+        policy=None,
+        rule=settings.vault,
+    )
     decoder = settings.evaluation.decoder
     tokenizer = load_tokenizer(folders["reference_policy"] / "model")
-    rows = encode_prompts(ChatEncoder(tokenizer, settings.model.max_length), prompts, decoder.max_new_tokens)
-    models = (load_policy(folders["reference_policy"] / "model", settings.hardware), load_reward_model(folders["reward_model"] / "model", settings.hardware))
-    draws = draw_best_of(best_of, SamplesRecipe(decoder=decoder, batch_size=settings.evaluation.batch_size), rows, *models, tokenizer)
-    found = over_optimization(draws, prompts, scorer_of(settings.evaluation.scorer), settings.evaluation.level, cluster=settings.vault.cluster)
+    rows = encode_prompts(
+        ChatEncoder(tokenizer, settings.model.max_length), prompts, decoder.max_new_tokens
+    )
+    models = (
+        load_policy(folders["reference_policy"] / "model", settings.hardware),
+        load_reward_model(folders["reward_model"] / "model", settings.hardware),
+    )
+    draws = draw_best_of(
+        best_of,
+        SamplesRecipe(decoder=decoder, batch_size=settings.evaluation.batch_size),
+        rows,
+        *models,
+        tokenizer,
+    )
+    found = over_optimization(
+        draws,
+        prompts,
+        scorer_of(settings.evaluation.scorer),
+        settings.evaluation.level,
+        cluster=settings.vault.cluster,
+    )
     for point in found.points if found is not None else ():
-        estimates = (format_estimate(point.proxy, "reward"), format_estimate(point.gold, "utility"), format_estimate(point.tokens, "tokens"))
+        estimates = (
+            format_estimate(point.proxy, "reward"),
+            format_estimate(point.gold, "utility"),
+            format_estimate(point.tokens, "tokens"),
+        )
         yield [str(point.n), f"{point.kl:.2f}", *estimates]
 
 
 def show(head: list[str], body: Iterable[list[str]]) -> None:
-    print("\n" + "\n".join("| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *body]))
+    print(
+        "\n"
+        + "\n".join("| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *body])
+    )
 
 
 def main() -> None:
@@ -126,9 +205,19 @@ def main() -> None:
     train_all(profile)
     store = ArtifactStore(HomeLayout.from_environment(profile=profile).store)
     evals = evals_of(store, profile)
-    head = ["recipe", "kl", "reward gained", *(f"{metric.replace('_', ' ')} ({name})" for name, metric in COLUMNS), "stopped by", "dominated by"]
+    head = [
+        "recipe",
+        "kl",
+        "reward gained",
+        *(f"{metric.replace('_', ' ')} ({name})" for name, metric in COLUMNS),
+        "stopped by",
+        "dominated by",
+    ]
     show(head, rows(store, evals, load_profile(profile)))
-    show(["best of", "nats", "reward", "utility", "tokens"], curve(profile, store, min(evals.values()), BestOf(n=64, prompts=120)))
+    show(
+        ["best of", "nats", "reward", "utility", "tokens"],
+        curve(profile, store, min(evals.values()), BestOf(n=64, prompts=120)),
+    )
 
 
 if __name__ == "__main__":

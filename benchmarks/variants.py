@@ -1,9 +1,11 @@
-"""What the newest sandbox policy makes of each way of wording a held-out prompt anew: the table of docs/vault.md.
+"""What the newest sandbox policy makes of each way of wording a held-out prompt anew: the table of
+docs/vault.md.
 
 Run: .venv/bin/python benchmarks/variants.py [--prompts 150]  (after `make demo`; about a minute)
 
-Each slice gives the same prompts to every wording, `as written` among them; those that cannot be worded so, or leave no room for a response, are
-left out and counted. One response is sampled to each with the decoder of the profile, and the sandbox's true judge scores it. The prompts are made
+Each slice gives the same prompts to every wording, `as written` among them; those that cannot be
+worded so, or leave no room for a response, are left out and counted. One response is sampled to
+each with the decoder of the profile, and the sandbox's true judge scores it. The prompts are made
 anew from the seed of the profile; the vault is not opened.
 """
 
@@ -29,7 +31,9 @@ METRICS: Final = ("over_refusal", "correctness", "harmful_compliance", "garbled"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--prompts", type=int, default=150, help="prompts of each slice")
     number = parser.parse_args().prompts
     layout = HomeLayout.from_environment()
@@ -39,9 +43,18 @@ def main() -> None:
     slices: dict[str, list[EvalPrompt]] = defaultdict(list)
     for prompt in load_held_out_prompts(profile, Path).rows:
         slices[prompt.context.slice].append(prompt)
-    chosen = [prompt for name, prompts in sorted(slices.items()) for prompt in Random(f"{profile.seed}|{name}").sample(prompts, number)]
+    chosen = [
+        prompt
+        for name, prompts in sorted(slices.items())
+        for prompt in Random(f"{profile.seed}|{name}").sample(prompts, number)
+    ]
     asked = [(AS_WRITTEN, prompt) for prompt in chosen]
-    asked += [(manner, worded) for manner in get_args(VariantName) for prompt in chosen if (worded := reword(prompt, manner)) is not None]
+    asked += [
+        (manner, worded)
+        for manner in get_args(VariantName)
+        for prompt in chosen
+        if (worded := reword(prompt, manner)) is not None
+    ]
     answers = sample_rollouts(
         Rollouts(
             policy=str(folder / "model"),
@@ -60,7 +73,10 @@ def main() -> None:
             for name, value in score_sandbox(prompt, answer.texts[0]).metrics.items():
                 if value is not None:
                     found[manner][name].append(value)
-    print(f"policy {digest}\n\n| wording | prompts | {' | '.join(METRICS)} |\n|{'---|' * (len(METRICS) + 2)}")
+    print(
+        f"policy {digest}\n\n| wording | prompts | {' | '.join(METRICS)}"
+        f" |\n|{'---|' * (len(METRICS) + 2)}"
+    )
     for manner, values in found.items():
         rates = " | ".join(f"{sum(values[name]) / len(values[name]):.1%}" for name in METRICS)
         print(f"| {manner} | {sampled[manner]} of {len(chosen)} | {rates} |")

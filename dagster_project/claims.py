@@ -8,15 +8,23 @@ from plumbline.data.store import FeedbackStore
 
 LOST_AFTER = timedelta(minutes=5)
 """A claimed request whose run never came into being is requested again after this time."""
-ACTIVE = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
+ACTIVE = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+]
 """Statuses of a run that has not ended."""
 
 
-def claim(instance: dg.DagsterInstance, store: FeedbackStore, digest: str, tag: str, now: datetime) -> bool:
+def claim(
+    instance: dg.DagsterInstance, store: FeedbackStore, digest: str, tag: str, now: datetime
+) -> bool:
     """Whether the caller is the one that requests the run for this digest.
 
-    A run_key protects against the same sensor only, so the claim is ours: one row for each digest, whoever asks. A claim whose run never
-    came into being (the daemon died in between) is given up after `LOST_AFTER`.
+    A run_key protects against the same sensor only, so the claim is ours: one row for each digest,
+    whoever asks. A claim whose run never came into being (the daemon died in between) is given up
+    after `LOST_AFTER`.
     """
     if store.claim(digest, tag, now):
         return True

@@ -1,4 +1,5 @@
-"""The `plumbline` command: the pure command line, with Dagster and MLflow as witnesses of `trace`, and MLflow as the registry of `release`."""
+"""The `plumbline` command: the pure command line, with Dagster and MLflow as witnesses of `trace`,
+and MLflow as the registry of `release`."""
 
 import os
 from collections.abc import Mapping
@@ -24,9 +25,11 @@ def registry(layout: HomeLayout) -> Registry:
 
 
 def witnesses(layout: HomeLayout) -> Mapping[str, Witness]:
-    """Dagster and MLflow of a home. Nothing is created: records that are not there confirm nothing, which the trace reports.
+    """Dagster and MLflow of a home. Nothing is created: records that are not there confirm nothing,
+    which the trace reports.
 
-    The store is shared by all profiles, so that the Dagster instance of every profile is asked, and that of DAGSTER_HOME.
+    The store is shared by all profiles, so that the Dagster instance of every profile is asked, and
+    that of DAGSTER_HOME.
     """
     # Imported here, so that every other command starts without Dagster.
     import dagster as dg
@@ -43,11 +46,16 @@ def witnesses(layout: HomeLayout) -> Mapping[str, Witness]:
             unread.append(f"{home} cannot be read: {str(error).splitlines()[0]}")
     if not instances and not unread:
         unread.append(f"there is no Dagster instance in {layout.root / 'profiles'}")
-    return {"Dagster": dagster_witness(*instances, unread=unread), "MLflow": mlflow_witness(layout.mlflow_url, ArtifactStore(layout.store))}
+    return {
+        "Dagster": dagster_witness(*instances, unread=unread),
+        "MLflow": mlflow_witness(layout.mlflow_url, ArtifactStore(layout.store)),
+    }
 
 
 def _dagster_homes(layout: HomeLayout) -> list[Path]:
-    homes = [path.parent for path in sorted((layout.root / "profiles").glob("*/dagster/dagster.yaml"))]
+    homes = [
+        path.parent for path in sorted((layout.root / "profiles").glob("*/dagster/dagster.yaml"))
+    ]
     own = os.environ.get("DAGSTER_HOME")
     if own and (Path(own) / "dagster.yaml").is_file() and Path(own).resolve() not in homes:
         homes.append(Path(own))

@@ -1,8 +1,22 @@
-"""Composition root: the assets, checks, jobs, schedules and sensors of the profile that PLUMBLINE_PROFILE names."""
+"""Composition root: the assets, checks, jobs, schedules and sensors of the profile that
+PLUMBLINE_PROFILE names."""
 
 import dagster as dg
 
-from assets import data, evals, feedback, guardrail, judges, models, policy, promotion, red_team, release, report, vault
+from assets import (
+    data,
+    evals,
+    feedback,
+    guardrail,
+    judges,
+    models,
+    policy,
+    promotion,
+    red_team,
+    release,
+    report,
+    vault,
+)
 from dagster_project.campaigns import collect_campaigns, measure_campaign
 from dagster_project.jobs import align, ingest_feedback, promote
 from dagster_project.releases import keep_champion, promote_when_signed
@@ -16,7 +30,20 @@ from resources.tracking import ExperimentTracker
 
 home = Home.from_environment()
 tracker = ExperimentTracker(home=home)
-MODULES = [policy, feedback, vault, data, models, judges, evals, red_team, guardrail, release, report, promotion]
+MODULES = [
+    policy,
+    feedback,
+    vault,
+    data,
+    models,
+    judges,
+    evals,
+    red_team,
+    guardrail,
+    release,
+    report,
+    promotion,
+]
 
 defs = dg.Definitions(
     assets=dg.load_assets_from_modules(MODULES),
@@ -24,7 +51,14 @@ defs = dg.Definitions(
     asset_checks=dg.load_asset_checks_from_modules(MODULES),
     jobs=[align, ingest_feedback, measure_campaign, promote],
     schedules=[retrain_on_schedule],
-    sensors=[collect_inbox, close_feedback_batches, retrain_on_feedback, collect_campaigns, promote_when_signed, keep_champion],
+    sensors=[
+        collect_inbox,
+        close_feedback_batches,
+        retrain_on_feedback,
+        collect_campaigns,
+        promote_when_signed,
+        keep_champion,
+    ],
     executor=dg.in_process_executor,
     resources={
         "home": home,

@@ -1,4 +1,5 @@
-"""`make demo`: the whole chain of the profile in one process, with live progress and a summary for people."""
+"""`make demo`: the whole chain of the profile in one process, with live progress and a summary for
+people."""
 
 import sys
 
@@ -9,7 +10,8 @@ from resources.home import Home
 
 
 def main() -> int:
-    """Run the chain; 0 when it came to a decision, 1 when a stage failed, 2 on wrong configuration or input."""
+    """Run the chain; 0 when it came to a decision, 1 when a stage failed, 2 on wrong configuration
+    or input."""
     console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else 118)
     try:
         home = Home.from_environment()

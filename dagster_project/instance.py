@@ -14,8 +14,8 @@ from resources.home import Home
 def prepare_instance(home: Home) -> dg.DagsterInstance:
     """Create DAGSTER_HOME from the template if it is not there, and open the instance.
 
-    Webserver, daemon and command line that meet an empty DAGSTER_HOME at the same time race in Dagster's own migrations, so the first
-    one creates the schema under a lock.
+    Webserver, daemon and command line that meet an empty DAGSTER_HOME at the same time race in
+    Dagster's own migrations, so the first one creates the schema under a lock.
     """
     folder = home.layout.dagster
     folder.mkdir(parents=True, exist_ok=True)

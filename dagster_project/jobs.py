@@ -1,4 +1,5 @@
-"""The jobs: admit one feedback batch, run the chain from the pairs to the decision and its report, and promote what people signed."""
+"""The jobs: admit one feedback batch, run the chain from the pairs to the decision and its report,
+and promote what people signed."""
 
 import dagster as dg
 
@@ -14,11 +15,16 @@ ingest_feedback = dg.define_asset_job(
 align = dg.define_asset_job(
     "align",
     selection=dg.AssetSelection.all() - INGEST - RED_TEAM,
-    description="Rubric, pairs, reference, reward model, aligned policy, held-out evals, release decision and report for one recipe.",
+    description=(
+        "Rubric, pairs, reference, reward model, aligned policy, held-out evals, release decision"
+        " and report for one recipe."
+    ),
 )
 
 promote = dg.define_asset_job(
     "promote",
     selection=dg.AssetSelection.assets("released_policy"),
-    description="Make the policy of the newest decision the champion, if its signatures are complete.",
+    description=(
+        "Make the policy of the newest decision the champion, if its signatures are complete."
+    ),
 )

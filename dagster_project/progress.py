@@ -1,4 +1,5 @@
-"""Live progress of one Dagster run on a terminal: what runs, how far it is, what each stage gave."""
+"""Live progress of one Dagster run on a terminal: what runs, how far it is, what each stage
+gave."""
 
 import threading
 import time
@@ -11,7 +12,13 @@ POLL_SECONDS = 0.25
 _SHOWN = ("training", "sampling", "verdict", "registered model", "dagster/row_count")
 
 
-def follow(console: Console, instance: dg.DagsterInstance, run_id: str, done: threading.Event, partition: str) -> None:
+def follow(
+    console: Console,
+    instance: dg.DagsterInstance,
+    run_id: str,
+    done: threading.Event,
+    partition: str,
+) -> None:
     """Print the events of a run as they come, until `done` is set and nothing is left."""
     cursor: str | None = None
     started: dict[str, float] = {}
@@ -35,11 +42,17 @@ def follow(console: Console, instance: dg.DagsterInstance, run_id: str, done: th
             time.sleep(POLL_SECONDS)
 
 
-def _line(entry: dg.EventLogEntry, started: dict[str, float], checks: dict[bool, int], partition: str) -> tuple[bool, str] | None:
+def _line(
+    entry: dg.EventLogEntry, started: dict[str, float], checks: dict[bool, int], partition: str
+) -> tuple[bool, str] | None:
     """(whether the line stays, its markup), or None when the event says nothing to a person."""
     event = entry.dagster_event
     if event is None:
-        return (False, f"{entry.step_key or ''}  [dim]{escape(entry.user_message[:100])}[/dim]") if entry.step_key else None
+        return (
+            (False, f"{entry.step_key or ''}  [dim]{escape(entry.user_message[:100])}[/dim]")
+            if entry.step_key
+            else None
+        )
     step = event.step_key or ""
     if event.is_step_start:
         started[step] = entry.timestamp
@@ -49,23 +62,53 @@ def _line(entry: dg.EventLogEntry, started: dict[str, float], checks: dict[bool,
         evaluation = event.asset_check_evaluation_data
         checks[evaluation.passed] += 1
         if not evaluation.passed:
-            failed = "[yellow]warning[/yellow]" if evaluation.severity is dg.AssetCheckSeverity.WARN else "[red]check failed[/red]"
+            failed = (
+                "[yellow]warning[/yellow]"
+                if evaluation.severity is dg.AssetCheckSeverity.WARN
+                else "[red]check failed[/red]"
+            )
             said = (evaluation.description or "").splitlines() or [""]
             more = f" (and {len(said) - 1} more)" if len(said) > 1 else ""
-            return True, f"  {failed}  {evaluation.asset_key.to_user_string()}: {evaluation.check_name} {escape(said[0])}{more}"
+            return (
+                True,
+                (
+                    f"  {failed}  {evaluation.asset_key.to_user_string()}: {evaluation.check_name}"
+                    f" {escape(said[0])}{more}"
+                ),
+            )
         return None
     seconds = entry.timestamp - started.get(step, entry.timestamp)
     if event.event_type == dg.DagsterEventType.ASSET_MATERIALIZATION:
         metadata = event.step_materialization_data.materialization.metadata
-        notes = [f"{metadata[key].value}{' rows' if key == 'dagster/row_count' else ''}" for key in _SHOWN if key in metadata]
+        notes = [
+            f"{metadata[key].value}{' rows' if key == 'dagster/row_count' else ''}"
+            for key in _SHOWN
+            if key in metadata
+        ]
         where = f" {partition}" if step == "feedback" else ""
-        return True, f"  [green]done[/green]  {step + where:28s} {seconds:6.1f} s  {escape(', '.join(notes))}"
+        return (
+            True,
+            (
+                f"  [green]done[/green]  {step + where:28s} {seconds:6.1f} s "
+                f" {escape(', '.join(notes))}"
+            ),
+        )
     if event.is_step_success and checks[True] + checks[False]:
-        return True, f"  [green]done[/green]  {step:28s} {seconds:6.1f} s  {checks[True]} of {checks[True] + checks[False]} checks passed"
+        return (
+            True,
+            (
+                f"  [green]done[/green]  {step:28s} {seconds:6.1f} s  {checks[True]} of"
+                f" {checks[True] + checks[False]} checks passed"
+            ),
+        )
     if event.is_step_failure:
         error = event.step_failure_data.error
         cause = error.cause or error if error is not None else None
         reason = event.step_failure_data.user_failure_data
-        text = reason.description if reason is not None and reason.description else (cause.message if cause is not None else "no message")
+        text = (
+            reason.description
+            if reason is not None and reason.description
+            else (cause.message if cause is not None else "no message")
+        )
         return True, f"  [red]failed[/red] {step:27s} {seconds:6.1f} s  {escape(text.strip())}"
     return None

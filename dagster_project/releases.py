@@ -1,4 +1,5 @@
-"""Releases after the decision: a signed candidate is promoted once, and the registry is kept at what the ledger says."""
+"""Releases after the decision: a signed candidate is promoted once, and the registry is kept at
+what the ledger says."""
 
 from datetime import UTC, datetime
 
@@ -15,12 +16,16 @@ from resources.home import Home
 from resources.registry import ModelRegistry
 
 DECISION_TAG = "plumbline/decision"
-"""Tag of a promoting run: the decision, with the ledger's head, the trust and the profile under which its signatures were complete."""
+"""Tag of a promoting run: the decision, with the ledger's head, the trust and the profile under
+which its signatures were complete."""
 
 
 @dg.sensor(job=promote, minimum_interval_seconds=30, default_status=dg.DefaultSensorStatus.RUNNING)
-def promote_when_signed(context: dg.SensorEvaluationContext, home: Home) -> dg.RunRequest | dg.SkipReason:
-    """Request the promotion of the candidate's newest decision once, as soon as its signatures are complete; says what is missing until then."""
+def promote_when_signed(
+    context: dg.SensorEvaluationContext, home: Home
+) -> dg.RunRequest | dg.SkipReason:
+    """Request the promotion of the candidate's newest decision once, as soon as its signatures are
+    complete; says what is missing until then."""
     profile, ledger = home.profile(), home.ledger()
     decision = newest_digest(context.instance, "release_decision", profile.candidate)
     if decision is None:
@@ -31,7 +36,8 @@ def promote_when_signed(context: dg.SensorEvaluationContext, home: Home) -> dg.R
     trust = load_trust(home.layout.trust)
     state = "@".join((decision, ledger.head(), trust.digest(), profile.digest()))
     if context.cursor and context.cursor.startswith(f"{state}|"):
-        # every byte of the candidate is hashed to say this, so it is said again only when somebody signed or decided
+        # every byte of the candidate is hashed to say this, so it is said again only when somebody
+        # signed or decided
         return dg.SkipReason(context.cursor.removeprefix(f"{state}|"))
     now = datetime.now(UTC)
     _, signed = signoff_of(home.store(), ledger, trust, decision, profile.signoff, now)
@@ -43,18 +49,31 @@ def promote_when_signed(context: dg.SensorEvaluationContext, home: Home) -> dg.R
     if running:
         return dg.SkipReason(f"run {running} is promoting")
     if not claim(context.instance, home.feedback(), state, DECISION_TAG, now):
-        return dg.SkipReason(f"the promotion of decision {decision[:19]} was requested before; its run says what became of it")
-    return dg.RunRequest(run_key=f"promote:{state}", partition_key=profile.candidate, tags={DECISION_TAG: state})
+        return dg.SkipReason(
+            f"the promotion of decision {decision[:19]} was requested before; its run says what"
+            " became of it"
+        )
+    return dg.RunRequest(
+        run_key=f"promote:{state}", partition_key=profile.candidate, tags={DECISION_TAG: state}
+    )
 
 
 @dg.sensor(minimum_interval_seconds=60, default_status=dg.DefaultSensorStatus.RUNNING)
 def keep_champion(home: Home, registry: ModelRegistry) -> dg.SensorResult | dg.SkipReason:
-    """Set the registry back to the ledger when somebody moved its alias or a promotion was interrupted, and show that it happened."""
+    """Set the registry back to the ledger when somebody moved its alias or a promotion was
+    interrupted, and show that it happened."""
     profile = home.profile().name
     if current_champion(home.ledger(), profile) is None and not home.layout.mlflow_db.exists():
         return dg.SkipReason("nothing was released yet")
     found = reconcile(home.ledger(), registry, profile)
     if not found.drifted:
         return dg.SkipReason(found.sentence())
-    metadata = {"what": found.sentence(), "expected": found.expected or "none", "found": found.found or "none"}
-    return dg.SensorResult(skip_reason=found.sentence(), asset_events=[dg.AssetObservation("released_policy", metadata=metadata)])
+    metadata = {
+        "what": found.sentence(),
+        "expected": found.expected or "none",
+        "found": found.found or "none",
+    }
+    return dg.SensorResult(
+        skip_reason=found.sentence(),
+        asset_events=[dg.AssetObservation("released_policy", metadata=metadata)],
+    )

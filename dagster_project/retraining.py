@@ -1,4 +1,5 @@
-"""One request to retrain the candidate recipe for each new state of the feedback, from the sensor or from the schedule."""
+"""One request to retrain the candidate recipe for each new state of the feedback, from the sensor
+or from the schedule."""
 
 from datetime import UTC, datetime
 
@@ -22,8 +23,11 @@ REASON_TAG = "plumbline/reason"
 NOBODY_WITHDREW = withdrawals_digest(())
 
 
-def request_retraining(instance: dg.DagsterInstance, home: Home, now: datetime, *, scheduled: bool = False) -> dg.RunRequest | dg.SkipReason:
-    """A run request for the candidate recipe, to exactly one caller for each state of the feedback; else the reason in words.
+def request_retraining(
+    instance: dg.DagsterInstance, home: Home, now: datetime, *, scheduled: bool = False
+) -> dg.RunRequest | dg.SkipReason:
+    """A run request for the candidate recipe, to exactly one caller for each state of the feedback;
+    else the reason in words.
 
     Args:
         instance: Knows the admitted batches, the newest policy and the runs.
@@ -35,7 +39,10 @@ def request_retraining(instance: dg.DagsterInstance, home: Home, now: datetime, 
     feedback = read_feedback(instance, home)
     admitting = active_run(instance, ingest_feedback.name)
     if feedback.admitted and admitting:
-        return dg.SkipReason(f"{len(feedback.admitted)} of {feedback.registered} batches are admitted; run {admitting} is admitting more")
+        return dg.SkipReason(
+            f"{len(feedback.admitted)} of {feedback.registered} batches are admitted; run"
+            f" {admitting} is admitting more"
+        )
     decision = decide_retraining(feedback, profile.retraining, now, scheduled=scheduled)
     if isinstance(decision, Wait):
         return dg.SkipReason(decision.reason)
@@ -45,7 +52,11 @@ def request_retraining(instance: dg.DagsterInstance, home: Home, now: datetime, 
     digest = feedback.digest(profile.digest())
     if not claim(instance, home.feedback(), digest, DATASET_TAG, now):
         return dg.SkipReason(f"{decision.reason}; {_requested_before(instance, digest)}")
-    return dg.RunRequest(run_key=f"feedback:{digest}", partition_key=profile.candidate, tags={DATASET_TAG: digest, REASON_TAG: decision.reason})
+    return dg.RunRequest(
+        run_key=f"feedback:{digest}",
+        partition_key=profile.candidate,
+        tags={DATASET_TAG: digest, REASON_TAG: decision.reason},
+    )
 
 
 def read_feedback(instance: dg.DagsterInstance, home: Home) -> Feedback:
@@ -58,7 +69,9 @@ def read_feedback(instance: dg.DagsterInstance, home: Home) -> Feedback:
         if newest is not None:
             artifact = newest[0]
             erased = erased_file(store.root, artifact.tree).exists()
-            admitted[partition] = AdmittedBatch(artifact.tree, int(artifact.facts["accepted"]), artifact.facts["rubric"], erased)
+            admitted[partition] = AdmittedBatch(
+                artifact.tree, int(artifact.facts["accepted"]), artifact.facts["rubric"], erased
+            )
     return Feedback(
         admitted=admitted,
         rubric=load_rubric(CONFIGS / home.profile().rubric).label,
@@ -68,15 +81,23 @@ def read_feedback(instance: dg.DagsterInstance, home: Home) -> Feedback:
     )
 
 
-def _trained_on(instance: dg.DagsterInstance, store: ArtifactStore, recipe: str) -> TrainedOn | None:
+def _trained_on(
+    instance: dg.DagsterInstance, store: ArtifactStore, recipe: str
+) -> TrainedOn | None:
     newest = _newest(instance, store, "aligned_policy", recipe)
     if newest is None:
         return None
     policy, at = newest
     data = store.manifest(policy.parents["preference_data"])
-    batches = {role.removeprefix("feedback:"): store.manifest(batch).tree for role, batch in data.parents.items() if role.startswith("feedback:")}
+    batches = {
+        role.removeprefix("feedback:"): store.manifest(batch).tree
+        for role, batch in data.parents.items()
+        if role.startswith("feedback:")
+    }
     # Data from before withdrawals were recorded was built without any.
-    return TrainedOn(batches, data.facts["rubric"], data.facts.get("withdrawals", NOBODY_WITHDREW), at)
+    return TrainedOn(
+        batches, data.facts["rubric"], data.facts.get("withdrawals", NOBODY_WITHDREW), at
+    )
 
 
 def newest_digest(instance: dg.DagsterInstance, asset: str, partition: str) -> str | None:
@@ -85,13 +106,17 @@ def newest_digest(instance: dg.DagsterInstance, asset: str, partition: str) -> s
     return None if newest is None else newest[0]
 
 
-def _newest(instance: dg.DagsterInstance, store: ArtifactStore, asset: str, partition: str) -> tuple[Artifact, datetime] | None:
+def _newest(
+    instance: dg.DagsterInstance, store: ArtifactStore, asset: str, partition: str
+) -> tuple[Artifact, datetime] | None:
     """Manifest and time of the newest materialization that a run made."""
     newest = _newest_record(instance, asset, partition)
     return None if newest is None else (store.manifest(newest[0]), newest[1])
 
 
-def _newest_record(instance: dg.DagsterInstance, asset: str, partition: str) -> tuple[str, datetime] | None:
+def _newest_record(
+    instance: dg.DagsterInstance, asset: str, partition: str
+) -> tuple[str, datetime] | None:
     wanted = dg.AssetRecordsFilter(asset_key=dg.AssetKey(asset), asset_partitions=[partition])
     for record in instance.fetch_materializations(wanted, limit=1).records:
         event = record.asset_materialization
@@ -102,15 +127,24 @@ def _newest_record(instance: dg.DagsterInstance, asset: str, partition: str) -> 
 
 
 def _requested_before(instance: dg.DagsterInstance, digest: str) -> str:
-    """What became of the run that was requested for this state of the feedback, with the gate that stopped it."""
+    """What became of the run that was requested for this state of the feedback, with the gate that
+    stopped it."""
     records = instance.get_run_records(dg.RunsFilter(tags={DATASET_TAG: digest}), limit=1)
     if not records:
-        return f"it was requested before, and its run tagged {DATASET_TAG}={digest} is about to start"
+        return (
+            f"it was requested before, and its run tagged {DATASET_TAG}={digest} is about to start"
+        )
     run = records[0].dagster_run
     said = f"run {run.run_id[:8]} was requested for it before and is {run.status.value}"
     if run.status is not dg.DagsterRunStatus.FAILURE:
         return said
-    checks = instance.get_records_for_run(run.run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION, limit=200).records
-    found = [check for record in checks if (check := record.event_log_entry.asset_check_evaluation) is not None and not check.passed]
+    checks = instance.get_records_for_run(
+        run.run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION, limit=200
+    ).records
+    found = [
+        check
+        for record in checks
+        if (check := record.event_log_entry.asset_check_evaluation) is not None and not check.passed
+    ]
     names = ", ".join(f"{check.asset_key.to_user_string()}: {check.check_name}" for check in found)
     return f"{said} at the gate {names}" if names else f"{said}; its page says where"

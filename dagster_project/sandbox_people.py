@@ -1,7 +1,9 @@
-"""The two people of the sandbox, who review and approve what the demo made, so that the demo shows a whole release.
+"""The two people of the sandbox, who review and approve what the demo made, so that the demo shows
+a whole release.
 
-They are made up, like everything in the sandbox, and their signatures say so. Their keys and the trust in them belong to the profile and
-count nowhere else; for every other profile people sign with their own keys (docs/releasing.md).
+They are made up, like everything in the sandbox, and their signatures say so. Their keys and the
+trust in them belong to the profile and count nowhere else; for every other profile people sign with
+their own keys (docs/releasing.md).
 """
 
 import os
@@ -25,23 +27,55 @@ def sign_for_the_sandbox(home: Home, decision: str) -> tuple[str, ...]:
     """Review and approve a candidate of the sandbox as its made-up people; returns their names.
 
     Raises:
-        ConfigError: If the profile is no sandbox, or PLUMBLINE_TRUST names a file: real releases are signed by people, and a real trust file stays as it is.
+        ConfigError: If the profile is no sandbox, or PLUMBLINE_TRUST names a file: real releases
+            are signed by people, and a real trust file stays as it is.
         SignatureRefused: If their signatures would not count.
     """
     profile = home.profile()
     if not isinstance(profile.source, SandboxSource):
-        raise ConfigError(f"profile '{profile.name}' is no sandbox: people review and approve its releases, see docs/releasing.md")
+        raise ConfigError(
+            f"profile '{profile.name}' is no sandbox: people review and approve its releases, see"
+            " docs/releasing.md"
+        )
     if os.environ.get("PLUMBLINE_TRUST"):
-        raise ConfigError("PLUMBLINE_TRUST is set, and the made-up people of the sandbox stay out of a real trust file: review and approve with your own key")
+        raise ConfigError(
+            "PLUMBLINE_TRUST is set, and the made-up people of the sandbox stay out of a real trust"
+            " file: review and approve with your own key"
+        )
     keys = home.layout.profile_folder / "made-up-keys"
     _introduce(home)
-    store, ledger, trust, now = home.store(), home.ledger(), load_trust(home.layout.trust), datetime.now(UTC)
+    store, ledger, trust, now = (
+        home.store(),
+        home.ledger(),
+        load_trust(home.layout.trust),
+        datetime.now(UTC),
+    )
     evals = store.manifest(decision).parents["held_out_evals"]
     folder, _ = store.open(evals, kind="held_out_evals")
     worst = [case.id for case in read_failures(folder / FILE)][: profile.signoff.samples]
     reviewer, approver = (load_private_key(keys, name) for name in PEOPLE)
-    sign_review(store, ledger, trust, profile.signoff, decision=decision, key=reviewer, cases=worst, verdict="accept", reason=REASON, now=now)
-    sign_approval(store, ledger, trust, profile.signoff, decision=decision, key=approver, reason=REASON, now=now)
+    sign_review(
+        store,
+        ledger,
+        trust,
+        profile.signoff,
+        decision=decision,
+        key=reviewer,
+        cases=worst,
+        verdict="accept",
+        reason=REASON,
+        now=now,
+    )
+    sign_approval(
+        store,
+        ledger,
+        trust,
+        profile.signoff,
+        decision=decision,
+        key=approver,
+        reason=REASON,
+        now=now,
+    )
     return tuple(PEOPLE)
 
 
@@ -55,4 +89,10 @@ def _introduce(home: Home) -> None:
         public = (keys / f"{name}.pub").read_text()
         known = trust.with_key(name, public, [role])
         if known != trust:
-            save_trust(home.layout.trust, known, trust, home.ledger(), f"{name} ({role}), made up for the sandbox '{home.profile_name}'")
+            save_trust(
+                home.layout.trust,
+                known,
+                trust,
+                home.ledger(),
+                f"{name} ({role}), made up for the sandbox '{home.profile_name}'",
+            )

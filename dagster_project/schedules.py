@@ -1,4 +1,5 @@
-"""The schedule that retrains the candidate when enough feedback has come, whatever the cooldown says."""
+"""The schedule that retrains the candidate when enough feedback has come, whatever the cooldown
+says."""
 
 from datetime import UTC, datetime
 
@@ -15,6 +16,9 @@ from resources.home import Home
     execution_timezone="UTC",
     default_status=dg.DefaultScheduleStatus.RUNNING,
 )
-def retrain_on_schedule(context: dg.ScheduleEvaluationContext, home: Home) -> dg.RunRequest | dg.SkipReason:
-    """Request `align` for the candidate recipe when enough newly approved events are there; says why when they are not."""
+def retrain_on_schedule(
+    context: dg.ScheduleEvaluationContext, home: Home
+) -> dg.RunRequest | dg.SkipReason:
+    """Request `align` for the candidate recipe when enough newly approved events are there; says
+    why when they are not."""
     return request_retraining(context.instance, home, datetime.now(UTC), scheduled=True)

@@ -1,4 +1,5 @@
-"""`python -m plumbline`: the command line without Dagster and MLflow; `plumbline trace` then verifies the store alone."""
+"""`python -m plumbline`: the command line without Dagster and MLflow; `plumbline trace` then
+verifies the store alone."""
 
 from plumbline.cli import build_app
 

@@ -1,9 +1,10 @@
 """Artifacts: trees of files under their SHA-256, described by manifests that are written last.
 
-The store holds `trees/<hex>/` (immutable files), `manifests/<hex>.json` (one canonical `Artifact` each), `index/<hex>` (job spec digest to
-artifact digest), `certificates/` and `erased/` (what is left of trees that held withdrawn text). A tree or manifest that exists is complete:
-both appear by an atomic rename after fsync.
-Every open re-hashes, because parquet and safetensors read flipped bits without an error.
+The store holds `trees/<hex>/` (immutable files), `manifests/<hex>.json` (one canonical `Artifact`
+each), `index/<hex>` (job spec digest to artifact digest), `certificates/` and `erased/` (what is
+left of trees that held withdrawn text). A tree or manifest that exists is complete: both appear by
+an atomic rename after fsync. Every open re-hashes, because parquet and safetensors read flipped
+bits without an error.
 """
 
 import hashlib
@@ -36,12 +37,18 @@ class Artifact(Record):
     """The manifest that assets pass to each other instead of bytes."""
 
     kind: str
-    tree: str = Field(description="digest over the sorted (path, size, digest) of the files: the data version")
+    tree: str = Field(
+        description="digest over the sorted (path, size, digest) of the files: the data version"
+    )
     files: dict[str, FileEntry]
     config: str = Field(description="digest of the profile")
     code: CodeIdentity
     parents: dict[str, str] = Field(description="role to artifact digest")
-    facts: dict[str, Any] = Field(description="what a person or the lineage walk wants to know: counts, beta, thresholds, digests")
+    facts: dict[str, Any] = Field(
+        description=(
+            "what a person or the lineage walk wants to know: counts, beta, thresholds, digests"
+        )
+    )
 
 
 def hash_file(path: Path) -> FileEntry:
@@ -55,7 +62,8 @@ def hash_tree(root: Path) -> dict[str, FileEntry]:
     """Entries of every file below a folder, by POSIX path.
 
     Raises:
-        DigestMismatch: If the tree holds a symbolic link or a special file: neither can be identified by bytes.
+        DigestMismatch: If the tree holds a symbolic link or a special file: neither can be
+            identified by bytes.
     """
     entries: dict[str, FileEntry] = {}
     for path in sorted(root.rglob("*")):
@@ -63,7 +71,9 @@ def hash_tree(root: Path) -> dict[str, FileEntry]:
         if stat.S_ISREG(mode):
             entries[path.relative_to(root).as_posix()] = hash_file(path)
         elif not stat.S_ISDIR(mode):
-            raise DigestMismatch(f"{path}: is neither a regular file nor a folder; artifacts hold plain files only")
+            raise DigestMismatch(
+                f"{path}: is neither a regular file nor a folder; artifacts hold plain files only"
+            )
     return entries
 
 
@@ -73,7 +83,8 @@ def tree_digest(files: dict[str, FileEntry]) -> str:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file so that it is either absent or complete: temporary file, fsync, rename, fsync of the folder."""
+    """Write a file so that it is either absent or complete: temporary file, fsync, rename, fsync of
+    the folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -125,7 +136,8 @@ class ArtifactStore:
         target = self._path("trees", digest)
         if self._path("erased", digest, ".json").exists():
             raise ArtifactError(
-                f"{digest}: these files were erased, for they held withdrawn text, and do not come back; make them again without the withdrawn events"
+                f"{digest}: these files were erased, for they held withdrawn text, and do not come"
+                " back; make them again without the withdrawn events"
             )
         if target.exists():
             self.verify_tree(digest, files)
@@ -153,21 +165,52 @@ class ArtifactStore:
         target = self._path("trees", digest)
         if not target.is_dir():
             if self._path("erased", digest, ".json").exists():
-                raise ArtifactNotFound(f"{target}: these files were erased, for they held withdrawn text; materialize the asset again without it")
-            raise ArtifactNotFound(f"{target}: the files of {digest} are not in the store; materialize the asset again or restore the store")
+                raise ArtifactNotFound(
+                    f"{target}: these files were erased, for they held withdrawn text; materialize"
+                    " the asset again without it"
+                )
+            raise ArtifactNotFound(
+                f"{target}: the files of {digest} are not in the store; materialize the asset again"
+                " or restore the store"
+            )
         found = hash_tree(target)
         problems = [f"{name} is missing" for name in files.keys() - found.keys()]
         problems += [f"{name} was added" for name in found.keys() - files.keys()]
-        problems += [f"{n} is {found[n].digest}, expected {files[n].digest}" for n in files.keys() & found.keys() if found[n] != files[n]]
+        problems += [
+            f"{n} is {found[n].digest}, expected {files[n].digest}"
+            for n in files.keys() & found.keys()
+            if found[n] != files[n]
+        ]
         if tree_digest(files) != digest:
             problems.append(f"the manifest's own list of files gives {tree_digest(files)}")
         if problems:
-            raise DigestMismatch(f"{target}: {'; '.join(sorted(problems))}. The bytes were changed after they were written: restore them from a copy.")
+            raise DigestMismatch(
+                f"{target}: {'; '.join(sorted(problems))}. The bytes were changed after they were"
+                " written: restore them from a copy."
+            )
 
-    def publish(self, folder: Path, *, kind: str, config: str, code: CodeIdentity, parents: dict[str, str], facts: dict[str, Any]) -> tuple[str, Artifact]:
-        """Publish a staged folder and its manifest; returns the artifact digest and the manifest."""
+    def publish(
+        self,
+        folder: Path,
+        *,
+        kind: str,
+        config: str,
+        code: CodeIdentity,
+        parents: dict[str, str],
+        facts: dict[str, Any],
+    ) -> tuple[str, Artifact]:
+        """Publish a staged folder and its manifest; returns the artifact digest and the
+        manifest."""
         tree, files = self.publish_tree(folder)
-        artifact = Artifact(kind=kind, tree=tree, files=files, config=config, code=code, parents=parents, facts=facts)
+        artifact = Artifact(
+            kind=kind,
+            tree=tree,
+            files=files,
+            config=config,
+            code=code,
+            parents=parents,
+            facts=facts,
+        )
         digest = artifact.digest()
         write_atomically(self._path("manifests", digest, ".json"), artifact.to_json())
         return digest, artifact
@@ -185,7 +228,9 @@ class ArtifactStore:
         except FileNotFoundError:
             raise ArtifactNotFound(f"{path}: no artifact {digest} in the store") from None
         if sha256(data) != digest:
-            raise DigestMismatch(f"{path}: holds {sha256(data)}. The manifest was changed after it was written.")
+            raise DigestMismatch(
+                f"{path}: holds {sha256(data)}. The manifest was changed after it was written."
+            )
         try:
             return Artifact.from_json(data)
         except ValidationError as error:
@@ -221,5 +266,7 @@ class ArtifactStore:
     def _path(self, folder: str, digest: str, suffix: str = "") -> Path:
         algorithm, _, value = digest.partition(":")
         if algorithm != "sha256" or len(value) != 64 or set(value) - set("0123456789abcdef"):
-            raise ArtifactNotFound(f"'{digest}' is not a digest; expected sha256: and 64 hex digits")
+            raise ArtifactNotFound(
+                f"'{digest}' is not a digest; expected sha256: and 64 hex digits"
+            )
         return self.root / folder / (value + suffix)

@@ -11,16 +11,32 @@ from pydantic import Field
 from plumbline.records import Record, canonical_json, sha256
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("dagster", "datasets", "dvc", "great-expectations", "mlflow", "numpy", "polars", "pydantic", "torch", "transformers", "trl")
+PACKAGES = (
+    "dagster",
+    "datasets",
+    "dvc",
+    "great-expectations",
+    "mlflow",
+    "numpy",
+    "polars",
+    "pydantic",
+    "torch",
+    "transformers",
+    "trl",
+)
 
 
 class CodeIdentity(Record):
     """The code and packages that produced an artifact."""
 
     commit: str = Field(description="git commit, or `unknown` outside a checkout")
-    dirty: bool = Field(description="true when tracked files differ from the commit, or outside a checkout")
+    dirty: bool = Field(
+        description="true when tracked files differ from the commit, or outside a checkout"
+    )
     source: str = Field(description="digest of every Python file of the library")
-    packages: dict[str, str] = Field(description="versions of the packages that can change a result; `absent` when not installed")
+    packages: dict[str, str] = Field(
+        description="versions of the packages that can change a result; `absent` when not installed"
+    )
 
 
 @functools.cache
@@ -38,9 +54,17 @@ def code_identity() -> CodeIdentity:
 
 @functools.cache
 def source_digest(*folders: str) -> str:
-    """Digest of the Python files below folders of the project: the part of the code that a job's result depends on."""
+    """Digest of the Python files below folders of the project: the part of the code that a job's
+    result depends on."""
     files = sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
-    return sha256(canonical_json({path.relative_to(ROOT).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}))
+    return sha256(
+        canonical_json(
+            {
+                path.relative_to(ROOT).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+                for path in files
+            }
+        )
+    )
 
 
 def packages_digest() -> str:
@@ -57,7 +81,13 @@ def _version(name: str) -> str:
 
 def _git(*arguments: str) -> str | None:
     try:
-        done = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, timeout=20, check=False)
+        done = subprocess.run(
+            ["git", "-C", str(ROOT), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
+        )
     except (FileNotFoundError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None

@@ -24,7 +24,8 @@
     │   └── LedgerConflict       an entry of this kind and key says something else
     └── LineageError             a record that the walk needs is missing or disagrees
 
-Every message says what was found, where, and what to do. The command line prints it without a traceback.
+Every message says what was found, where, and what to do. The command line prints it without a
+traceback.
 """
 
 

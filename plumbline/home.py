@@ -29,9 +29,13 @@ class HomeLayout:
 
     @classmethod
     def from_environment(cls, home: Path | None = None, profile: str | None = None) -> Self:
-        """The layout that PLUMBLINE_HOME (default `<project>/.plumbline`) and PLUMBLINE_PROFILE (default `sandbox`) name; arguments come first."""
+        """The layout that PLUMBLINE_HOME (default `<project>/.plumbline`) and PLUMBLINE_PROFILE
+        (default `sandbox`) name; arguments come first."""
         root = home or Path(os.environ.get("PLUMBLINE_HOME") or ROOT / ".plumbline")
-        return cls(root.expanduser().resolve(), profile or os.environ.get("PLUMBLINE_PROFILE") or DEFAULT_PROFILE)
+        return cls(
+            root.expanduser().resolve(),
+            profile or os.environ.get("PLUMBLINE_PROFILE") or DEFAULT_PROFILE,
+        )
 
     @property
     def store(self) -> Path:
@@ -50,8 +54,11 @@ class HomeLayout:
 
     @property
     def trust(self) -> Path:
-        """File that says whose key signs in which role: PLUMBLINE_TRUST, or `trust.json` of the profile, so that nobody trusted in a trial counts elsewhere."""
-        return Path(os.environ.get("PLUMBLINE_TRUST") or self.profile_folder / "trust.json").expanduser()
+        """File that says whose key signs in which role: PLUMBLINE_TRUST, or `trust.json` of the
+        profile, so that nobody trusted in a trial counts elsewhere."""
+        return Path(
+            os.environ.get("PLUMBLINE_TRUST") or self.profile_folder / "trust.json"
+        ).expanduser()
 
     @property
     def mlflow_db(self) -> Path:
@@ -80,11 +87,15 @@ class HomeLayout:
 
     @property
     def feedback_url(self) -> str:
-        """SQLAlchemy URL of the feedback store: PLUMBLINE_FEEDBACK_URL when it is set, else the SQLite file of the profile.
+        """SQLAlchemy URL of the feedback store: PLUMBLINE_FEEDBACK_URL when it is set, else the
+        SQLite file of the profile.
 
-        `{profile}` in the variable stands for the name of the profile, so that profiles with one database server do not share their feedback.
+        `{profile}` in the variable stands for the name of the profile, so that profiles with one
+        database server do not share their feedback.
         """
-        return (os.environ.get("PLUMBLINE_FEEDBACK_URL") or f"sqlite:///{self.feedback_db}").replace("{profile}", self.profile)
+        return (
+            os.environ.get("PLUMBLINE_FEEDBACK_URL") or f"sqlite:///{self.feedback_db}"
+        ).replace("{profile}", self.profile)
 
     @property
     def has_feedback(self) -> bool:

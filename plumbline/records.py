@@ -36,7 +36,9 @@ def canonical_json(value: Any) -> bytes:
     Raises:
         ValueError: If the value contains NaN or an infinity.
     """
-    text = json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    text = json.dumps(
+        value, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":")
+    )
     return text.encode() + b"\n"
 
 

@@ -20,11 +20,14 @@ class Clause(Record):
     variable: Text = Field(description="the mathematical quantity that stands for it")
     estimated_from: Text = Field(description="the data that estimate the variable")
     enforced_by: Text = Field(description="the loss or the runtime rule that acts on it")
-    regression_metric: Identifier = Field(description="the metric of the eval report that would prove the change became worse")
+    regression_metric: Identifier = Field(
+        description="the metric of the eval report that would prove the change became worse"
+    )
 
 
 class ActionRule(Record):
-    """One row of the table of actions: when an agent may call a tool, and when not. What no row allows is denied."""
+    """One row of the table of actions: when an agent may call a tool, and when not. What no row
+    allows is denied."""
 
     id: Identifier
     tool: Identifier = Field(description="the tool, for example `send_email`")
@@ -38,7 +41,9 @@ class RiskCategory(Record):
 
     id: Identifier
     name: Text
-    expected_behaviour: tuple[Text, ...] = Field(min_length=1, description="what a good response does, in order")
+    expected_behaviour: tuple[Text, ...] = Field(
+        min_length=1, description="what a good response does, in order"
+    )
 
 
 class Approval(Record):
@@ -50,7 +55,8 @@ class Approval(Record):
 
 
 class Margins(Record):
-    """Reward margin for each strength of preference, in reward units; see `LLAMA2_SMALL` and `LLAMA2_LARGE` for the published tables."""
+    """Reward margin for each strength of preference, in reward units; see `LLAMA2_SMALL` and
+    `LLAMA2_LARGE` for the published tables."""
 
     negligible: float = Field(ge=0)
     slightly: float = Field(ge=0)
@@ -80,7 +86,10 @@ def _margins_of_preset(value: object) -> object:
     if not isinstance(value, str):
         return value
     if value not in MARGIN_PRESETS:
-        raise ValueError(f"there is no table of margins called '{value}'; use {', '.join(MARGIN_PRESETS)}, or give the four numbers")
+        raise ValueError(
+            f"there is no table of margins called '{value}'; use {', '.join(MARGIN_PRESETS)}, or"
+            " give the four numbers"
+        )
     return MARGIN_PRESETS[value]
 
 
@@ -93,20 +102,42 @@ class Rubric(Record):
     approval: Approval
     optimized: tuple[Text, ...] = Field(min_length=1, description="behaviour that training raises")
     forbidden: tuple[Text, ...] = Field(min_length=1, description="behaviour that must not occur")
-    evidence: tuple[Text, ...] = Field(min_length=1, description="measurements that prove the system changed")
+    evidence: tuple[Text, ...] = Field(
+        min_length=1, description="measurements that prove the system changed"
+    )
     clauses: tuple[Clause, ...] = Field(min_length=1)
     taxonomy: tuple[RiskCategory, ...] = Field(min_length=1)
-    priorities: tuple[Identifier, ...] = Field(min_length=1, description="clause ids, the strongest first")
-    margins: Annotated[Margins, BeforeValidator(_margins_of_preset)] = Field(description="the four numbers, or `llama2-small` or `llama2-large`")
-    consent: tuple[Text, ...] = Field(min_length=1, description="consent versions that admit an event to training")
-    pii: Literal["flag", "redact", "quarantine"] = Field(default="flag", description="what becomes of events in which personal data were found")
-    dimensions: tuple[Dimension, ...] = Field(default=("safe", "helpful", "correct"), min_length=1, description="what annotators rate one by one")
+    priorities: tuple[Identifier, ...] = Field(
+        min_length=1, description="clause ids, the strongest first"
+    )
+    margins: Annotated[Margins, BeforeValidator(_margins_of_preset)] = Field(
+        description="the four numbers, or `llama2-small` or `llama2-large`"
+    )
+    consent: tuple[Text, ...] = Field(
+        min_length=1, description="consent versions that admit an event to training"
+    )
+    pii: Literal["flag", "redact", "quarantine"] = Field(
+        default="flag", description="what becomes of events in which personal data were found"
+    )
+    dimensions: tuple[Dimension, ...] = Field(
+        default=("safe", "helpful", "correct"),
+        min_length=1,
+        description="what annotators rate one by one",
+    )
     accepts: tuple[Text, ...] = Field(
         default=(),
-        description="labels of earlier versions whose judgments still count, for example `helpful-harmless@1`; the newest judgments of a pair decide",
+        description=(
+            "labels of earlier versions whose judgments still count, for example"
+            " `helpful-harmless@1`; the newest judgments of a pair decide"
+        ),
     )
 
-    actions: tuple[ActionRule, ...] = Field(default=(), description="what an agent may do with its tools; a rubric for a policy without tools has none")
+    actions: tuple[ActionRule, ...] = Field(
+        default=(),
+        description=(
+            "what an agent may do with its tools; a rubric for a policy without tools has none"
+        ),
+    )
 
     @property
     def label(self) -> str:
@@ -122,10 +153,16 @@ class Rubric(Record):
         for clause in self.clauses:
             if clause.id == id:
                 return clause
-        raise ConfigError(f"rubric {self.label} has no clause '{id}'; its clauses are: {', '.join(self.priorities)}")
+        raise ConfigError(
+            f"rubric {self.label} has no clause '{id}'; its clauses are:"
+            f" {', '.join(self.priorities)}"
+        )
 
-    def prefer(self, first_violations: Collection[str], second_violations: Collection[str]) -> Literal[0, 1] | None:
-        """Which of two responses the order of the clauses prefers, as in Asimov's laws: the strongest clause that only one of them breaks decides.
+    def prefer(
+        self, first_violations: Collection[str], second_violations: Collection[str]
+    ) -> Literal[0, 1] | None:
+        """Which of two responses the order of the clauses prefers, as in Asimov's laws: the
+        strongest clause that only one of them breaks decides.
 
         However many weaker clauses the other response breaks, they do not outweigh it.
 
@@ -150,19 +187,27 @@ class Rubric(Record):
     def _priorities_rank_the_clauses(self) -> Self:
         ids = [clause.id for clause in self.clauses]
         if len(set(ids)) != len(ids):
-            raise ValueError(f"clause ids repeat: {sorted(i for i in set(ids) if ids.count(i) > 1)}")
+            raise ValueError(
+                f"clause ids repeat: {sorted(i for i in set(ids) if ids.count(i) > 1)}"
+            )
         if sorted(self.priorities) != sorted(ids):
-            raise ValueError(f"priorities {list(self.priorities)} must name every clause once: {sorted(ids)}")
+            raise ValueError(
+                f"priorities {list(self.priorities)} must name every clause once: {sorted(ids)}"
+            )
         return self
 
     @model_validator(mode="after")
     def _actions_follow_from_clauses(self) -> Self:
         ids = [action.id for action in self.actions]
         if len(set(ids)) != len(ids):
-            raise ValueError(f"action ids repeat: {sorted(i for i in set(ids) if ids.count(i) > 1)}")
+            raise ValueError(
+                f"action ids repeat: {sorted(i for i in set(ids) if ids.count(i) > 1)}"
+            )
         strangers = sorted({action.clause for action in self.actions} - set(self.priorities))
         if strangers:
-            raise ValueError(f"actions name clauses that the rubric does not have: {', '.join(strangers)}")
+            raise ValueError(
+                f"actions name clauses that the rubric does not have: {', '.join(strangers)}"
+            )
         said = [(action.tool, action.condition) for action in self.actions]
         if len(set(said)) != len(said):
             raise ValueError("actions name one tool and condition twice; one row must decide")
@@ -172,8 +217,15 @@ class Rubric(Record):
     def _accepts_earlier_versions(self) -> Self:
         for label in self.accepts:
             name, _, version = label.rpartition("@")
-            if not name or not version.isdecimal() or (name == self.name and int(version) >= self.version):
-                raise ValueError(f"accepts names '{label}': it must be an earlier version, `name@version`, and {self.label} accepts itself always")
+            if (
+                not name
+                or not version.isdecimal()
+                or (name == self.name and int(version) >= self.version)
+            ):
+                raise ValueError(
+                    f"accepts names '{label}': it must be an earlier version, `name@version`, and"
+                    f" {self.label} accepts itself always"
+                )
         for field in ("accepts", "dimensions", "consent"):
             values = getattr(self, field)
             if len(set(values)) != len(values):
@@ -185,6 +237,7 @@ def load_rubric(path: Path) -> Rubric:
     """Read and validate a rubric file.
 
     Raises:
-        ConfigError: If the file is not strict YAML or breaks the schema; names file, line and field.
+        ConfigError: If the file is not strict YAML or breaks the schema; names file, line and
+            field.
     """
     return load_record(path, Rubric)

@@ -1,4 +1,5 @@
-"""Strict YAML: duplicate keys, aliases, tags and unknown fields are errors that name file and line."""
+"""Strict YAML: duplicate keys, aliases, tags and unknown fields are errors that name file and
+line."""
 
 import json
 import re
@@ -20,12 +21,18 @@ class _NumberLoader(yaml.SafeLoader):
 
 
 _NumberLoader.yaml_implicit_resolvers = {
-    first: [(tag, regexp) for tag, regexp in resolvers if tag not in ("tag:yaml.org,2002:float", "tag:yaml.org,2002:timestamp")]
+    first: [
+        (tag, regexp)
+        for tag, regexp in resolvers
+        if tag not in ("tag:yaml.org,2002:float", "tag:yaml.org,2002:timestamp")
+    ]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 _NumberLoader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(?:[0-9][0-9_]*\.[0-9_]*(?:[eE][-+]?[0-9]+)?|[0-9]+[eE][-+]?[0-9]+|\.[0-9]+(?:[eE][-+]?[0-9]+)?)$"),
+    re.compile(
+        r"^[-+]?(?:[0-9][0-9_]*\.[0-9_]*(?:[eE][-+]?[0-9]+)?|[0-9]+[eE][-+]?[0-9]+|\.[0-9]+(?:[eE][-+]?[0-9]+)?)$"
+    ),
     list("-+0123456789."),
 )
 
@@ -34,7 +41,8 @@ def load_record(path: Path, model: type[Model]) -> Model:
     """Read one YAML file into a frozen pydantic model.
 
     Raises:
-        ConfigError: If the file is missing, is not strict YAML or breaks the schema; names file, line and field.
+        ConfigError: If the file is missing, is not strict YAML or breaks the schema; names file,
+            line and field.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -53,7 +61,9 @@ def load_record(path: Path, model: type[Model]) -> Model:
     try:
         return model.model_validate_json(json.dumps(data, allow_nan=False))
     except ValidationError as error:
-        raise ConfigError("\n".join(_explain(path, problem, lines) for problem in error.errors())) from error
+        raise ConfigError(
+            "\n".join(_explain(path, problem, lines) for problem in error.errors())
+        ) from error
     except (TypeError, ValueError) as error:
         raise ConfigError(f"{path}: holds a value that JSON cannot carry: {error}") from error
 
@@ -61,15 +71,23 @@ def load_record(path: Path, model: type[Model]) -> Model:
 def _reject_aliases_tags_and_depth(path: Path, text: str) -> None:
     depth = 0
     for event in yaml.parse(text, Loader=_NumberLoader):
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(
+            event, yaml.CollectionEndEvent
+        )
         line = event.start_mark.line + 1 if event.start_mark else 1
         if isinstance(event, yaml.AliasEvent):
-            raise ConfigError(f"{path}:{line}: alias *{event.anchor} is not allowed; write the value out")
+            raise ConfigError(
+                f"{path}:{line}: alias *{event.anchor} is not allowed; write the value out"
+            )
         if depth > MAX_DEPTH:
-            raise ConfigError(f"{path}:{line}: nested more than {MAX_DEPTH} levels deep; no configuration is")
+            raise ConfigError(
+                f"{path}:{line}: nested more than {MAX_DEPTH} levels deep; no configuration is"
+            )
         tag = getattr(event, "tag", None)
         if tag is not None:
-            raise ConfigError(f"{path}:{line}: tag {tag} is not allowed; a value is what it looks like")
+            raise ConfigError(
+                f"{path}:{line}: tag {tag} is not allowed; a value is what it looks like"
+            )
 
 
 def _walk(path: Path, node: yaml.Node, location: Location, lines: dict[Location, int]) -> None:
@@ -80,7 +98,10 @@ def _walk(path: Path, node: yaml.Node, location: Location, lines: dict[Location,
             key = str(key_node.value)
             line = key_node.start_mark.line + 1
             if (*location, key) in lines:
-                raise ConfigError(f"{path}:{line}: key '{key}' stands twice, first on line {lines[*location, key]}; keep one")
+                raise ConfigError(
+                    f"{path}:{line}: key '{key}' stands twice, first on line"
+                    f" {lines[*location, key]}; keep one"
+                )
             lines[*location, key] = line
             _walk(path, value_node, (*location, key), lines)
     elif isinstance(node, yaml.SequenceNode):
@@ -95,7 +116,8 @@ def _explain(path: Path, problem: Any, lines: dict[Location, int]) -> str:
         if location[:end] in lines:
             line = lines[location[:end]]
             break
-    # A tagged union inserts its tag into pydantic's location; drop parts that are not in the file from the displayed name.
+    # A tagged union inserts its tag into pydantic's location; drop parts that are not in the file
+    # from the displayed name.
     field = ".".join(str(part) for part in location) or "the document"
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "extra_forbidden":

@@ -18,17 +18,28 @@ from plumbline.home import HomeLayout
 
 
 class Home(dg.ConfigurableResource["Home"]):
-    """One installation seen by one profile: where its files are (see `plumbline.home`), and what opens them."""
+    """One installation seen by one profile: where its files are (see `plumbline.home`), and what
+    opens them."""
 
     root: str = Field(description="folder of everything that Plumbline writes (PLUMBLINE_HOME)")
-    profile_name: str = Field(description="name of a file in configs/, without .yaml (PLUMBLINE_PROFILE)")
-    data: str | None = Field(default=None, description="folder of the files that a profile with source `files` reads (PLUMBLINE_DATA)")
+    profile_name: str = Field(
+        description="name of a file in configs/, without .yaml (PLUMBLINE_PROFILE)"
+    )
+    data: str | None = Field(
+        default=None,
+        description="folder of the files that a profile with source `files` reads (PLUMBLINE_DATA)",
+    )
 
     @classmethod
     def from_environment(cls) -> Self:
-        """The home that PLUMBLINE_HOME, PLUMBLINE_PROFILE and PLUMBLINE_DATA describe; an empty variable counts as unset."""
+        """The home that PLUMBLINE_HOME, PLUMBLINE_PROFILE and PLUMBLINE_DATA describe; an empty
+        variable counts as unset."""
         layout = HomeLayout.from_environment()
-        return cls(root=str(layout.root), profile_name=layout.profile, data=os.environ.get("PLUMBLINE_DATA") or None)
+        return cls(
+            root=str(layout.root),
+            profile_name=layout.profile,
+            data=os.environ.get("PLUMBLINE_DATA") or None,
+        )
 
     @property
     def layout(self) -> HomeLayout:
@@ -45,16 +56,19 @@ class Home(dg.ConfigurableResource["Home"]):
         return _feedback_store(self.layout.feedback_url)
 
     def ledger(self) -> Ledger:
-        """The ledger of this home: openings of the vault, signatures and promotions, of all profiles."""
+        """The ledger of this home: openings of the vault, signatures and promotions, of all
+        profiles."""
         return Ledger(self.layout.ledger)
 
     @property
     def person(self) -> str:
-        """Who launches runs here, as far as that can be known: PLUMBLINE_PERSON, or the user of the operating system."""
+        """Who launches runs here, as far as that can be known: PLUMBLINE_PERSON, or the user of the
+        operating system."""
         return os.environ.get("PLUMBLINE_PERSON") or getpass.getuser()
 
     def profile(self) -> Profile:
-        """The validated profile; one for each process, because the definitions that were loaded from it do not change either.
+        """The validated profile; one for each process, because the definitions that were loaded
+        from it do not change either.
 
         Raises:
             ConfigError: If there is no such profile, or it is invalid.
@@ -69,12 +83,16 @@ class Home(dg.ConfigurableResource["Home"]):
         """
         if self.data is None:
             raise ConfigError(
-                f"profile '{self.profile_name}' reads files, but PLUMBLINE_DATA is not set; "
-                "set it to the folder that the profile's paths are relative to, for example PLUMBLINE_DATA=/path/to/data"
+                f"profile '{self.profile_name}' reads files, but PLUMBLINE_DATA is not set; set it"
+                " to the folder that the profile's paths are relative to, for example"
+                " PLUMBLINE_DATA=/path/to/data"
             )
         folder = Path(self.data).expanduser().resolve()
         if not folder.is_dir():
-            raise ConfigError(f"PLUMBLINE_DATA is {folder}, which is no folder; set it to the folder that the profile's paths are relative to")
+            raise ConfigError(
+                f"PLUMBLINE_DATA is {folder}, which is no folder; set it to the folder that the"
+                " profile's paths are relative to"
+            )
         return folder
 
 

@@ -1,6 +1,8 @@
-"""The training launcher: refuses without certificates, reuses what was computed before, and believes no worker.
+"""The training launcher: refuses without certificates, reuses what was computed before, and
+believes no worker.
 
-This is where the gate's lock sits: Dagster's blocking checks stop only the run they are in, whereas every job of every run comes through here.
+This is where the gate's lock sits: Dagster's blocking checks stop only the run they are in, whereas
+every job of every run comes through here.
 """
 
 import shutil
@@ -22,7 +24,13 @@ from plumbline.audit.production import read_productions
 from plumbline.code_identity import ROOT, code_identity
 from plumbline.config import Hardware
 from plumbline.data.suite import Suite
-from plumbline.errors import ArtifactError, ArtifactNotFound, DigestMismatch, GateRefused, TrainingError
+from plumbline.errors import (
+    ArtifactError,
+    ArtifactNotFound,
+    DigestMismatch,
+    GateRefused,
+    TrainingError,
+)
 from plumbline.release.certificate import require_certificate
 from plumbline.training.spec import Job, JobInput, JobResult, JobSpec
 from resources import standby
@@ -72,7 +80,9 @@ class TrainingLauncher(dg.ConfigurableResource["TrainingLauncher"]):
 
     home: Home
     tracker: ExperimentTracker
-    command: list[str] = Field(default=WORKER, description="the worker; the job's folder is appended")
+    command: list[str] = Field(
+        default=WORKER, description="the worker; the job's folder is appended"
+    )
 
     def run(
         self,
@@ -93,7 +103,8 @@ class TrainingLauncher(dg.ConfigurableResource["TrainingLauncher"]):
         Args:
             context: The step that asks.
             spec: What to compute; its digest is the key of the training cache.
-            parents: Artifact digest of every input and of whatever else the result was derived from, by role.
+            parents: Artifact digest of every input and of whatever else the result was derived
+                from, by role.
             suites: The suite of each role in `spec.certificates`.
             kind: Kind of the artifact that is published.
             config_digest: Digest of the profile.
@@ -103,7 +114,8 @@ class TrainingLauncher(dg.ConfigurableResource["TrainingLauncher"]):
             dvc: DVC version of the data.
 
         Raises:
-            dagster.Failure: If a certificate is missing, failed or stale. No process was started, and retries are pointless.
+            dagster.Failure: If a certificate is missing, failed or stale. No process was started,
+                and retries are pointless.
             ArtifactError: If a parent is not in the store or is not the input that the spec names.
             TrainingError: If the worker fails, or its output is not what its result says.
         """
@@ -120,21 +132,28 @@ class TrainingLauncher(dg.ConfigurableResource["TrainingLauncher"]):
             config=config_digest,
             folder=self.home.layout.jobs / key,
             name=f"{asset}[{partition}]" if partition else asset,
-            params=flatten_params({"profile": self.home.profile_name, **_sections(spec), **(params or {})}),
+            params=flatten_params(
+                {"profile": self.home.profile_name, **_sections(spec), **(params or {})}
+            ),
             tags=_tags(context, spec, parents, asset, partition, dvc),
         )
         with self._alone(launch):
             # Another run may have finished the same job while this one waited.
             return self._recall(context, spec, kind) or self._train(launch)
 
-    def _require_certificates(self, context: dg.AssetExecutionContext, spec: JobSpec, suites: Mapping[str, Suite]) -> None:
+    def _require_certificates(
+        self, context: dg.AssetExecutionContext, spec: JobSpec, suites: Mapping[str, Suite]
+    ) -> None:
         problems = {}
         for role, wanted in spec.certificates.items():
             try:
                 suite = suites.get(role)
                 if suite is None or suite.digest() != wanted:
                     found = "none" if suite is None else f"'{suite.name}' {suite.digest()}"
-                    raise GateRefused(f"the job names suite {wanted} for its {role}, but was given {found}. Build the spec from the suite in configs/.")
+                    raise GateRefused(
+                        f"the job names suite {wanted} for its {role}, but was given {found}. Build"
+                        " the spec from the suite in configs/."
+                    )
                 require_certificate(self.home.store().root, spec.inputs[role], suite)
             except GateRefused as error:
                 problems[role] = str(error)
@@ -143,11 +162,16 @@ class TrainingLauncher(dg.ConfigurableResource["TrainingLauncher"]):
             context.log.error(f"refused: {listed}")
             raise dg.Failure(
                 description=f"{spec.kind} was refused before anything was spent.\n{listed}",
-                metadata={"refused": dg.MetadataValue.json(problems), "inputs": dg.MetadataValue.json({role: spec.inputs[role] for role in problems})},
+                metadata={
+                    "refused": dg.MetadataValue.json(problems),
+                    "inputs": dg.MetadataValue.json({role: spec.inputs[role] for role in problems}),
+                },
                 allow_retries=False,
             )
 
-    def _recall(self, context: dg.AssetExecutionContext, spec: JobSpec, kind: str) -> Outcome | None:
+    def _recall(
+        self, context: dg.AssetExecutionContext, spec: JobSpec, kind: str
+    ) -> Outcome | None:
         """The verified result of an earlier job of the same spec."""
         store = self.home.store()
         digest = store.recall(spec.digest())
@@ -156,24 +180,51 @@ class TrainingLauncher(dg.ConfigurableResource["TrainingLauncher"]):
         try:
             _, artifact = store.open(digest, kind)
         except ArtifactError as error:
-            context.log.warning(f"the earlier result {digest} of this job cannot be reused, so the job runs again: {error}")
+            context.log.warning(
+                f"the earlier result {digest} of this job cannot be reused, so the job runs again:"
+                f" {error}"
+            )
             return None
         context.log.info(f"reused {digest}: spec {spec.digest()} was computed before; zero steps")
-        recorded = {production.mlflow_run for production in read_productions(store.root, digest) if production.mlflow_run}
-        run = next(filter(self.tracker.knows, sorted(recorded)), None) or self.tracker.find(spec.digest())
-        return Outcome(spec=spec.digest(), digest=digest, artifact=artifact, cached=True, steps=0, mlflow_run=run)
+        recorded = {
+            production.mlflow_run
+            for production in read_productions(store.root, digest)
+            if production.mlflow_run
+        }
+        run = next(filter(self.tracker.knows, sorted(recorded)), None) or self.tracker.find(
+            spec.digest()
+        )
+        return Outcome(
+            spec=spec.digest(),
+            digest=digest,
+            artifact=artifact,
+            cached=True,
+            steps=0,
+            mlflow_run=run,
+        )
 
     def _job(self, spec: JobSpec, parents: Mapping[str, str], suites: Mapping[str, Suite]) -> Job:
         store = self.home.store()
         inputs = {}
         for role, tree in spec.inputs.items():
             if role not in parents:
-                raise ArtifactNotFound(f"the {spec.kind} job reads {role}, but its parents are {sorted(parents)}; name the artifact of every input")
+                raise ArtifactNotFound(
+                    f"the {spec.kind} job reads {role}, but its parents are {sorted(parents)}; name"
+                    " the artifact of every input"
+                )
             artifact = store.manifest(parents[role])
             if artifact.tree != tree:
-                raise DigestMismatch(f"the {spec.kind} job names {tree} as its {role}, but parent {parents[role]} is {artifact.tree}; build the spec from it")
+                raise DigestMismatch(
+                    f"the {spec.kind} job names {tree} as its {role}, but parent {parents[role]} is"
+                    f" {artifact.tree}; build the spec from it"
+                )
             inputs[role] = JobInput(tree=tree, files=artifact.files)
-        return Job(spec=spec, store=str(store.root), inputs=inputs, suites={role: suites[role] for role in spec.certificates})
+        return Job(
+            spec=spec,
+            store=str(store.root),
+            inputs=inputs,
+            suites={role: suites[role] for role in spec.certificates},
+        )
 
     @contextmanager
     def _alone(self, launch: Launch) -> Iterator[None]:
@@ -201,61 +252,112 @@ class TrainingLauncher(dg.ConfigurableResource["TrainingLauncher"]):
         try:
             start = (self.command, worker_environment(launch.spec.hardware), ROOT)
             waiting = standby.take(*start)
-            with worker_process(launch.context, start[0], folder=folder, environment=start[1], cwd=start[2], waiting=waiting) as worker:
+            with worker_process(
+                launch.context,
+                start[0],
+                folder=folder,
+                environment=start[1],
+                cwd=start[2],
+                waiting=waiting,
+            ) as worker:
                 standby.replenish(*start)
                 # The worker imports for seconds; MLflow's own imports fit in beside them.
-                steps.run_id = self.tracker.start(launch.spec.digest(), launch.name, launch.params, launch.tags)
-                launch.context.log.info(f"worker {worker.pid}, log {folder / 'worker.log'}, MLflow {self.tracker.url(steps.run_id)}")
+                steps.run_id = self.tracker.start(
+                    launch.spec.digest(), launch.name, launch.params, launch.tags
+                )
+                launch.context.log.info(
+                    f"worker {worker.pid}, log {folder / 'worker.log'}, MLflow"
+                    f" {self.tracker.url(steps.run_id)}"
+                )
                 worker.wait(steps.add)
             steps.flush()
             digest, artifact = self._publish(launch)
         except BaseException as error:
             self._record_failure(folder, steps, error)
             raise
-        self.tracker.log_params(steps.run_id, flatten_params({name: artifact.facts[name] for name in ("mask", "rows") if name in artifact.facts}))
+        self.tracker.log_params(
+            steps.run_id,
+            flatten_params(
+                {name: artifact.facts[name] for name in ("mask", "rows") if name in artifact.facts}
+            ),
+        )
         tags = {ARTIFACT_TAG: digest, TREE_TAG: artifact.tree}
-        self.tracker.finish(steps.run_id, "FINISHED", tags=tags, files=_attachments(folder), facts=artifact.facts)
+        self.tracker.finish(
+            steps.run_id, "FINISHED", tags=tags, files=_attachments(folder), facts=artifact.facts
+        )
         shutil.rmtree(folder)
         return Outcome(
-            spec=launch.spec.digest(), digest=digest, artifact=artifact, cached=False, steps=int(artifact.facts.get("steps", 0)), mlflow_run=steps.run_id
+            spec=launch.spec.digest(),
+            digest=digest,
+            artifact=artifact,
+            cached=False,
+            steps=int(artifact.facts.get("steps", 0)),
+            mlflow_run=steps.run_id,
         )
 
     def _publish(self, launch: Launch) -> tuple[str, Artifact]:
         """Re-hash what the worker wrote, and publish it if it is what the worker says."""
-        store, output, path = self.home.store(), launch.folder / "output", launch.folder / "result.json"
+        store, output, path = (
+            self.home.store(),
+            launch.folder / "output",
+            launch.folder / "result.json",
+        )
         try:
             result = JobResult.from_json(path.read_bytes())
         except (OSError, ValidationError) as error:
-            raise TrainingError(f"{path}: the worker ended without a valid result: {error}. Its log is {launch.folder / 'worker.log'}") from error
+            raise TrainingError(
+                f"{path}: the worker ended without a valid result: {error}. Its log is"
+                f" {launch.folder / 'worker.log'}"
+            ) from error
         found = hash_tree(output)
-        differing = sorted(name for name in found.keys() | result.files.keys() if found.get(name) != result.files.get(name))
+        differing = sorted(
+            name
+            for name in found.keys() | result.files.keys()
+            if found.get(name) != result.files.get(name)
+        )
         if differing or tree_digest(found) != result.tree:
             raise TrainingError(
-                f"{output}: holds {tree_digest(found)}, but the worker reported {result.tree}; differing files: {', '.join(differing) or 'none'}. "
-                "Nothing was published: the disk or the worker is at fault. Run the job again."
+                f"{output}: holds {tree_digest(found)}, but the worker reported {result.tree};"
+                f" differing files: {', '.join(differing) or 'none'}. Nothing was published: the"
+                " disk or the worker is at fault. Run the job again."
             )
         try:
             store.verify_tree(result.tree, result.files)
         except ArtifactNotFound:
             pass
         except DigestMismatch as error:
-            damaged = store.root / "damaged" / f"{result.tree.removeprefix('sha256:')}-{int(time.time())}"
+            damaged = (
+                store.root / "damaged" / f"{result.tree.removeprefix('sha256:')}-{int(time.time())}"
+            )
             damaged.parent.mkdir(exist_ok=True)
             (store.root / "trees" / result.tree.removeprefix("sha256:")).rename(damaged)
-            launch.context.log.warning(f"{error} The damaged copy is now {damaged}; the new result takes its place.")
-        digest, artifact = store.publish(output, kind=launch.kind, config=launch.config, code=code_identity(), parents=dict(launch.parents), facts=result.facts)
+            launch.context.log.warning(
+                f"{error} The damaged copy is now {damaged}; the new result takes its place."
+            )
+        digest, artifact = store.publish(
+            output,
+            kind=launch.kind,
+            config=launch.config,
+            code=code_identity(),
+            parents=dict(launch.parents),
+            facts=result.facts,
+        )
         store.remember(launch.spec.digest(), digest)
         return digest, artifact
 
     def _record_failure(self, folder: Path, steps: StepStream, error: BaseException) -> None:
-        """End the MLflow run with the reason; checkpoints stay in the job's folder for the next attempt."""
+        """End the MLflow run with the reason; checkpoints stay in the job's folder for the next
+        attempt."""
         reason = f"{type(error).__name__}: {error}"
         (folder / "failure.txt").write_text(reason)
         if steps.run_id:
             steps.flush()
             shown = textwrap.shorten(reason, 400, placeholder=" ... (all of it is in failure.txt)")
             self.tracker.finish(
-                steps.run_id, "FAILED" if isinstance(error, Exception) else "KILLED", tags={"plumbline.reason": shown}, files=_attachments(folder)
+                steps.run_id,
+                "FAILED" if isinstance(error, Exception) else "KILLED",
+                tags={"plumbline.reason": shown},
+                files=_attachments(folder),
             )
 
 
@@ -263,7 +365,14 @@ def _sections(spec: JobSpec) -> dict[str, Any]:
     return spec.model_dump(mode="json", include={"kind", "model", "recipe", "hardware"})
 
 
-def _tags(context: dg.AssetExecutionContext, spec: JobSpec, parents: Mapping[str, str], asset: str, partition: str | None, dvc: str | None) -> dict[str, str]:
+def _tags(
+    context: dg.AssetExecutionContext,
+    spec: JobSpec,
+    parents: Mapping[str, str],
+    asset: str,
+    partition: str | None,
+    dvc: str | None,
+) -> dict[str, str]:
     code = code_identity()
     tags = {
         "dagster.run": context.run.run_id,
@@ -276,7 +385,11 @@ def _tags(context: dg.AssetExecutionContext, spec: JobSpec, parents: Mapping[str
         **{f"plumbline.suite.{role}": suite for role, suite in spec.certificates.items()},
         **{f"plumbline.parent.{role}": digest for role, digest in parents.items()},
     }
-    return tags | ({"dagster.partition": partition} if partition else {}) | ({"plumbline.dvc": dvc} if dvc else {})
+    return (
+        tags
+        | ({"dagster.partition": partition} if partition else {})
+        | ({"plumbline.dvc": dvc} if dvc else {})
+    )
 
 
 def worker_environment(hardware: Hardware) -> dict[str, str]:

@@ -1,7 +1,9 @@
-"""One worker that has imported its libraries and waits for a job, so that the next job starts at once.
+"""One worker that has imported its libraries and waits for a job, so that the next job starts at
+once.
 
-Importing torch, transformers and TRL costs a worker more time than a small job. On a machine with an idle core a standby imports while the job
-before it trains. `keep_ready` switches it on for this process; nothing else changes: the same guard, the same worker, the same job folder.
+Importing torch, transformers and TRL costs a worker more time than a small job. On a machine with
+an idle core a standby imports while the job before it trains. `keep_ready` switches it on for this
+process; nothing else changes: the same guard, the same worker, the same job folder.
 """
 
 import atexit
@@ -35,9 +37,16 @@ class Standby:
                 start_new_session=True,
             )
 
-    def give(self, folder: Path, log: Path, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    def give(
+        self, folder: Path, log: Path, environment: Mapping[str, str]
+    ) -> subprocess.Popen[bytes]:
         """Hand over the job; from here on the process is the job's worker and writes to its log."""
-        write_atomically(self._order, json.dumps({"folder": str(folder), "log": str(log), "environment": dict(environment)}).encode())
+        write_atomically(
+            self._order,
+            json.dumps(
+                {"folder": str(folder), "log": str(log), "environment": dict(environment)}
+            ).encode(),
+        )
         return self.process
 
     def dismiss(self) -> None:
@@ -72,7 +81,10 @@ def take(command: Sequence[str], environment: Mapping[str, str], cwd: Path) -> S
     standby, _waiting = _waiting, None
     if standby is None:
         return None
-    if standby.key == (tuple(command), tuple(sorted(environment.items())), cwd) and standby.process.poll() is None:
+    if (
+        standby.key == (tuple(command), tuple(sorted(environment.items())), cwd)
+        and standby.process.poll() is None
+    ):
         return standby
     standby.dismiss()
     return None

@@ -1,6 +1,7 @@
 """MLflow experiment tracking on SQLite, with explicit run ids and no global state.
 
-MLflow is index and display: anyone can change its runs and tags, and it keeps no history of them. Identity is the artifact store's.
+MLflow is index and display: anyone can change its runs and tags, and it keeps no history of them.
+Identity is the artifact store's.
 """
 
 import os
@@ -41,7 +42,10 @@ class ExperimentTracker(dg.ConfigurableResource["ExperimentTracker"]):
     """One flat MLflow run for each job, in the experiment that is named after the profile."""
 
     home: Home
-    ui: str = Field(default="http://127.0.0.1:5000", description="address at which people see MLflow; used in links only")
+    ui: str = Field(
+        default="http://127.0.0.1:5000",
+        description="address at which people see MLflow; used in links only",
+    )
 
     def start(self, spec: str, name: str, params: Params, tags: Mapping[str, str]) -> str:
         """Create a running run; returns its id.
@@ -58,7 +62,9 @@ class ExperimentTracker(dg.ConfigurableResource["ExperimentTracker"]):
         tags = {SPEC_TAG: spec, **tags}
         _require_short("tag", tags, MAX_TAG)
         client = self._client()
-        run_id = str(client.create_run(self.experiment(), run_name=name, tags=dict(tags)).info.run_id)
+        run_id = str(
+            client.create_run(self.experiment(), run_name=name, tags=dict(tags)).info.run_id
+        )
         self.log_params(run_id, params)
         return run_id
 
@@ -76,14 +82,20 @@ class ExperimentTracker(dg.ConfigurableResource["ExperimentTracker"]):
             self._client().log_batch(run_id, params=entities[start : start + PARAMS_PER_BATCH])
 
     def log_steps(self, run_id: str, lines: Iterable[Mapping[str, Any]]) -> None:
-        """Log the metrics of progress lines (`{"step", "metrics": {name: value}}`), at most a thousand values in one transaction.
+        """Log the metrics of progress lines (`{"step", "metrics": {name: value}}`), at most a
+        thousand values in one transaction.
 
-        A resumed job reports some steps again, with equal values; of one call's lines, the last of each step counts.
+        A resumed job reports some steps again, with equal values; of one call's lines, the last of
+        each step counts.
         """
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
-        values = {(key, int(line["step"])): float(value) for line in lines for key, value in line["metrics"].items()}
+        values = {
+            (key, int(line["step"])): float(value)
+            for line in lines
+            for key, value in line["metrics"].items()
+        }
         metrics = [Metric(key, value, now, step) for (key, step), value in values.items()]
         for start in range(0, len(metrics), METRICS_PER_BATCH):
             self._client().log_batch(run_id, metrics=metrics[start : start + METRICS_PER_BATCH])
@@ -126,7 +138,8 @@ class ExperimentTracker(dg.ConfigurableResource["ExperimentTracker"]):
         return str(runs[0].info.run_id) if runs else None
 
     def knows(self, run_id: str) -> bool:
-        """Whether MLflow still has a run; its database can be deleted, the store's records of it cannot."""
+        """Whether MLflow still has a run; its database can be deleted, the store's records of it
+        cannot."""
         from mlflow.exceptions import MlflowException
 
         try:
@@ -150,7 +163,8 @@ class ExperimentTracker(dg.ConfigurableResource["ExperimentTracker"]):
         return _experiment(self.home.layout.mlflow_db.parent, self.home.profile_name)
 
     def warm_up(self) -> threading.Thread:
-        """Import MLflow and migrate its database in a thread, while something else is waited for; an error shows up at the first real use."""
+        """Import MLflow and migrate its database in a thread, while something else is waited for;
+        an error shows up at the first real use."""
         thread = threading.Thread(target=self.experiment, name="mlflow-warm-up", daemon=True)
         thread.start()
         return thread
@@ -186,7 +200,8 @@ def flatten_params(sections: Mapping[str, Any]) -> dict[str, str]:
     """Nested sections as dotted parameters; lists become JSON, null becomes `null`.
 
     Raises:
-        ConfigError: If a value has more characters than MLflow shows: it must be put into a file, not cut.
+        ConfigError: If a value has more characters than MLflow shows: it must be put into a file,
+            not cut.
     """
     flat = dict(_flat(sections, ""))
     _require_short("parameter", flat, MAX_PARAM)
@@ -198,18 +213,25 @@ def _flat(sections: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, str]]
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{key}.")
         else:
-            yield f"{prefix}{key}", value if isinstance(value, str) else canonical_json(value).decode().strip()
+            yield (
+                f"{prefix}{key}",
+                value if isinstance(value, str) else canonical_json(value).decode().strip(),
+            )
 
 
 def _require_short(what: str, values: Mapping[str, str], limit: int) -> None:
     for key, value in values.items():
         if len(value) > limit:
-            raise ConfigError(f"MLflow {what} '{key}' has {len(value)} characters, at most {limit} are kept: record its digest and attach the value as a file")
+            raise ConfigError(
+                f"MLflow {what} '{key}' has {len(value)} characters, at most {limit} are kept:"
+                " record its digest and attach the value as a file"
+            )
 
 
 @cache
 def mlflow_client(folder: Path) -> "MlflowClient":
-    """The client of the database in a folder; created and migrated under a lock, because two first uses at once would both migrate it."""
+    """The client of the database in a folder; created and migrated under a lock, because two first
+    uses at once would both migrate it."""
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
     os.environ["MLFLOW_TRUNCATE_LONG_VALUES"] = "false"
@@ -220,7 +242,9 @@ def mlflow_client(folder: Path) -> "MlflowClient":
         from mlflow import MlflowClient
 
         with closing(sqlite3.connect(database)) as connection:
-            connection.execute("PRAGMA journal_mode=WAL")  # readers, as the user interface, do not stop a writer
+            connection.execute(
+                "PRAGMA journal_mode=WAL"
+            )  # readers, as the user interface, do not stop a writer
         uri = f"sqlite:///{database}"
         client = MlflowClient(tracking_uri=uri, registry_uri=uri)
         client.search_experiments(max_results=1)
@@ -235,5 +259,8 @@ def _experiment(folder: Path, name: str) -> str:
         found = client.get_experiment_by_name(name)
         if found is not None:
             return str(found.experiment_id)
-        # Without an explicit location, MLflow would write files into ./mlruns of whatever folder the process runs in.
-        return str(client.create_experiment(name, artifact_location=(folder / "artifacts" / name).as_uri()))
+        # Without an explicit location, MLflow would write files into ./mlruns of whatever folder
+        # the process runs in.
+        return str(
+            client.create_experiment(name, artifact_location=(folder / "artifacts" / name).as_uri())
+        )

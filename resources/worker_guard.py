@@ -1,12 +1,14 @@
 """Runs one command and outlives it just long enough to leave nothing of it behind.
 
-`python -I -S worker_guard.py PARENT_PID COMMAND...` with standard input connected to a pipe that only the parent writes to. When the command ends,
-the guard kills what it left running and ends the same way. When the pipe closes, because the parent closed it or died in any way, the guard kills
-the command and all its descendants. Adopting orphans (PR_SET_CHILD_SUBREAPER) reaches descendants that moved to a session of their own, as the
-processes of torchrun do. Without Linux's /proc, the guard kills the command itself and the parent kills the process group.
+`python -I -S worker_guard.py PARENT_PID COMMAND...` with standard input connected to a pipe that
+only the parent writes to. When the command ends, the guard kills what it left running and ends the
+same way. When the pipe closes, because the parent closed it or died in any way, the guard kills the
+command and all its descendants. Adopting orphans (PR_SET_CHILD_SUBREAPER) reaches descendants that
+moved to a session of their own, as the processes of torchrun do. Without Linux's /proc, the guard
+kills the command itself and the parent kills the process group.
 
-A process of its own, because PR_SET_PDEATHSIG set from the parent fires when the parent's *thread* ends and reaches no grandchildren.
-Standard library only: it starts in some 20 ms.
+A process of its own, because PR_SET_PDEATHSIG set from the parent fires when the parent's *thread*
+ends and reaches no grandchildren. Standard library only: it starts in some 20 ms.
 """
 
 import ctypes
@@ -30,7 +32,8 @@ def main(arguments: list[str]) -> int:
     os.set_blocking(reading, False)
     os.set_blocking(writing, False)
     signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-    # Handlers, not SIG_IGN: a handler is reset when the command starts, so that the command itself can be interrupted.
+    # Handlers, not SIG_IGN: a handler is reset when the command starts, so that the command itself
+    # can be interrupted.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
         signal.signal(number, lambda *_: None)
     child = _start(command)
@@ -89,7 +92,8 @@ def _wait(child: int, parent: int, wakeups: int) -> int | None:
 
 
 def _kill_descendants() -> None:
-    """Kill until no descendant is left; orphans become our children, so every round sees what the last one revealed."""
+    """Kill until no descendant is left; orphans become our children, so every round sees what the
+    last one revealed."""
     while True:
         for pid in _descendants(os.getpid()):
             with suppress(ProcessLookupError):
@@ -105,7 +109,9 @@ def _descendants(root: int) -> list[int]:
     for entry in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):
             # "pid (name) state ppid ...": the name may hold spaces and parentheses
-            children.setdefault(int(entry.read_text().rpartition(")")[2].split()[1]), []).append(int(entry.parent.name))
+            children.setdefault(int(entry.read_text().rpartition(")")[2].split()[1]), []).append(
+                int(entry.parent.name)
+            )
     found, todo = [], [root]
     while todo:
         below = children.get(todo.pop(), [])

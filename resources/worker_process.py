@@ -1,4 +1,5 @@
-"""A worker process under Dagster Pipes that leaves no process behind, whatever happens to the step, the run or the worker."""
+"""A worker process under Dagster Pipes that leaves no process behind, whatever happens to the step,
+the run or the worker."""
 
 import json
 import multiprocessing
@@ -29,7 +30,8 @@ _GUARD = Path(__file__).with_name("worker_guard.py")
 
 
 class FileTail:
-    """The complete lines that were appended to a file, each returned once; the file may not exist yet."""
+    """The complete lines that were appended to a file, each returned once; the file may not exist
+    yet."""
 
     def __init__(self, path: Path, offset: int = 0) -> None:
         self.path = path
@@ -51,7 +53,13 @@ class FileTail:
 class WorkerProcess:
     """A running worker of one job folder; `wait` follows it to its end."""
 
-    def __init__(self, context: dg.AssetExecutionContext, process: subprocess.Popen[bytes], folder: Path, log_offset: int) -> None:
+    def __init__(
+        self,
+        context: dg.AssetExecutionContext,
+        process: subprocess.Popen[bytes],
+        folder: Path,
+        log_offset: int,
+    ) -> None:
         self.pid = process.pid
         self._context = context
         self._process = process
@@ -61,10 +69,12 @@ class WorkerProcess:
         self._progress = FileTail(folder / "progress.jsonl")
 
     def wait(self, on_progress: Callable[[list[Progress]], None]) -> None:
-        """Follow the worker to its end; every poll hands the new lines of progress.jsonl, possibly none, to the callback.
+        """Follow the worker to its end; every poll hands the new lines of progress.jsonl, possibly
+        none, to the callback.
 
         Raises:
-            TrainingError: If the worker fails, dies of a signal, writes malformed progress, or outlives its Dagster run.
+            TrainingError: If the worker fails, dies of a signal, writes malformed progress, or
+                outlives its Dagster run.
         """
         next_check = time.monotonic() + RUN_CHECK_S
         while True:
@@ -83,11 +93,14 @@ class WorkerProcess:
                 self._require_live_run()
 
     def stop(self) -> None:
-        """End the worker and everything it started: SIGINT, and SIGKILL for what is left after GRACE_S."""
+        """End the worker and everything it started: SIGINT, and SIGKILL for what is left after
+        GRACE_S."""
         assert self._process.stdin is not None
         try:
             if self._process.poll() is None:
-                self._context.log.warning(f"stopping worker {self.pid}: SIGINT, and SIGKILL after {GRACE_S:g} s")
+                self._context.log.warning(
+                    f"stopping worker {self.pid}: SIGINT, and SIGKILL after {GRACE_S:g} s"
+                )
                 self._signal_group(signal.SIGINT)
                 with suppress(subprocess.TimeoutExpired):
                     self._process.wait(timeout=GRACE_S)
@@ -105,13 +118,16 @@ class WorkerProcess:
     def _require_live_run(self) -> None:
         parent = multiprocessing.parent_process()
         if parent is not None and not parent.is_alive():
-            raise TrainingError("the process that started this step is gone, so its worker was stopped; launch the run again, it resumes from its checkpoint")
+            raise TrainingError(
+                "the process that started this step is gone, so its worker was stopped; launch the"
+                " run again, it resumes from its checkpoint"
+            )
         run = self._context.instance.get_run_by_id(self._context.run.run_id)
         if run is None or run.is_finished:
             state = run.status.value if run else "deleted"
             raise TrainingError(
-                f"Dagster run {self._context.run.run_id} is {state} while its step is still alive, so the worker was stopped; "
-                "launch the run again, it resumes from its checkpoint"
+                f"Dagster run {self._context.run.run_id} is {state} while its step is still alive,"
+                " so the worker was stopped; launch the run again, it resumes from its checkpoint"
             )
 
     def _parse(self, line: str) -> Progress:
@@ -119,7 +135,10 @@ class WorkerProcess:
             progress = json.loads(line)
             int(progress["step"]), dict(progress["metrics"])
         except (ValueError, KeyError, TypeError) as error:
-            raise TrainingError(f"{self._progress.path}: the worker wrote a malformed progress line ({error}): {line[:200]}") from error
+            raise TrainingError(
+                f"{self._progress.path}: the worker wrote a malformed progress line ({error}):"
+                f" {line[:200]}"
+            ) from error
         return dict(progress)
 
     def _forward_log(self) -> None:
@@ -132,7 +151,10 @@ class WorkerProcess:
             name = signal.Signals(-code).name
             cause = f"was killed by {name}"
             if -code == signal.SIGKILL:
-                cause += "; if nobody sent it, the machine ran out of memory: lower batch_size or micro_batch_size"
+                cause += (
+                    "; if nobody sent it, the machine ran out of memory: lower batch_size or"
+                    " micro_batch_size"
+                )
         else:
             cause = f"failed with exit code {code}"
         with self._log.open("rb") as stream:
@@ -154,28 +176,44 @@ def guarded(command: Sequence[str]) -> list[str]:
 class Waiting(Protocol):
     """A worker that was started before there was a job for it."""
 
-    def give(self, folder: Path, log: Path, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
-        """Hand over the job and its Pipes environment; the process writes to the log from then on."""
+    def give(
+        self, folder: Path, log: Path, environment: Mapping[str, str]
+    ) -> subprocess.Popen[bytes]:
+        """Hand over the job and its Pipes environment; the process writes to the log from then
+        on."""
 
 
 @contextmanager
 def worker_process(
-    context: dg.AssetExecutionContext, command: Sequence[str], *, folder: Path, environment: Mapping[str, str], cwd: Path, waiting: Waiting | None = None
+    context: dg.AssetExecutionContext,
+    command: Sequence[str],
+    *,
+    folder: Path,
+    environment: Mapping[str, str],
+    cwd: Path,
+    waiting: Waiting | None = None,
 ) -> Iterator[WorkerProcess]:
-    """Start a command for a job folder inside a Pipes session; nothing of it runs after the block, however the block is left.
+    """Start a command for a job folder inside a Pipes session; nothing of it runs after the block,
+    however the block is left.
 
-    What the command prints is appended to `<folder>/worker.log`, below one line that names the Dagster run, and shown in the step's compute log.
-    Progress lines of an interrupted attempt are handed over again, so that whoever follows a resumed job sees all of it. Nothing that the worker
-    reports through Pipes becomes a materialization: the caller returns its own. A waiting worker, started with the same command, environment and
-    folder, takes the job instead of a new process.
+    What the command prints is appended to `<folder>/worker.log`, below one line that names the
+    Dagster run, and shown in the step's compute log. Progress lines of an interrupted attempt are
+    handed over again, so that whoever follows a resumed job sees all of it. Nothing that the worker
+    reports through Pipes becomes a materialization: the caller returns its own. A waiting worker,
+    started with the same command, environment and folder, takes the job instead of a new process.
     """
     log = folder / "worker.log"
     with dg.open_pipes_session(
-        context=context, context_injector=dg.PipesTempFileContextInjector(), message_reader=dg.PipesTempFileMessageReader(), extras={"job": str(folder)}
+        context=context,
+        context_injector=dg.PipesTempFileContextInjector(),
+        message_reader=dg.PipesTempFileMessageReader(),
+        extras={"job": str(folder)},
     ) as session:
         offset = log.stat().st_size if log.exists() else 0
         with log.open("ab") as stream:
-            stream.write(f"--- {datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} Dagster run {context.run.run_id}\n".encode())
+            stream.write(
+                f"--- {datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} Dagster run {context.run.run_id}\n".encode()
+            )
             stream.flush()
             pipes = session.get_bootstrap_env_vars()
             if waiting is not None:

@@ -1,4 +1,5 @@
-"""Every test runs in a home of its own, under the profile `tiny`: the sandbox in seconds, with the same stages and gates."""
+"""Every test runs in a home of its own, under the profile `tiny`: the sandbox in seconds, with the
+same stages and gates."""
 
 import os
 import shutil
@@ -35,7 +36,9 @@ def _prepare() -> None:
     text = (configs / "sandbox.yaml").read_text()
     for old, new in TINY.items():
         if old not in text:
-            raise RuntimeError(f"tests/conftest.py: configs/sandbox.yaml no longer has '{old}'; correct TINY")
+            raise RuntimeError(
+                f"tests/conftest.py: configs/sandbox.yaml no longer has '{old}'; correct TINY"
+            )
         text = text.replace(old, new)
     (configs / "tiny.yaml").write_text(text)
     os.environ |= {
@@ -73,7 +76,9 @@ def data_folder() -> Path:
 def chromium() -> Iterator[Any]:
     """One headless Chromium for all tests."""
     if not (CHROMIUM.exists() and DRIVER.exists()):
-        pytest.skip("needs chromium and chromedriver (Debian: apt install chromium chromium-driver)")
+        pytest.skip(
+            "needs chromium and chromedriver (Debian: apt install chromium chromium-driver)"
+        )
     from selenium import webdriver
     from selenium.webdriver.chrome.service import Service
 

@@ -1,6 +1,8 @@
-"""docs/requirements.md, made from docs/requirements.yaml and from the markers that name its rows on tests.
+"""docs/requirements.md, made from docs/requirements.yaml and from the markers that name its rows on
+tests.
 
-`python tests/requirements_page.py` writes the page (`make docs` does); tests/test_docs.py holds that it is current.
+`python tests/requirements_page.py` writes the page (`make docs` does); tests/test_docs.py holds
+that it is current.
 """
 
 import ast
@@ -13,7 +15,12 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent
 ROWS = ROOT / "docs" / "requirements.yaml"
 PAGE = ROOT / "docs" / "requirements.md"
-TITLES = {"rubric": "Rubric", "data": "Data and feedback", "evaluation": "Measurement and release", "threats": "Threats and faults"}
+TITLES = {
+    "rubric": "Rubric",
+    "data": "Data and feedback",
+    "evaluation": "Measurement and release",
+    "threats": "Threats and faults",
+}
 MARKERS = {"requirement": ("rubric", "data", "evaluation"), "threat": ("threats",)}
 HEAD = """# Requirements and the tests that prove them
 
@@ -35,9 +42,14 @@ def proofs() -> dict[tuple[str, str], list[str]]:
         name = path.relative_to(ROOT).as_posix()
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.FunctionDef | ast.ClassDef):
-                for marker, row in (mark for decorator in node.decorator_list for mark in _marks(decorator)):
+                for marker, row in (
+                    mark for decorator in node.decorator_list for mark in _marks(decorator)
+                ):
                     found[marker, row].append(f"{name}::{node.name}")
-            elif isinstance(node, ast.Assign) and any(isinstance(target, ast.Name) and target.id == "pytestmark" for target in node.targets):
+            elif isinstance(node, ast.Assign) and any(
+                isinstance(target, ast.Name) and target.id == "pytestmark"
+                for target in node.targets
+            ):
                 for marker, row in _marks(node.value):
                     found[marker, row].append(name)
     return found
@@ -50,7 +62,10 @@ def page() -> str:
         marker = next(marker for marker, sections in MARKERS.items() if section in sections)
         parts.append(f"\n## {TITLES[section]}\n\n| id | promise | tests |\n|---|---|---|\n")
         for row, sentence in sentences.items():
-            named = "<br>".join(f"[{test.split('::')[-1]}](../{test.split('::')[0]})" for test in tests.get((marker, row), []))
+            named = "<br>".join(
+                f"[{test.split('::')[-1]}](../{test.split('::')[0]})"
+                for test in tests.get((marker, row), [])
+            )
             parts.append(f"| {row} | {sentence} | {named} |\n")
     return "".join(parts)
 
@@ -58,7 +73,11 @@ def page() -> str:
 def _marks(node: ast.expr) -> Iterator[tuple[str, str]]:
     """Every `pytest.mark.requirement("D1")` and `pytest.mark.threat("P1")` in an expression."""
     for call in ast.walk(node):
-        if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr in MARKERS:
+        if (
+            isinstance(call, ast.Call)
+            and isinstance(call.func, ast.Attribute)
+            and call.func.attr in MARKERS
+        ):
             for argument in call.args:
                 if isinstance(argument, ast.Constant):
                     yield call.func.attr, str(argument.value)

@@ -15,17 +15,37 @@ from plumbline.cli.reference_page import configuration_page
 
 ROOT = Path(__file__).resolve().parent.parent
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
-PAGES = [path for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md") if (path := ROOT / name).exists()] + sorted((ROOT / "docs").rglob("*.md"))
+PAGES = [
+    path
+    for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
+    if (path := ROOT / name).exists()
+] + sorted((ROOT / "docs").rglob("*.md"))
 PACKAGES = ("plumbline", "resources", "assets", "dagster_project")
 FOLDERS = (*PACKAGES, "configs", "docs", "tests", "benchmarks", ".ci")
-TOP_LEVEL = ("Makefile", "LICENSE", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "constraints.txt", "dagster.yaml", "pyproject.toml", "workspace.yaml")
+TOP_LEVEL = (
+    "Makefile",
+    "LICENSE",
+    "README.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "constraints.txt",
+    "dagster.yaml",
+    "pyproject.toml",
+    "workspace.yaml",
+)
 
 FENCE = re.compile(r"^(```|~~~)[^\n]*\n(.*?)^\1[ ]*$", re.MULTILINE | re.DOTALL)
 SPAN = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)(?:\s+\"[^\"]*\")?\)")
-COMMAND = re.compile(r"(?<!from )(?<!import )(?:(?<=^)|(?<=[\s/;&|(]))plumbline((?: [a-z][a-z|-]*)+|(?= --))((?: --[a-z-]+)*)", re.MULTILINE)
+COMMAND = re.compile(
+    r"(?<!from )(?<!import )(?:(?<=^)|(?<=[\s/;&|(]))plumbline((?: [a-z][a-z|-]*)+|(?= --))((?:"
+    r" --[a-z-]+)*)",
+    re.MULTILINE,
+)
 
-every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+every_page = pytest.mark.parametrize(
+    "page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix()
+)
 
 
 def prose(page: Path) -> str:
@@ -42,9 +62,17 @@ def code(page: Path) -> list[str]:
 def anchors(page: Path) -> set[str]:
     """Names that a link can jump to: headings as GitHub writes them, numbered when they repeat."""
     found: set[str] = set()
-    for heading in re.findall(r"^#{1,6}\s+(.+?)\s*$", FENCE.sub("", page.read_text()), re.MULTILINE):
-        slug = re.sub(r"[^\w\- ]", "", LINK.sub(lambda link: link.group().split("](")[0][1:], heading).lower()).replace(" ", "-")
-        found.add(slug if slug not in found else next(f"{slug}-{n}" for n in range(1, 99) if f"{slug}-{n}" not in found))
+    for heading in re.findall(
+        r"^#{1,6}\s+(.+?)\s*$", FENCE.sub("", page.read_text()), re.MULTILINE
+    ):
+        slug = re.sub(
+            r"[^\w\- ]", "", LINK.sub(lambda link: link.group().split("](")[0][1:], heading).lower()
+        ).replace(" ", "-")
+        found.add(
+            slug
+            if slug not in found
+            else next(f"{slug}-{n}" for n in range(1, 99) if f"{slug}-{n}" not in found)
+        )
     return found
 
 
@@ -53,7 +81,8 @@ def make_targets() -> set[str]:
 
 
 def command_problem(words: list[str], options: list[str]) -> str | None:
-    """Why the command line has no such command or option, or None. Words after a command are its arguments."""
+    """Why the command line has no such command or option, or None. Words after a command are its
+    arguments."""
     command = typer.main.get_command(build_app())
     path = "plumbline"
     accepted = {"--help"}
@@ -64,7 +93,11 @@ def command_problem(words: list[str], options: list[str]) -> str | None:
         if word not in below:
             return f"`{path}` has no command `{word}`; it has {', '.join(sorted(below))}"
         command, path = below[word], f"{path} {word}"
-    accepted |= {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
+    accepted |= {
+        name
+        for parameter in command.params
+        for name in (*parameter.opts, *parameter.secondary_opts)
+    }
     unknown = sorted(set(options) - accepted)
     return f"`{path}` has no option {', '.join(unknown)}" if unknown else None
 
@@ -78,11 +111,16 @@ def commands(text: str) -> Iterator[tuple[list[str], list[str]]]:
 def looks_like_a_file(span: str) -> bool:
     if not re.fullmatch(r"[\w.-]+(?:/[\w.-]*)*", span):
         return False  # a placeholder, a pattern, a command
-    return span in TOP_LEVEL or (span.split("/")[0] in FOLDERS and "/" in span) or ("/" in span and span.endswith((".py", ".md", ".yaml")))
+    return (
+        span in TOP_LEVEL
+        or (span.split("/")[0] in FOLDERS and "/" in span)
+        or ("/" in span and span.endswith((".py", ".md", ".yaml")))
+    )
 
 
 def drawn_files(text: str) -> set[str]:
-    """Paths in the tree of the architecture page: two blanks go one folder down, and a folder's line ends its name in a slash."""
+    """Paths in the tree of the architecture page: two blanks go one folder down, and a folder's
+    line ends its name in a slash."""
     block = next(body for _, body in FENCE.findall(text) if body.startswith("plumbline/"))
     found: set[str] = set()
     folder, inner = "", ""
@@ -121,45 +159,80 @@ def test_named_make_targets_exist(page):
 
 @every_page
 def test_named_files_exist(page):
-    named = [span for span in SPAN.findall(FENCE.sub("", page.read_text())) if looks_like_a_file(span)]
-    assert [name for name in named if not (ROOT / name).exists() and not (page.parent / name).exists()] == []
+    named = [
+        span for span in SPAN.findall(FENCE.sub("", page.read_text())) if looks_like_a_file(span)
+    ]
+    assert [
+        name for name in named if not (ROOT / name).exists() and not (page.parent / name).exists()
+    ] == []
 
 
 @every_page
 def test_named_commands_exist(page):
-    assert [problem for text in code(page) for words, options in commands(text) if (problem := command_problem(words, options))] == []
+    assert [
+        problem
+        for text in code(page)
+        for words, options in commands(text)
+        if (problem := command_problem(words, options))
+    ] == []
 
 
 @every_page
 def test_named_variables_are_read(page):
-    sources = [*(path for package in PACKAGES for path in (ROOT / package).rglob("*.py")), ROOT / "Makefile"]
-    known = {name for path in sources for name in re.findall(r"\bPLUMBLINE_[A-Z_]+", path.read_text())}
+    sources = [
+        *(path for package in PACKAGES for path in (ROOT / package).rglob("*.py")),
+        ROOT / "Makefile",
+    ]
+    known = {
+        name for path in sources for name in re.findall(r"\bPLUMBLINE_[A-Z_]+", path.read_text())
+    }
     assert sorted(set(re.findall(r"\bPLUMBLINE_[A-Z_]+", page.read_text())) - known) == []
 
 
 def test_the_makefile_names_commands_that_exist():
-    assert [problem for words, options in commands((ROOT / "Makefile").read_text()) if (problem := command_problem(words, options))] == []
+    assert [
+        problem
+        for words, options in commands((ROOT / "Makefile").read_text())
+        if (problem := command_problem(words, options))
+    ] == []
 
 
 def test_the_configuration_reference_is_generated():
     page = ROOT / "docs" / "configuration.md"
     assert page.is_file(), "run `make docs`"
-    assert page.read_text(encoding="utf-8") == configuration_page(), "docs/configuration.md is out of date; run `make docs`"
+    assert page.read_text(encoding="utf-8") == configuration_page(), (
+        "docs/configuration.md is out of date; run `make docs`"
+    )
 
 
 def test_the_tree_on_the_architecture_page_is_complete():
-    files = {path.relative_to(ROOT).as_posix() for package in PACKAGES for path in (ROOT / package).rglob("*.py") if path.name != "__init__.py"}
+    files = {
+        path.relative_to(ROOT).as_posix()
+        for package in PACKAGES
+        for path in (ROOT / package).rglob("*.py")
+        if path.name != "__init__.py"
+    }
     drawn = drawn_files(ARCHITECTURE.read_text())
-    assert (sorted(files - drawn), sorted(drawn - files)) == ([], []), "(not in the tree of docs/architecture.md, drawn there and absent)"
+    assert (sorted(files - drawn), sorted(drawn - files)) == (
+        [],
+        [],
+    ), "(not in the tree of docs/architecture.md, drawn there and absent)"
 
 
 def test_decision_records_are_numbered_complete_and_linked():
     records = sorted((ROOT / "docs" / "adr").glob("*.md"))
-    assert [path.name[:5] for path in records] == [f"{number:04d}-" for number in range(1, len(records) + 1)]
+    assert [path.name[:5] for path in records] == [
+        f"{number:04d}-" for number in range(1, len(records) + 1)
+    ]
     linked = set(LINK.findall(prose(ARCHITECTURE)))
     assert [path.name for path in records if f"adr/{path.name}" not in linked] == []
     for path in records:
-        assert re.findall(r"^## (.+)$", path.read_text(), re.MULTILINE) == ["Context", "Decision", "Consequences", "Rejected"], path.name
+        assert re.findall(r"^## (.+)$", path.read_text(), re.MULTILINE) == [
+            "Context",
+            "Decision",
+            "Consequences",
+            "Rejected",
+        ], path.name
 
 
 @pytest.mark.parametrize(
@@ -180,7 +253,10 @@ def test_the_search_for_commands_finds_mistakes(text, problem):
 
 
 def test_code_that_imports_the_library_is_no_command():
-    assert list(commands("from plumbline import artifacts\nimport plumbline\nls plumbline/ tests")) == []
+    assert (
+        list(commands("from plumbline import artifacts\nimport plumbline\nls plumbline/ tests"))
+        == []
+    )
 
 
 @pytest.mark.parametrize(
@@ -204,7 +280,9 @@ def test_what_looks_like_a_file(span, expected):
 
 def requirements_page() -> ModuleType:
     """The generator of docs/requirements.md, which is a script beside the tests."""
-    spec = importlib.util.spec_from_file_location("requirements_page", ROOT / "tests" / "requirements_page.py")
+    spec = importlib.util.spec_from_file_location(
+        "requirements_page", ROOT / "tests" / "requirements_page.py"
+    )
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -212,11 +290,22 @@ def requirements_page() -> ModuleType:
 
 def test_every_requirement_has_a_test_and_every_marker_a_requirement():
     generator = requirements_page()
-    promised = {(marker, row) for marker, sections in generator.MARKERS.items() for section in sections for row in generator.rows()[section]}
-    assert promised - generator.proofs().keys() == set(), "rows of docs/requirements.yaml that no test names"
-    assert generator.proofs().keys() - promised == set(), "markers that name no row of docs/requirements.yaml"
+    promised = {
+        (marker, row)
+        for marker, sections in generator.MARKERS.items()
+        for section in sections
+        for row in generator.rows()[section]
+    }
+    assert promised - generator.proofs().keys() == set(), (
+        "rows of docs/requirements.yaml that no test names"
+    )
+    assert generator.proofs().keys() - promised == set(), (
+        "markers that name no row of docs/requirements.yaml"
+    )
 
 
 def test_the_requirements_page_is_current():
     generator = requirements_page()
-    assert generator.PAGE.read_text() == generator.page(), "docs/requirements.md is stale: run `make docs`"
+    assert generator.PAGE.read_text() == generator.page(), (
+        "docs/requirements.md is stale: run `make docs`"
+    )

@@ -1,7 +1,9 @@
-"""Trees whose files were erased: what stays of them, so that a lineage can still be verified without the text.
+"""Trees whose files were erased: what stays of them, so that a lineage can still be verified
+without the text.
 
-`<store>/erased/<tree hex>.json` keeps the sizes and digests of the files, which give the tree's own digest, and the ids of the events that each
-file named, so that a later withdrawal still finds what descends from them.
+`<store>/erased/<tree hex>.json` keeps the sizes and digests of the files, which give the tree's own
+digest, and the ids of the events that each file named, so that a later withdrawal still finds what
+descends from them.
 """
 
 from pathlib import Path
@@ -19,10 +21,20 @@ class ErasedTree(Record):
     """That the files of one tree were removed, by whom and why."""
 
     tree: Digest
-    files: dict[str, FileEntry] = Field(description="what the files were; these entries give the digest of the tree")
-    cited: dict[str, tuple[str, ...]] = Field(description="ids that each file named, by file; events are among them")
-    redacted: dict[str, tuple[str, ...]] = Field(default_factory=dict, description="ids of the redacted forms that a batch held, by the id of the original")
-    withdrawal: int = Field(gt=0, description="number of the withdrawal that asked for it, in the feedback store named here")
+    files: dict[str, FileEntry] = Field(
+        description="what the files were; these entries give the digest of the tree"
+    )
+    cited: dict[str, tuple[str, ...]] = Field(
+        description="ids that each file named, by file; events are among them"
+    )
+    redacted: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict,
+        description="ids of the redacted forms that a batch held, by the id of the original",
+    )
+    withdrawal: int = Field(
+        gt=0,
+        description="number of the withdrawal that asked for it, in the feedback store named here",
+    )
     feedback: Text = Field(description="the feedback store that the withdrawal is recorded in")
     by: Text
     reason: Text
@@ -58,7 +70,11 @@ def read_erased(store_root: Path, tree: str) -> ErasedTree | None:
     except FileNotFoundError:
         return None
     except (OSError, ValidationError) as error:
-        raise LineageError(f"{path}: is not a record of an erasure: {error}. Restore it from a copy") from error
+        raise LineageError(
+            f"{path}: is not a record of an erasure: {error}. Restore it from a copy"
+        ) from error
     if erased.tree != tree:
-        raise LineageError(f"{path}: describes {erased.tree}. The file was moved or renamed: restore it")
+        raise LineageError(
+            f"{path}: describes {erased.tree}. The file was moved or renamed: restore it"
+        )
     return erased

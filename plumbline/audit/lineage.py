@@ -1,7 +1,8 @@
 """The walk from one artifact to everything it was made from.
 
-It reads only the store: manifests, the files they name, and the productions and certificates beside them. Everything that is missing or
-disagrees becomes a finding; the walk goes on as far as the records lead, so that one look shows all of them. Other systems are asked through witnesses.
+It reads only the store: manifests, the files they name, and the productions and certificates beside
+them. Everything that is missing or disagrees becomes a finding; the walk goes on as far as the
+records lead, so that one look shows all of them. Other systems are asked through witnesses.
 """
 
 import re
@@ -33,12 +34,20 @@ class Node(Record):
     tree: str
     config: str = Field(description="digest of the profile")
     code: CodeIdentity
-    parents: dict[str, str] = Field(description="role to artifact digest; a digest without a node is a finding")
+    parents: dict[str, str] = Field(
+        description="role to artifact digest; a digest without a node is a finding"
+    )
     facts: dict[str, Any]
     files: int
     size: int = Field(description="bytes of all files")
     productions: tuple[Production, ...]
-    erased: str | None = Field(default=None, description="why and by whom its files were erased; null when they are there, or missing without a record")
+    erased: str | None = Field(
+        default=None,
+        description=(
+            "why and by whom its files were erased; null when they are there, or missing without a"
+            " record"
+        ),
+    )
 
 
 class Lineage(Record):
@@ -55,13 +64,17 @@ class Lineage(Record):
         return not self.findings
 
 
-def walk(store: ArtifactStore, digest: str, witnesses: Mapping[str, Witness] | None = None) -> Lineage:
-    """Walk from an artifact through its parents to every ancestor, re-hashing every file on the way.
+def walk(
+    store: ArtifactStore, digest: str, witnesses: Mapping[str, Witness] | None = None
+) -> Lineage:
+    """Walk from an artifact through its parents to every ancestor, re-hashing every file on the
+    way.
 
     Args:
         store: The artifact store; it is only read.
         digest: Artifact digest to start from.
-        witnesses: Other systems by name; each is asked about every production. The DVC version is recomputed always.
+        witnesses: Other systems by name; each is asked about every production. The DVC version is
+            recomputed always.
     """
     trees = TreeBytes(store.root)
     asked = {"DVC": dvc_witness(store.root), **(witnesses or {})}
@@ -88,7 +101,9 @@ def walk(store: ArtifactStore, digest: str, witnesses: Mapping[str, Witness] | N
     return Lineage(root=digest, nodes=nodes, findings=tuple(findings), cross_checks=tuple(asked))
 
 
-def _node(digest: str, artifact: Artifact, productions: tuple[Production, ...], erased: ErasedTree | None) -> Node:
+def _node(
+    digest: str, artifact: Artifact, productions: tuple[Production, ...], erased: ErasedTree | None
+) -> Node:
     return Node(
         artifact=digest,
         kind=artifact.kind,
@@ -100,50 +115,113 @@ def _node(digest: str, artifact: Artifact, productions: tuple[Production, ...], 
         files=len(artifact.files),
         size=sum(entry.size for entry in artifact.files.values()),
         productions=productions,
-        erased=None if erased is None else f"{erased.reason} ({erased.by}, {erased.erased_at:%Y-%m-%d}, withdrawal {erased.withdrawal})",
+        erased=(
+            None
+            if erased is None
+            else (
+                f"{erased.reason} ({erased.by}, {erased.erased_at:%Y-%m-%d}, withdrawal"
+                f" {erased.withdrawal})"
+            )
+        ),
     )
 
 
-def _manifest(store: ArtifactStore, digest: str, named_by: str, findings: list[Finding]) -> Artifact | None:
-    """The manifest of an artifact; one that was changed is still followed if it can be read, so that the findings behind it show as well."""
+def _manifest(
+    store: ArtifactStore, digest: str, named_by: str, findings: list[Finding]
+) -> Artifact | None:
+    """The manifest of an artifact; one that was changed is still followed if it can be read, so
+    that the findings behind it show as well."""
     if not re.fullmatch(r"sha256:[0-9a-f]{64}", digest):
-        findings.append(Finding(artifact=digest, what=f"{named_by}: is not a digest", expected="sha256: and 64 hex digits", found=digest, remedy=RESTORE))
+        findings.append(
+            Finding(
+                artifact=digest,
+                what=f"{named_by}: is not a digest",
+                expected="sha256: and 64 hex digits",
+                found=digest,
+                remedy=RESTORE,
+            )
+        )
         return None
     path = store.root / "manifests" / f"{digest.removeprefix('sha256:')}.json"
     try:
         data = path.read_bytes()
     except OSError as error:
-        what = f"{path}: the manifest of {named_by} is missing" if isinstance(error, FileNotFoundError) else f"{path}: cannot be read ({error.strerror})"
-        findings.append(Finding(artifact=digest, what=what, expected=digest, found=None, remedy=RESTORE))
+        what = (
+            f"{path}: the manifest of {named_by} is missing"
+            if isinstance(error, FileNotFoundError)
+            else f"{path}: cannot be read ({error.strerror})"
+        )
+        findings.append(
+            Finding(artifact=digest, what=what, expected=digest, found=None, remedy=RESTORE)
+        )
         return None
     if sha256(data) != digest:
         what = f"{path}: the manifest was changed after it was written"
-        findings.append(Finding(artifact=digest, what=what, expected=digest, found=sha256(data), remedy=RESTORE))
+        findings.append(
+            Finding(artifact=digest, what=what, expected=digest, found=sha256(data), remedy=RESTORE)
+        )
     try:
         return Artifact.from_json(data)
     except ValidationError as error:
         what = f"{path}: is not a manifest of this version: {error.errors()[0]['msg']}"
-        findings.append(Finding(artifact=digest, what=what, expected="an artifact manifest", found=None, remedy=RESTORE))
+        findings.append(
+            Finding(
+                artifact=digest,
+                what=what,
+                expected="an artifact manifest",
+                found=None,
+                remedy=RESTORE,
+            )
+        )
         return None
 
 
-def _productions(store: ArtifactStore, digest: str, artifact: Artifact, findings: list[Finding]) -> tuple[Production, ...]:
-    """The productions of an artifact that can be read and that agree with it on what was produced."""
+def _productions(
+    store: ArtifactStore, digest: str, artifact: Artifact, findings: list[Finding]
+) -> tuple[Production, ...]:
+    """The productions of an artifact that can be read and that agree with it on what was
+    produced."""
     files = production_files(store.root, digest)
     if not files and artifact.kind not in UNPRODUCED:
         what = f"no run recorded that it produced this {artifact.kind}"
-        remedy = "restore the store's productions folder from a copy, or materialize the asset again: identical bytes get the same digest and a new record"
-        findings.append(Finding(artifact=digest, what=what, expected="at least one production", found=None, remedy=remedy))
+        remedy = (
+            "restore the store's productions folder from a copy, or materialize the asset again:"
+            " identical bytes get the same digest and a new record"
+        )
+        findings.append(
+            Finding(
+                artifact=digest,
+                what=what,
+                expected="at least one production",
+                found=None,
+                remedy=remedy,
+            )
+        )
     productions = []
     for path in files:
         try:
             production = read_production(path, digest)
         except LineageError as error:
-            findings.append(Finding(artifact=digest, what=str(error), expected="a production of this artifact", found=None, remedy=RESTORE))
+            findings.append(
+                Finding(
+                    artifact=digest,
+                    what=str(error),
+                    expected="a production of this artifact",
+                    found=None,
+                    remedy=RESTORE,
+                )
+            )
             continue
         productions.append(production)
-        for name, expected, found in (("data version", artifact.tree, production.data_version), ("kind", artifact.kind, production.kind)):
+        for name, expected, found in (
+            ("data version", artifact.tree, production.data_version),
+            ("kind", artifact.kind, production.kind),
+        ):
             if expected != found:
                 what = f"{path}: the {name} of the production differs from the manifest"
-                findings.append(Finding(artifact=digest, what=what, expected=expected, found=found, remedy=RESTORE))
+                findings.append(
+                    Finding(
+                        artifact=digest, what=what, expected=expected, found=found, remedy=RESTORE
+                    )
+                )
     return tuple(productions)

@@ -1,11 +1,14 @@
-"""The newest artifact of a kind, from the records in the store alone: what a run recorded last, without asking an orchestrator."""
+"""The newest artifact of a kind, from the records in the store alone: what a run recorded last,
+without asking an orchestrator."""
 
 from plumbline.artifacts import Artifact, ArtifactStore
 from plumbline.audit.production import production_files, read_production
 from plumbline.errors import ArtifactNotFound
 
 
-def newest_artifact(store: ArtifactStore, kind: str, config: str, partition: str | None = None) -> tuple[str, Artifact]:
+def newest_artifact(
+    store: ArtifactStore, kind: str, config: str, partition: str | None = None
+) -> tuple[str, Artifact]:
     """Digest and manifest of the newest artifact of a kind that was made under one configuration.
 
     Args:
@@ -26,11 +29,18 @@ def newest_artifact(store: ArtifactStore, kind: str, config: str, partition: str
         artifact = store.manifest(digest)
         if artifact.kind != kind or artifact.config != config:
             continue
-        times = [path.stat().st_mtime_ns for path in files if partition in (None, read_production(path, digest).partition)]
+        times = [
+            path.stat().st_mtime_ns
+            for path in files
+            if partition in (None, read_production(path, digest).partition)
+        ]
         if times:
             made.append((max(times), digest, artifact))
     if not made:
         where = kind if partition is None else f"{kind}[{partition}]"
-        raise ArtifactNotFound(f"{store.root}: no run made {where} under the profile as it is now; run `make demo`, or materialize it")
+        raise ArtifactNotFound(
+            f"{store.root}: no run made {where} under the profile as it is now; run `make demo`, or"
+            " materialize it"
+        )
     _, digest, artifact = max(made, key=lambda one: one[:2])
     return digest, artifact

@@ -1,7 +1,8 @@
-"""Whether the signatures that a release rests on are still what they were: a question about bytes and records, not about today's rules.
+"""Whether the signatures that a release rests on are still what they were: a question about bytes
+and records, not about today's rules.
 
-A release stays what it was when a signature grows old or a person leaves. So nothing here asks for roles or expiry; `plumbline.release.signoff` does,
-before something is released.
+A release stays what it was when a signature grows old or a person leaves. So nothing here asks for
+roles or expiry; `plumbline.release.signoff` does, before something is released.
 """
 
 from collections.abc import Iterable
@@ -14,7 +15,10 @@ from plumbline.release.signatures import Found, find_signatures
 from plumbline.release.signing import open_envelope, read_unverified
 from plumbline.release.trust import Trust
 
-REMEDY = "restore the folder `signatures` of the store and the ledger from a copy; until then the release rests on nothing that can be shown"
+REMEDY = (
+    "restore the folder `signatures` of the store and the ledger from a copy; until then the"
+    " release rests on nothing that can be shown"
+)
 
 
 def signature_findings(
@@ -25,7 +29,8 @@ def signature_findings(
     Args:
         store: The artifact store.
         ledger: The ledger of the home.
-        trust: The trust file as it is now; a key that it no longer names cannot be checked, which is a note and no finding.
+        trust: The trust file as it is now; a key that it no longer names cannot be checked, which
+            is a note and no finding.
         decision: Artifact digest of the decision.
         envelopes: Digests of the envelopes that the release names.
 
@@ -40,12 +45,26 @@ def signature_findings(
     for envelope in envelopes:
         problem, note = _problem(known.get(envelope), decision, trust, heads)
         name = f"signature {envelope[7:19]}"
-        findings += [] if problem is None else [Finding(artifact=decision, what=f"{name}: {problem}", expected=envelope, found=None, remedy=REMEDY)]
+        findings += (
+            []
+            if problem is None
+            else [
+                Finding(
+                    artifact=decision,
+                    what=f"{name}: {problem}",
+                    expected=envelope,
+                    found=None,
+                    remedy=REMEDY,
+                )
+            ]
+        )
         notes += [] if note is None else [f"{name}: {note}"]
     return tuple(findings), tuple(notes)
 
 
-def _problem(found: Found | None, decision: str, trust: Trust, heads: dict[str, int]) -> tuple[str | None, str | None]:
+def _problem(
+    found: Found | None, decision: str, trust: Trust, heads: dict[str, int]
+) -> tuple[str | None, str | None]:
     """What is wrong with one signature, and what could not be checked."""
     if found is None or found.content is None:
         return "its envelope is missing from the store, or was changed", None
@@ -56,9 +75,21 @@ def _problem(found: Found | None, decision: str, trust: Trust, heads: dict[str, 
         if statement.decision != decision:
             return f"it is about decision {statement.decision}, not about this one", None
         if heads.get(statement.ledger, found.entry.sequence) >= found.entry.sequence:
-            return "the ledger that it was signed on is not this one: entries were cut off, or it was written anew", None
+            return (
+                (
+                    "the ledger that it was signed on is not this one: entries were cut off, or it"
+                    " was written anew"
+                ),
+                None,
+            )
         if trust.owner_of(key) is None:
-            return None, f"{statement.by} signed it with key {key}, which the trust file no longer names; the signature cannot be verified any more"
+            return (
+                None,
+                (
+                    f"{statement.by} signed it with key {key}, which the trust file no longer"
+                    " names; the signature cannot be verified any more"
+                ),
+            )
         open_envelope(found.content, trust)
     except SignatureRefused as error:
         return str(error), None

@@ -1,4 +1,5 @@
-"""The bytes behind an artifact: every file re-hashed and compared with the manifest, and the version that DVC gives them."""
+"""The bytes behind an artifact: every file re-hashed and compared with the manifest, and the
+version that DVC gives them."""
 
 import functools
 import hashlib
@@ -26,7 +27,8 @@ class TreeBytes:
         return self.store_root / "trees" / tree.removeprefix("sha256:")
 
     def compare(self, digest: str, artifact: Artifact) -> list[Finding]:
-        """Every difference between a manifest and its files: missing, changed, added, unreadable, or the manifest against itself.
+        """Every difference between a manifest and its files: missing, changed, added, unreadable,
+        or the manifest against itself.
 
         An erased tree is none: what is left of it commits to the files.
         """
@@ -34,18 +36,44 @@ class TreeBytes:
         described = tree_digest(artifact.files)
         if described != artifact.tree:
             findings.append(
-                Finding(artifact=digest, what="manifest: its list of files does not give its tree", expected=artifact.tree, found=described, remedy=RESTORE)
+                Finding(
+                    artifact=digest,
+                    what="manifest: its list of files does not give its tree",
+                    expected=artifact.tree,
+                    found=described,
+                    remedy=RESTORE,
+                )
             )
         folder = self.folder(artifact.tree)
         if not folder.is_dir():
             try:
                 erased = read_erased(self.store_root, artifact.tree)
             except LineageError as error:
-                return [*findings, Finding(artifact=digest, what=str(error), expected=artifact.tree, found=None, remedy=RESTORE)]
+                return [
+                    *findings,
+                    Finding(
+                        artifact=digest,
+                        what=str(error),
+                        expected=artifact.tree,
+                        found=None,
+                        remedy=RESTORE,
+                    ),
+                ]
             if erased is not None:
-                self.erased[artifact.tree] = erased  # it commits to the same files, for their entries give the tree
+                self.erased[artifact.tree] = (
+                    erased  # it commits to the same files, for their entries give the tree
+                )
                 return findings
-            return [*findings, Finding(artifact=digest, what=f"{folder}: the files are missing", expected=artifact.tree, found=None, remedy=RESTORE)]
+            return [
+                *findings,
+                Finding(
+                    artifact=digest,
+                    what=f"{folder}: the files are missing",
+                    expected=artifact.tree,
+                    found=None,
+                    remedy=RESTORE,
+                ),
+            ]
         found, problems = self.hashed(artifact.tree)
         for name in sorted(artifact.files.keys() | found.keys() | problems.keys()):
             expected = artifact.files.get(name)
@@ -57,7 +85,11 @@ class TreeBytes:
                         what=f"{folder / name}: {wrong}",
                         expected=None if expected is None else expected.digest,
                         found=found[name].digest if name in found else None,
-                        remedy="remove it: the tree is read by digest and holds nothing else" if expected is None else RESTORE,
+                        remedy=(
+                            "remove it: the tree is read by digest and holds nothing else"
+                            if expected is None
+                            else RESTORE
+                        ),
                     )
                 )
         return findings
@@ -79,19 +111,30 @@ class TreeBytes:
         return found, problems
 
 
-def _difference(expected: FileEntry | None, found: FileEntry | None, problem: str | None) -> str | None:
+def _difference(
+    expected: FileEntry | None, found: FileEntry | None, problem: str | None
+) -> str | None:
     if problem is not None:
         return problem
     if expected is None:
         return "was added after the artifact was written"
     if found is None:
         return "is missing"
-    return None if found == expected else f"was changed ({found.size} bytes, {expected.size} when it was written)"
+    return (
+        None
+        if found == expected
+        else f"was changed ({found.size} bytes, {expected.size} when it was written)"
+    )
 
 
 def dvc_version(folder: Path) -> str:
-    """The version that DVC gives a folder: the md5 of its sorted list of (md5, path), with `.dir` behind it."""
-    entries = [{"md5": _md5(path), "relpath": path.relative_to(folder).as_posix()} for path in folder.rglob("*") if path.is_file()]
+    """The version that DVC gives a folder: the md5 of its sorted list of (md5, path), with `.dir`
+    behind it."""
+    entries = [
+        {"md5": _md5(path), "relpath": path.relative_to(folder).as_posix()}
+        for path in folder.rglob("*")
+        if path.is_file()
+    ]
     listing = json.dumps(sorted(entries, key=lambda entry: entry["relpath"]), sort_keys=True)
     return hashlib.md5(listing.encode(), usedforsecurity=False).hexdigest() + ".dir"
 
@@ -111,8 +154,22 @@ def dvc_witness(store_root: Path) -> Witness:
         found = dvc_version(folder)
         if found == production.dvc:
             return []
-        remedy = "the files are not those that DVC versioned: compare them with `dvc get` of the recorded version, then restore the right ones"
-        what = f"DVC version of {production.asset} in run {production.dagster_run} is not that of its files"
-        return [Finding(artifact=production.artifact, what=what, expected=production.dvc, found=found, remedy=remedy)]
+        remedy = (
+            "the files are not those that DVC versioned: compare them with `dvc get` of the"
+            " recorded version, then restore the right ones"
+        )
+        what = (
+            f"DVC version of {production.asset} in run {production.dagster_run} is not that of its"
+            " files"
+        )
+        return [
+            Finding(
+                artifact=production.artifact,
+                what=what,
+                expected=production.dvc,
+                found=found,
+                remedy=remedy,
+            )
+        ]
 
     return confirm

@@ -1,4 +1,5 @@
-"""A lineage as a tree for people: digests shortened to 12 hex digits, one line for each thing worth knowing."""
+"""A lineage as a tree for people: digests shortened to 12 hex digits, one line for each thing worth
+knowing."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -30,7 +31,8 @@ ORDER = (
     ),
     *("eval_vault", "rubric", "samples", "missing"),
 )
-"""Kinds of parents in the order in which they are drawn: the chain of evidence first, so that everything else stands below it."""
+"""Kinds of parents in the order in which they are drawn: the chain of evidence first, so that
+everything else stands below it."""
 
 SHOWN = 4
 """Siblings of one kind that are drawn when more than this many are fine; the rest are counted."""
@@ -39,11 +41,44 @@ SHORT = 40
 """Characters up to which facts share a line."""
 
 FACTS = (
-    *("label", "owner", "approved_by", "verdict", "recipe", "objective", "loss", "beta", "sft_weight"),
+    *(
+        "label",
+        "owner",
+        "approved_by",
+        "verdict",
+        "recipe",
+        "objective",
+        "loss",
+        "beta",
+        "sft_weight",
+    ),
     *("label_smoothing", "weighted", "margin_scale", "margins", "centering", "thresholds"),
-    *("mask", "masks", "rows", "rows_in", "rejected", "events", "accepted", "quarantined", "reasons", "splits", "counts", "slices", "samples"),
+    *(
+        "mask",
+        "masks",
+        "rows",
+        "rows_in",
+        "rejected",
+        "events",
+        "accepted",
+        "quarantined",
+        "reasons",
+        "splits",
+        "counts",
+        "slices",
+        "samples",
+    ),
     *("released_by", "override", "signed_by", "promotion", "checks"),
-    *("steps", "resumed_from", "seed", "decoder", "scorer", "level", "parameters", "registered_model"),
+    *(
+        "steps",
+        "resumed_from",
+        "seed",
+        "decoder",
+        "scorer",
+        "level",
+        "parameters",
+        "registered_model",
+    ),
 )
 """Facts that are drawn, in this order; all others are in the JSON."""
 
@@ -54,8 +89,12 @@ def short(digest: str) -> str:
 
 
 def printable(text: str) -> str:
-    """Text without control characters: names and facts come from data and must not steer the terminal."""
-    return "".join(character if character.isprintable() else character.encode("unicode_escape").decode() for character in text)
+    """Text without control characters: names and facts come from data and must not steer the
+    terminal."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in text
+    )
 
 
 def draw(lineage: Lineage, not_asked: Mapping[str, str], console: Console) -> None:
@@ -78,7 +117,8 @@ def draw(lineage: Lineage, not_asked: Mapping[str, str], console: Console) -> No
 
 
 def _grow(branch: Tree, digest: str, lineage: Lineage, faulty: set[str], drawn: set[str]) -> None:
-    """Add what is known about an artifact and then its parents; an artifact that was drawn already is only named."""
+    """Add what is known about an artifact and then its parents; an artifact that was drawn already
+    is only named."""
     drawn.add(digest)
     node = lineage.nodes.get(digest)
     if node is None:
@@ -87,7 +127,9 @@ def _grow(branch: Tree, digest: str, lineage: Lineage, faulty: set[str], drawn: 
     for role, parent in node.parents.items():
         kind = lineage.nodes[parent].kind if parent in lineage.nodes else "missing"
         by_kind.setdefault(kind, []).append((role, parent))
-    for kind, parents in sorted(by_kind.items(), key=lambda item: ORDER.index(item[0]) if item[0] in ORDER else -1):
+    for kind, parents in sorted(
+        by_kind.items(), key=lambda item: ORDER.index(item[0]) if item[0] in ORDER else -1
+    ):
         fine = [pair for pair in parents if pair[1] not in faulty and kind != "missing"]
         hidden = {parent for _, parent in fine[SHOWN:]} if len(fine) > SHOWN + 1 else set()
         for role, parent in parents:
@@ -96,16 +138,29 @@ def _grow(branch: Tree, digest: str, lineage: Lineage, faulty: set[str], drawn: 
             if parent in drawn:
                 branch.add(_title(parent, lineage, faulty, role).append("  (see above)", "dim"))
             else:
-                _grow(branch.add(_described(parent, lineage, faulty, role)), parent, lineage, faulty, drawn)
+                _grow(
+                    branch.add(_described(parent, lineage, faulty, role)),
+                    parent,
+                    lineage,
+                    faulty,
+                    drawn,
+                )
         if hidden:
-            branch.add(Text(f"and {len(hidden)} more of kind {kind}, all verified (--json lists them)", style="dim"))
+            branch.add(
+                Text(
+                    f"and {len(hidden)} more of kind {kind}, all verified (--json lists them)",
+                    style="dim",
+                )
+            )
 
 
 def _title(digest: str, lineage: Lineage, faulty: set[str], role: str | None = None) -> Text:
     node = lineage.nodes.get(digest)
     text = Text()
     if node is None:
-        return text.append(printable(f"{role or 'artifact'} {short(digest)}  "), "bold").append("MISSING", "bold red")
+        return text.append(printable(f"{role or 'artifact'} {short(digest)}  "), "bold").append(
+            "MISSING", "bold red"
+        )
     text.append(node.kind, "bold").append(f" {short(digest)}  ", "cyan")
     fine = ("verified", "green") if node.erased is None else ("ERASED", "bold yellow")
     text.append(*(("FINDINGS", "bold red") if digest in faulty else fine))
@@ -115,21 +170,40 @@ def _title(digest: str, lineage: Lineage, faulty: set[str], role: str | None = N
 def _described(digest: str, lineage: Lineage, faulty: set[str], role: str | None = None) -> Group:
     """The title of an artifact and the lines about it."""
     node = lineage.nodes.get(digest)
-    lines = [] if node is None else [Padding(Text(printable(line), "dim"), (0, 0, 0, 2), expand=False) for line in _lines(node)]
+    lines = (
+        []
+        if node is None
+        else [
+            Padding(Text(printable(line), "dim"), (0, 0, 0, 2), expand=False)
+            for line in _lines(node)
+        ]
+    )
     return Group(_title(digest, lineage, faulty, role), *lines)
 
 
 def _lines(node: Node) -> Iterator[str]:
     if node.erased is not None:
         yield f"its files were erased: {node.erased}; their digests give the data version"
-    yield f"data {short(node.tree)} · {node.files} files, {_bytes(node.size)} · profile {short(node.config)}"
-    shown = [f"{name} {_brief(node.facts[name])}" for name in FACTS if node.facts.get(name) not in (None, {}, [], "")]
+    yield (
+        f"data {short(node.tree)} · {node.files} files, {_bytes(node.size)} · profile"
+        f" {short(node.config)}"
+    )
+    shown = [
+        f"{name} {_brief(node.facts[name])}"
+        for name in FACTS
+        if node.facts.get(name) not in (None, {}, [], "")
+    ]
     if any(len(fact) <= SHORT for fact in shown):
         yield " · ".join(fact for fact in shown if len(fact) <= SHORT)
     yield from (fact for fact in shown if len(fact) > SHORT)
     for production in node.productions:
-        where = production.asset + (f"[{production.partition}]" if production.partition is not None else "")
-        parts = [f"made by {where} in run {production.dagster_run[:8]}" + (" (reused, no step trained)" if production.cached else "")]
+        where = production.asset + (
+            f"[{production.partition}]" if production.partition is not None else ""
+        )
+        parts = [
+            f"made by {where} in run {production.dagster_run[:8]}"
+            + (" (reused, no step trained)" if production.cached else "")
+        ]
         parts += [f"MLflow {production.mlflow_run[:8]}"] if production.mlflow_run else []
         parts += [f"DVC {production.dvc[:12]}"] if production.dvc else []
         yield " · ".join(parts)
@@ -138,7 +212,8 @@ def _lines(node: Node) -> Iterator[str]:
 
 
 def _brief(value: Any) -> str:
-    """A fact on part of a line: digests shortened, long lists counted, mappings as `key value` pairs."""
+    """A fact on part of a line: digests shortened, long lists counted, mappings as `key value`
+    pairs."""
     if isinstance(value, str):
         return short(value) if value.startswith("sha256:") else value
     if value in ({}, [], None):
@@ -146,7 +221,11 @@ def _brief(value: Any) -> str:
     if isinstance(value, dict):
         return "(" + ", ".join(f"{key} {_brief(item)}" for key, item in value.items()) + ")"
     if isinstance(value, list):
-        return "[" + ", ".join(_brief(item) for item in value) + "]" if len(value) <= SHOWN else f"{len(value)} entries"
+        return (
+            "[" + ", ".join(_brief(item) for item in value) + "]"
+            if len(value) <= SHOWN
+            else f"{len(value)} entries"
+        )
     if isinstance(value, float):
         return f"{value:.4g}"
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
@@ -158,7 +237,14 @@ def _finding(number: int, finding: Finding, lineage: Lineage) -> Table:
     rows = Table.grid(padding=(0, 1))
     rows.add_column(width=8)
     rows.add_column(overflow="fold")
-    rows.add_row(Text(f"{number}.", "bold red"), Text(f"{node.kind if node else 'artifact'} {short(finding.artifact)}: {printable(finding.what)}", "bold"))
+    rows.add_row(
+        Text(f"{number}.", "bold red"),
+        Text(
+            f"{node.kind if node else 'artifact'} {short(finding.artifact)}:"
+            f" {printable(finding.what)}",
+            "bold",
+        ),
+    )
     for name, value in (("expected", finding.expected), ("found", finding.found or "nothing")):
         if value is not None:
             rows.add_row(name, Text(printable(value)))
@@ -169,12 +255,22 @@ def _finding(number: int, finding: Finding, lineage: Lineage) -> Table:
 def _summary(lineage: Lineage, not_asked: Mapping[str, str]) -> Text:
     nodes = lineage.nodes.values()
     distinct = {node.tree: node for node in nodes if node.erased is None}.values()
-    counted = f"{len(nodes)} artifacts, {sum(n.files for n in distinct)} files ({_bytes(sum(n.size for n in distinct))}) re-hashed"
+    counted = (
+        f"{len(nodes)} artifacts, {sum(n.files for n in distinct)} files"
+        f" ({_bytes(sum(n.size for n in distinct))}) re-hashed"
+    )
     erased = len({node.tree for node in nodes if node.erased is not None})
     counted += f", {erased} erased and known by their digests only" if erased else ""
-    productions = f"{sum(len(node.productions) for node in nodes)} productions checked against {', '.join(lineage.cross_checks)}"
+    productions = (
+        f"{sum(len(node.productions) for node in nodes)} productions checked against"
+        f" {', '.join(lineage.cross_checks)}"
+    )
     faults = len(lineage.findings)
-    verdict = Text(f"{faults} finding{'s' if faults > 1 else ''}", "bold red") if faults else Text("verified", "bold green")
+    verdict = (
+        Text(f"{faults} finding{'s' if faults > 1 else ''}", "bold red")
+        if faults
+        else Text("verified", "bold green")
+    )
     verdict.append(f": {counted}; {productions}", "default")
     for system, reason in not_asked.items():
         verdict.append(f"\nnot cross-checked: {system} ({reason})", "yellow")
@@ -182,4 +278,10 @@ def _summary(lineage: Lineage, not_asked: Mapping[str, str]) -> Text:
 
 
 def _bytes(size: int) -> str:
-    return f"{size / 1e6:,.1f} MB" if size >= 1e6 else f"{size / 1e3:,.1f} kB" if size >= 1e3 else f"{size} B"
+    return (
+        f"{size / 1e6:,.1f} MB"
+        if size >= 1e6
+        else f"{size / 1e3:,.1f} kB"
+        if size >= 1e3
+        else f"{size} B"
+    )

@@ -21,7 +21,9 @@ class WithdrawnSince(Record):
     action: Action = Field(description="what has to happen to the artifact")
 
 
-def withdrawn_since(store: ArtifactStore, layout: HomeLayout, digest: str) -> Iterator[WithdrawnSince]:
+def withdrawn_since(
+    store: ArtifactStore, layout: HomeLayout, digest: str
+) -> Iterator[WithdrawnSince]:
     """Every withdrawal, in the feedback store of any profile of a home, that taints an artifact.
 
     Args:
@@ -50,8 +52,16 @@ def _withdrawn(store: ArtifactStore, profile: HomeLayout, digest: str) -> Iterat
             events = withdrawals.events(withdrawal)
             for one in taint(store, events).tainted if events else ():
                 if one.artifact == digest:
-                    yield WithdrawnSince(profile=profile.profile, withdrawal=withdrawal, events=len(events), action=one.action)
+                    yield WithdrawnSince(
+                        profile=profile.profile,
+                        withdrawal=withdrawal,
+                        events=len(events),
+                        action=one.action,
+                    )
     except SQLAlchemyError as error:
-        raise DataError(f"feedback store of profile {profile.profile}: cannot be read: {str(error).splitlines()[0]}; `--offline` leaves it out") from error
+        raise DataError(
+            f"feedback store of profile {profile.profile}: cannot be read:"
+            f" {str(error).splitlines()[0]}; `--offline` leaves it out"
+        ) from error
     finally:
         feedback.close()

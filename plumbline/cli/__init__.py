@@ -1,9 +1,10 @@
 """The `plumbline` command line.
 
-Nothing here imports Dagster or MLflow. The installed command adds them as witnesses of a lineage (see `dagster_project.cli`);
-`python -m plumbline` is the same command line without them.
+Nothing here imports Dagster or MLflow. The installed command adds them as witnesses of a lineage
+(see `dagster_project.cli`); `python -m plumbline` is the same command line without them.
 
-Exit codes: 0 done and verified; 2 wrong input or nothing found; 3 something in a lineage is missing or disagrees.
+Exit codes: 0 done and verified; 2 wrong input or nothing found; 3 something in a lineage is missing
+or disagrees.
 """
 
 import traceback
@@ -48,7 +49,8 @@ class PlainErrors(TyperGroup):
     """A command group that tells people what was wrong, without a traceback."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command; errors for people, and files that cannot be read, end in a message and an exit code."""
+        """Run the command; errors for people, and files that cannot be read, end in a message and
+        an exit code."""
         try:
             return super().invoke(ctx)
         except (PlumblineError, OSError) as error:
@@ -57,15 +59,21 @@ class PlainErrors(TyperGroup):
             if ctx.params.get("debug"):
                 traceback.print_exception(error)
             typer.echo(f"error: {error}", err=True)
-            raise typer.Exit(DISAGREES if isinstance(error, LineageError) else WRONG_INPUT) from error
+            raise typer.Exit(
+                DISAGREES if isinstance(error, LineageError) else WRONG_INPUT
+            ) from error
 
 
-def build_app(witnesses: trace.WitnessFactory | None = None, registry: release.RegistryFactory | None = None) -> typer.Typer:
+def build_app(
+    witnesses: trace.WitnessFactory | None = None, registry: release.RegistryFactory | None = None
+) -> typer.Typer:
     """The command line.
 
     Args:
-        witnesses: Gives the systems that `trace` asks beside the store; None leaves them out, and `trace` says so.
-        registry: Gives the registry that follows the ledger; None leaves it out, and `release` says so.
+        witnesses: Gives the systems that `trace` asks beside the store; None leaves them out, and
+            `trace` says so.
+        registry: Gives the registry that follows the ledger; None leaves it out, and `release` says
+            so.
     """
     app = typer.Typer(
         name="plumbline",
@@ -73,11 +81,18 @@ def build_app(witnesses: trace.WitnessFactory | None = None, registry: release.R
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
-        help="Preference alignment that you can audit: trace a policy to its evidence, add feedback, check configuration.",
+        help=(
+            "Preference alignment that you can audit: trace a policy to its evidence, add feedback,"
+            " check configuration."
+        ),
     )
 
     @app.callback()
-    def options(debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False) -> None:
+    def options(
+        debug: Annotated[
+            bool, typer.Option("--debug", help="Show the traceback of an error.")
+        ] = False,
+    ) -> None:
         """Options of every command; `PlainErrors` reads them."""
 
     trace.add_to(app, witnesses)

@@ -10,7 +10,14 @@ import typer
 from plumbline.audit.tree_view import printable
 from plumbline.cli.options import HomeOption, ProfileOption, layout_of, opened, profile_of
 from plumbline.config import CONFIGS
-from plumbline.data.adjudications import Adjudication, Adjudications, Choice, QueueItem, by_the_order, open_items
+from plumbline.data.adjudications import (
+    Adjudication,
+    Adjudications,
+    Choice,
+    QueueItem,
+    by_the_order,
+    open_items,
+)
 from plumbline.data.newest_queue import newest_queue
 from plumbline.data.proposals import adjudicate
 from plumbline.errors import DataError
@@ -21,7 +28,13 @@ from plumbline.rubric import Rubric, load_rubric
 app = typer.Typer(no_args_is_help=True, help="Decide pairs that the votes do not decide.")
 
 SHORT = 12
-ItemArgument = Annotated[str, typer.Argument(metavar="ITEM", help="Name of an item of the queue, or the first 6 or more of its hex digits.")]
+ItemArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="ITEM",
+        help="Name of an item of the queue, or the first 6 or more of its hex digits.",
+    ),
+]
 
 
 @app.command("list")
@@ -41,27 +54,46 @@ def list_items(
     if as_json:
         typer.echo(canonical_json([item.model_dump(mode="json") for item in items]), nl=False)
         return
-    typer.echo(f"{len(open_items(queue, current))} of {len(queue)} items wait for a decision under {rubric.label}")
+    typer.echo(
+        f"{len(open_items(queue, current))} of {len(queue)} items wait for a decision under"
+        f" {rubric.label}"
+    )
     for item in items:
         made = current.get(item.item)
         state = item.why if made is None else f"{made.decision} by {printable(made.by)}"
         clauses = ", ".join(item.clauses) or "no clause named"
-        typer.echo(f"  {item.item[7 : 7 + SHORT]}  {state}, {len(item.votes)} votes, {clauses}: {_line(item.prompt[-1].content)}")
+        typer.echo(
+            f"  {item.item[7 : 7 + SHORT]}  {state}, {len(item.votes)} votes, {clauses}:"
+            f" {_line(item.prompt[-1].content)}"
+        )
 
 
 @app.command()
 def show(
     item: ItemArgument,
-    first_breaks: Annotated[list[str] | None, typer.Option("--first-breaks", help="Clause that the first response breaks; may be repeated.")] = None,
-    second_breaks: Annotated[list[str] | None, typer.Option("--second-breaks", help="Clause that the second response breaks; may be repeated.")] = None,
+    first_breaks: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--first-breaks", help="Clause that the first response breaks; may be repeated."
+        ),
+    ] = None,
+    second_breaks: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--second-breaks", help="Clause that the second response breaks; may be repeated."
+        ),
+    ] = None,
     home: HomeOption = None,
     profile: ProfileOption = None,
 ) -> None:
-    """One item: prompt, both responses in blind order, votes, clauses, and what the rubric's order says."""
+    """One item: prompt, both responses in blind order, votes, clauses, and what the rubric's order
+    says."""
     layout = layout_of(home, profile)
     rubric = rubric_of(layout)
     found = find(newest_queue(layout), item)
-    typer.echo(f"item {found.item}\nrubric {found.rubric}: {found.why}, agreement {found.agreement:.0%}")
+    typer.echo(
+        f"item {found.item}\nrubric {found.rubric}: {found.why}, agreement {found.agreement:.0%}"
+    )
     for message in found.prompt:
         typer.echo(f"\n{message.role}:\n{_block(message.content)}")
     for name, text in zip(("first", "second"), found.responses, strict=True):
@@ -69,44 +101,80 @@ def show(
     typer.echo("\nvotes:")
     for vote in found.votes:
         side = "tie" if vote.preferred is None else ("first", "second")[vote.preferred]
-        details = [f"strength {vote.strength}" if vote.strength is not None else "from a ranking", vote.clause or "no clause named"]
-        typer.echo(f"  {vote.annotator}: {side} ({', '.join(details)}){f': {_line(vote.reason)}' if vote.reason else ''}")
+        details = [
+            f"strength {vote.strength}" if vote.strength is not None else "from a ranking",
+            vote.clause or "no clause named",
+        ]
+        typer.echo(
+            f"  {vote.annotator}: {side}"
+            f" ({', '.join(details)}){f': {_line(vote.reason)}' if vote.reason else ''}"
+        )
     typer.echo("\nclauses, the strongest first:")
     for position, clause in enumerate(rubric.priorities, 1):
-        typer.echo(f"  {position}. {clause}: {rubric.clause(clause).name}{'  (named)' if clause in found.clauses else ''}")
-    said = by_the_order(found, rubric) if not first_breaks and not second_breaks else rubric.prefer(first_breaks or (), second_breaks or ())
+        typer.echo(
+            f"  {position}. {clause}:"
+            f" {rubric.clause(clause).name}{'  (named)' if clause in found.clauses else ''}"
+        )
+    said = (
+        by_the_order(found, rubric)
+        if not first_breaks and not second_breaks
+        else rubric.prefer(first_breaks or (), second_breaks or ())
+    )
     typer.echo(f"\nby the rubric's order: {_order(said)}")
     made = _current(layout, rubric).get(found.item)
     if made is not None:
-        typer.echo(f"decided: {made.decision} on {made.clause} by {printable(made.by)}, {made.decided_at:%Y-%m-%d %H:%M}: {_line(made.reason)}")
+        typer.echo(
+            f"decided: {made.decision} on {made.clause} by {printable(made.by)},"
+            f" {made.decided_at:%Y-%m-%d %H:%M}: {_line(made.reason)}"
+        )
 
 
 @app.command()
 def decide(
     item: ItemArgument,
-    choose: Annotated[Choice, typer.Option("--choose", help="Which response is better; `exclude` keeps the pair out of the data.")],
+    choose: Annotated[
+        Choice,
+        typer.Option(
+            "--choose", help="Which response is better; `exclude` keeps the pair out of the data."
+        ),
+    ],
     clause: Annotated[str, typer.Option("--clause", help="The clause of the rubric that decides.")],
     by: Annotated[str, typer.Option("--by", help="Name of who decides.")],
     reason: Annotated[str, typer.Option("--reason", help="Why.")],
     home: HomeOption = None,
     profile: ProfileOption = None,
 ) -> None:
-    """Decide one item. The next preference data take the decision; deciding again replaces it, and both are kept."""
+    """Decide one item. The next preference data take the decision; deciding again replaces it, and
+    both are kept."""
     layout = layout_of(home, profile)
     rubric = rubric_of(layout)
     found = find(newest_queue(layout), item)
     after = profile_of(layout).review.proposal_after
     with opened(layout) as store:
         made, proposals = adjudicate(
-            store.database, found, rubric, clause=clause, decision=choose, by=by, reason=reason, proposal_after=after, now=datetime.now(UTC)
+            store.database,
+            found,
+            rubric,
+            clause=clause,
+            decision=choose,
+            by=by,
+            reason=reason,
+            proposal_after=after,
+            now=datetime.now(UTC),
         )
-    typer.echo(f"decision {made.id}: {made.decision} on {made.clause} by {printable(made.by)}; materialize preference_data to apply it")
+    typer.echo(
+        f"decision {made.id}: {made.decision} on {made.clause} by {printable(made.by)}; materialize"
+        " preference_data to apply it"
+    )
     said = by_the_order(found, rubric)
     if choose in ("first", "second") and said is not None and choose != ("first", "second")[said]:
         typer.echo(f"note: by the rubric's order: {_order(said)}", err=True)
     for proposal in proposals:
         count = len(proposal.adjudications)
-        typer.echo(f"proposal {proposal.id}: {count} decisions on {proposal.clause}; see `plumbline rubric proposals draft {proposal.id}`")
+        typer.echo(
+            f"proposal {proposal.id}: {count} decisions on {proposal.clause}; see `plumbline rubric"
+            f" proposals draft {proposal.id}`"
+        )
 
 
 def find(queue: Sequence[QueueItem], given: str) -> QueueItem:
@@ -117,10 +185,17 @@ def find(queue: Sequence[QueueItem], given: str) -> QueueItem:
     """
     prefix = given.lower().removeprefix("sha256:")
     if not re.fullmatch(r"[0-9a-f]{6,64}", prefix):
-        raise DataError(f"'{given}' is not the name of an item; give at least 6 of its hex digits. `plumbline adjudicate list` shows them")
+        raise DataError(
+            f"'{given}' is not the name of an item; give at least 6 of its hex digits. `plumbline"
+            " adjudicate list` shows them"
+        )
     found = [item for item in queue if item.item.removeprefix("sha256:").startswith(prefix)]
     if len(found) != 1:
-        what = "is not in the queue of the newest preference data" if not found else f"names {len(found)} items"
+        what = (
+            "is not in the queue of the newest preference data"
+            if not found
+            else f"names {len(found)} items"
+        )
         raise DataError(f"item {prefix}: {what}; `plumbline adjudicate list --all` shows them")
     return found[0]
 
@@ -138,7 +213,11 @@ def _current(layout: HomeLayout, rubric: Rubric) -> dict[str, Adjudication]:
 
 
 def _order(said: int | None) -> str:
-    return "no clause decides between them" if said is None else f"the {('first', 'second')[said]} response"
+    return (
+        "no clause decides between them"
+        if said is None
+        else f"the {('first', 'second')[said]} response"
+    )
 
 
 def _line(text: str) -> str:

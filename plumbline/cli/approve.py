@@ -1,4 +1,5 @@
-"""`plumbline approve`, `override` and `signoff`: sign for a release, and see what is still missing."""
+"""`plumbline approve`, `override` and `signoff`: sign for a release, and see what is still
+missing."""
 
 from datetime import UTC, datetime
 from typing import Annotated
@@ -7,7 +8,16 @@ import typer
 
 from plumbline.cli.keys import PassphraseOption
 from plumbline.cli.options import HomeOption, ProfileOption
-from plumbline.cli.signing import DecisionArgument, KeyOption, ReasonOption, desk, signing_key, state, summarize, tell
+from plumbline.cli.signing import (
+    DecisionArgument,
+    KeyOption,
+    ReasonOption,
+    desk,
+    signing_key,
+    state,
+    summarize,
+    tell,
+)
 from plumbline.release.acts import sign_approval, sign_override
 
 INCOMPLETE = 3
@@ -25,25 +35,48 @@ def add_to(app: typer.Typer) -> None:
         home: HomeOption = None,
         profile: ProfileOption = None,
     ) -> None:
-        """Approve the release of exactly this candidate with your key. The approval ends with any change upstream, and with time."""
+        """Approve the release of exactly this candidate with your key. The approval ends with any
+        change upstream, and with time."""
         at = desk(decision, home, profile)
         summarize(at)
         private = signing_key(key, passphrase_file)
-        signed = sign_approval(at.store, at.ledger, at.trust, at.profile.signoff, decision=at.decision, key=private, reason=reason, now=at.now, terms=at.terms)
+        signed = sign_approval(
+            at.store,
+            at.ledger,
+            at.trust,
+            at.profile.signoff,
+            decision=at.decision,
+            key=private,
+            reason=reason,
+            now=at.now,
+            terms=at.terms,
+        )
         tell(at, *signed)
 
     @app.command()
     def override(
         decision: DecisionArgument,
-        gates: Annotated[list[str], typer.Option("--gate", help="Gate or check that does not pass; each one of them has to be named.")],
-        expires: Annotated[datetime, typer.Option("--expires", help="When the override ends, UTC; a date alone means its first minute.")],
+        gates: Annotated[
+            list[str],
+            typer.Option(
+                "--gate", help="Gate or check that does not pass; each one of them has to be named."
+            ),
+        ],
+        expires: Annotated[
+            datetime,
+            typer.Option(
+                "--expires",
+                help="When the override ends, UTC; a date alone means its first minute.",
+            ),
+        ],
         reason: ReasonOption,
         key: KeyOption = None,
         passphrase_file: PassphraseOption = None,
         home: HomeOption = None,
         profile: ProfileOption = None,
     ) -> None:
-        """Answer with your name for a release although these gates and checks do not pass, until an end. It stands out everywhere after."""
+        """Answer with your name for a release although these gates and checks do not pass, until an
+        end. It stands out everywhere after."""
         at = desk(decision, home, profile)
         summarize(at)
         private = signing_key(key, passphrase_file)
@@ -70,14 +103,18 @@ def add_to(app: typer.Typer) -> None:
         home: HomeOption = None,
         profile: ProfileOption = None,
     ) -> None:
-        """Who signed for a decision, what does not count and why, and what is still missing. Exit code 0: complete; 3: not complete."""
+        """Who signed for a decision, what does not count and why, and what is still missing. Exit
+        code 0: complete; 3: not complete."""
         at = desk(decision, home, profile)
         found = at.signoff()
         if as_json:
             typer.echo(found.to_json(), nl=False)
         else:
             summarize(at)
-            typer.echo(f"decision {at.decision}\ncandidate {found.candidate}\ntrust {found.trust} ({at.trust_file})\nledger head {found.ledger_head}\n")
+            typer.echo(
+                f"decision {at.decision}\ncandidate {found.candidate}\ntrust {found.trust}"
+                f" ({at.trust_file})\nledger head {found.ledger_head}\n"
+            )
             for line in state(found):
                 typer.echo(line)
         raise typer.Exit(0 if found.complete else INCOMPLETE)

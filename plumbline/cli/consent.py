@@ -19,16 +19,28 @@ if TYPE_CHECKING:
     from plumbline.audit.taint import Taint, Tainted
     from plumbline.data.withdrawals import Kind, Withdrawal
 
-app = typer.Typer(no_args_is_help=True, help="Withdraw consent, see what it taints, and erase withdrawn text.")
+app = typer.Typer(
+    no_args_is_help=True, help="Withdraw consent, see what it taints, and erase withdrawn text."
+)
 
 By = Annotated[str, typer.Option("--by", help="Your name; it is recorded.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why; it is recorded.")]
-Number = Annotated[int, typer.Argument(metavar="WITHDRAWAL_ID", help="Number of the withdrawal; `plumbline consent list` shows it.")]
-AsJson = Annotated[bool, typer.Option("--json", help="The withdrawal and everything tainted, with full digests.")]
+Number = Annotated[
+    int,
+    typer.Argument(
+        metavar="WITHDRAWAL_ID", help="Number of the withdrawal; `plumbline consent list` shows it."
+    ),
+]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="The withdrawal and everything tainted, with full digests.")
+]
 MEANING = {
     "rebuild": "is made again without the events when the assets materialize next",
     "retrain": "has to be trained again on rebuilt data; it was not released",
-    "retire": "is or was released; it cannot unlearn, so that only another policy, trained without the events, can take its place",
+    "retire": (
+        "is or was released; it cannot unlearn, so that only another policy, trained without the"
+        " events, can take its place"
+    ),
     "repeat": "says something about a tainted model and has to be made again for its successor",
 }
 MOST_SHOWN = 20
@@ -38,17 +50,26 @@ MOST_SHOWN = 20
 def withdraw(
     by: By,
     reason: Reason,
-    person: Annotated[str | None, typer.Option("--person", help="Pseudonym of somebody who judged, or who gave consent.")] = None,
+    person: Annotated[
+        str | None,
+        typer.Option("--person", help="Pseudonym of somebody who judged, or who gave consent."),
+    ] = None,
     event: Annotated[str | None, typer.Option("--event", help="Id of one event.")] = None,
-    consent: Annotated[str | None, typer.Option("--consent", help="Version of a consent text that no longer holds.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Record nothing; only show what would be tainted.")] = False,
+    consent: Annotated[
+        str | None,
+        typer.Option("--consent", help="Version of a consent text that no longer holds."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Record nothing; only show what would be tainted.")
+    ] = False,
     as_json: AsJson = False,
     home: HomeOption = None,
     profile: ProfileOption = None,
 ) -> None:
     """Withdraw consent, and list exactly what descends from the events that it concerns.
 
-    From now on the events are set aside wherever training data are made. Nothing is deleted; see `plumbline consent erase`.
+    From now on the events are set aside wherever training data are made. Nothing is deleted; see
+    `plumbline consent erase`.
     """
     from plumbline.data.withdrawals import Withdrawals
 
@@ -60,12 +81,23 @@ def withdraw(
         record = withdrawals.draft if dry_run else withdrawals.withdraw
         withdrawal = record(kind, subject, by, reason, datetime.now(UTC))
         events = withdrawals.events(withdrawal)
-    state = "was recorded before" if withdrawal.id <= known else "would be recorded (--dry-run)" if dry_run else "recorded"
+    state = (
+        "was recorded before"
+        if withdrawal.id <= known
+        else "would be recorded (--dry-run)"
+        if dry_run
+        else "recorded"
+    )
     _report(withdrawal, events, layout, state, as_json=as_json)
 
 
 @app.command()
-def show(withdrawal: Number, as_json: AsJson = False, home: HomeOption = None, profile: ProfileOption = None) -> None:
+def show(
+    withdrawal: Number,
+    as_json: AsJson = False,
+    home: HomeOption = None,
+    profile: ProfileOption = None,
+) -> None:
     """What descends from the events of a withdrawal today."""
     from plumbline.data.withdrawals import Withdrawals
 
@@ -74,7 +106,13 @@ def show(withdrawal: Number, as_json: AsJson = False, home: HomeOption = None, p
         withdrawals = Withdrawals(store.database)
         one = withdrawals.get(withdrawal)
         events = withdrawals.events(one)
-    _report(one, events, layout, f"recorded {one.withdrawn_at:%Y-%m-%d} by {one.by}: {one.reason}", as_json=as_json)
+    _report(
+        one,
+        events,
+        layout,
+        f"recorded {one.withdrawn_at:%Y-%m-%d} by {one.by}: {one.reason}",
+        as_json=as_json,
+    )
 
 
 @app.command("list")
@@ -84,14 +122,22 @@ def list_withdrawals(home: HomeOption = None, profile: ProfileOption = None) -> 
 
     layout = layout_of(home, profile)
     if not layout.has_feedback:
-        typer.echo(f"no feedback yet for profile {layout.profile} ({layout.feedback_db}), and so nothing to withdraw")
+        typer.echo(
+            f"no feedback yet for profile {layout.profile} ({layout.feedback_db}), and so nothing"
+            " to withdraw"
+        )
         return
     with opened(layout) as store:
         withdrawals = Withdrawals(store.database)
         erased = withdrawals.erased()
         for one in withdrawals.all():
             gone = f"; text of {erased[one.id]} events erased" if erased[one.id] else ""
-            typer.echo(printable(f"{one.id}: {one.kind} {one.subject}, {one.withdrawn_at:%Y-%m-%d %H:%M} by {one.by}: {one.reason}{gone}"))
+            typer.echo(
+                printable(
+                    f"{one.id}: {one.kind} {one.subject}, {one.withdrawn_at:%Y-%m-%d %H:%M} by"
+                    f" {one.by}: {one.reason}{gone}"
+                )
+            )
         if not withdrawals.all():
             typer.echo("nothing was withdrawn")
 
@@ -104,9 +150,11 @@ def erase_text(
     home: HomeOption = None,
     profile: ProfileOption = None,
 ) -> None:
-    """Erase the text of withdrawn events from the feedback store, the artifact store and the DVC caches. This cannot be undone.
+    """Erase the text of withdrawn events from the feedback store, the artifact store and the DVC
+    caches. This cannot be undone.
 
-    Ids and digests stay, so that batches and lineages still verify. Weights are not touched: they keep what they learned.
+    Ids and digests stay, so that batches and lineages still verify. Weights are not touched: they
+    keep what they learned.
     """
     from plumbline.data.erasure import erase
     from plumbline.data.withdrawals import Withdrawals
@@ -115,34 +163,69 @@ def erase_text(
         raise DataError("an erasure is recorded with a name and a reason; neither may be empty")
     layout = layout_of(home, profile)
     with opened(layout) as store:
-        done = erase(Withdrawals(store.database).get(withdrawal), store.database, layout.root, by.strip(), reason.strip(), datetime.now(UTC))
-    typer.echo(f"withdrawal {withdrawal}: the text of {done.events} events and of {done.rows} quarantined rows is erased from the feedback store")
-    typer.echo(f"{len(done.trees)} trees of the artifact store and {done.objects} files of DVC were removed; their digests stay")
+        done = erase(
+            Withdrawals(store.database).get(withdrawal),
+            store.database,
+            layout.root,
+            by.strip(),
+            reason.strip(),
+            datetime.now(UTC),
+        )
+    typer.echo(
+        f"withdrawal {withdrawal}: the text of {done.events} events and of {done.rows} quarantined"
+        " rows is erased from the feedback store"
+    )
+    typer.echo(
+        f"{len(done.trees)} trees of the artifact store and {done.objects} files of DVC were"
+        " removed; their digests stay"
+    )
     for tree in done.trees:
         typer.echo(f"  erased: {tree}")
     if done.batches:
-        typer.echo(f"materialize these partitions of feedback again, then preference_data: {', '.join(done.batches)}")
+        typer.echo(
+            "materialize these partitions of feedback again, then preference_data:"
+            f" {', '.join(done.batches)}"
+        )
     if done.left:
         typer.echo(
-            f"{len(done.left)} places still hold one of the texts, because another event has it too, or because Plumbline may not change them:", err=True
+            f"{len(done.left)} places still hold one of the texts, because another event has it"
+            " too, or because Plumbline may not change them:",
+            err=True,
         )
         for path in done.left[:MOST_SHOWN]:
             typer.echo(f"  {printable(path)}", err=True)
         if len(done.left) > MOST_SHOWN:
             typer.echo(f"  and {len(done.left) - MOST_SHOWN} more", err=True)
         if any(f"{os.sep}dagster{os.sep}history{os.sep}" in path for path in done.left):
-            typer.echo("Dagster's history shows a few rows of the data that its runs made; `dagster run delete RUN_ID` removes a run from it.", err=True)
-    typer.echo("Copies and backups of these folders and of the database are not reached, and weights keep what they learned.")
+            typer.echo(
+                "Dagster's history shows a few rows of the data that its runs made; `dagster run"
+                " delete RUN_ID` removes a run from it.",
+                err=True,
+            )
+    typer.echo(
+        "Copies and backups of these folders and of the database are not reached, and weights keep"
+        " what they learned."
+    )
 
 
 def _subject(given: "dict[Kind, str | None]") -> "tuple[Kind, str]":
     named = [(kind, subject) for kind, subject in given.items() if subject is not None]
     if len(named) != 1:
-        raise DataError("a withdrawal has one subject: give --person, --event or --consent, and only one of them")
+        raise DataError(
+            "a withdrawal has one subject: give --person, --event or --consent, and only one of"
+            " them"
+        )
     return named[0]
 
 
-def _report(withdrawal: "Withdrawal", events: Collection[str], layout: HomeLayout, state: str, *, as_json: bool) -> None:
+def _report(
+    withdrawal: "Withdrawal",
+    events: Collection[str],
+    layout: HomeLayout,
+    state: str,
+    *,
+    as_json: bool,
+) -> None:
     """Print a withdrawal with what it taints.
 
     Raises:
@@ -152,16 +235,35 @@ def _report(withdrawal: "Withdrawal", events: Collection[str], layout: HomeLayou
 
     found = taint(ArtifactStore(layout.store), events)
     if as_json:
-        typer.echo(canonical_json({"withdrawal": withdrawal.model_dump(mode="json"), "state": state, **found.model_dump(mode="json")}), nl=False)
+        typer.echo(
+            canonical_json(
+                {
+                    "withdrawal": withdrawal.model_dump(mode="json"),
+                    "state": state,
+                    **found.model_dump(mode="json"),
+                }
+            ),
+            nl=False,
+        )
     else:
-        typer.echo(printable(f"withdrawal {withdrawal.id}: {withdrawal.kind} {withdrawal.subject}; {state}"))
+        typer.echo(
+            printable(
+                f"withdrawal {withdrawal.id}: {withdrawal.kind} {withdrawal.subject}; {state}"
+            )
+        )
         if events:
             typer.echo(f"{len(events)} events in the feedback store are concerned")
         else:
-            typer.echo("no event in the feedback store is concerned; check the spelling. Events that arrive later will be")
+            typer.echo(
+                "no event in the feedback store is concerned; check the spelling. Events that"
+                " arrive later will be"
+            )
         _say_what(found, layout)
     if found.unread:
-        raise LineageError(f"{len(found.unread)} records could not be read, so that this list may not be complete:\n" + "\n".join(found.unread))
+        raise LineageError(
+            f"{len(found.unread)} records could not be read, so that this list may not be"
+            " complete:\n" + "\n".join(found.unread)
+        )
 
 
 def _say_what(found: "Taint", layout: HomeLayout) -> None:
@@ -182,6 +284,11 @@ def _say_what(found: "Taint", layout: HomeLayout) -> None:
 def _described(row: "Tainted", layout: HomeLayout) -> str:
     from plumbline.audit.production import read_productions
 
-    where = {production.partition for production in read_productions(layout.store, row.artifact)} - {None}
+    where = {
+        production.partition for production in read_productions(layout.store, row.artifact)
+    } - {None}
     partition = f"[{', '.join(sorted(one for one in where if one))}]" if where else ""
-    return printable(f"{row.kind}{partition} {short(row.artifact)}" + (f"  names {row.events} of the events" if row.events else ""))
+    return printable(
+        f"{row.kind}{partition} {short(row.artifact)}"
+        + (f"  names {row.events} of the events" if row.events else "")
+    )

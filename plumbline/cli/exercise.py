@@ -1,17 +1,26 @@
-"""`plumbline exercise`: learn the formulas and the judgment by doing; answers are graded and explained."""
+"""`plumbline exercise`: learn the formulas and the judgment by doing; answers are graded and
+explained."""
 
 import textwrap
 from typing import Annotated
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, help="Exercises about the formulas and the judgment, graded by the project's own functions.")
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Exercises about the formulas and the judgment, graded by the project's own functions.",
+)
 WRONG = 1
 """Exit code of a wrong answer."""
 WIDTH = 100
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the exercise, see `list`.")]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Which numbers are asked about; another one is another question.")]
+Seed = Annotated[
+    int,
+    typer.Option(
+        "--seed", min=0, help="Which numbers are asked about; another one is another question."
+    ),
+]
 
 
 @app.command("list")
@@ -35,7 +44,11 @@ def show(name: Name, seed: Seed = 0) -> None:
 
 
 @app.command()
-def check(name: Name, answer: Annotated[str, typer.Option("--answer", help="A number, or one of the choices.")], seed: Seed = 0) -> None:
+def check(
+    name: Name,
+    answer: Annotated[str, typer.Option("--answer", help="A number, or one of the choices.")],
+    seed: Seed = 0,
+) -> None:
     """Grade an answer and explain it; ends with 1 if it is wrong."""
     from plumbline.exercises.catalogue import exercise
     from plumbline.exercises.exercise import grade

@@ -1,4 +1,5 @@
-"""`plumbline failures`: what went wrong in the newest evals and campaigns, and where people sent it."""
+"""`plumbline failures`: what went wrong in the newest evals and campaigns, and where people sent
+it."""
 
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
@@ -17,7 +18,13 @@ if TYPE_CHECKING:
     from plumbline.evaluation.red_team import Attempt
     from plumbline.evaluation.routes import Route
 
-app = typer.Typer(no_args_is_help=True, help="Failures of the newest evals and campaigns, and their way to the next dataset, the rubric or the guardrail.")
+app = typer.Typer(
+    no_args_is_help=True,
+    help=(
+        "Failures of the newest evals and campaigns, and their way to the next dataset, the rubric"
+        " or the guardrail."
+    ),
+)
 SHORTEST = 6
 """Characters of an id that name it, when no other id starts with them."""
 
@@ -28,30 +35,53 @@ def list_failures(
     home: HomeOption = None,
     profile: ProfileOption = None,
 ) -> None:
-    """Failure cases of the newest evals and successes of the red team, each with its routes. Held-out prompts are not printed."""
+    """Failure cases of the newest evals and successes of the red team, each with its routes.
+    Held-out prompts are not printed."""
     layout = layout_of(home, profile)
     cases, successes, made = _found(layout)
     for case in cases[:limit]:
         worse = f", worse than {' and '.join(case.worse_than)}" if case.worse_than else ""
-        typer.echo(f"{case.id[:12]}  {case.kind} on {case.slice}: {case.metric}{worse}{_sent(made, case.id)}")
+        typer.echo(
+            f"{case.id[:12]}  {case.kind} on {case.slice}:"
+            f" {case.metric}{worse}{_sent(made, case.id)}"
+        )
     for one in successes[:limit]:
-        typer.echo(f"{one.id[:12]}  red team, {one.tactic}: {printable(' '.join(one.prompt[-1].content.split()))[:100]}{_sent(made, one.id)}")
+        typer.echo(
+            f"{one.id[:12]}  red team, {one.tactic}:"
+            f" {printable(' '.join(one.prompt[-1].content.split()))[:100]}{_sent(made, one.id)}"
+        )
     left = max(0, len(cases) - limit) + max(0, len(successes) - limit)
-    typer.echo(f"{len(cases)} failure cases and {len(successes)} red-team successes" + (f"; {left} are not shown, raise --limit" if left else ""))
+    typer.echo(
+        f"{len(cases)} failure cases and {len(successes)} red-team successes"
+        + (f"; {left} are not shown, raise --limit" if left else "")
+    )
 
 
 @app.command("route")
 def route_failure(
-    case: Annotated[str, typer.Argument(metavar="CASE", help="Id of the failure, or the first characters of it.")],
+    case: Annotated[
+        str,
+        typer.Argument(metavar="CASE", help="Id of the failure, or the first characters of it."),
+    ],
     to: Annotated[Destination, typer.Option("--to", help="What the failure is to change.")],
     by: Annotated[str, typer.Option("--by", help="Name of who decides.")],
     reason: Annotated[str, typer.Option("--reason", help="Why.")],
-    clause: Annotated[str | None, typer.Option("--clause", help="With --to rubric: the clause that should have decided.")] = None,
-    response: Annotated[str | None, typer.Option("--response", help="With --to dataset and a red-team success: what should have been answered.")] = None,
+    clause: Annotated[
+        str | None,
+        typer.Option("--clause", help="With --to rubric: the clause that should have decided."),
+    ] = None,
+    response: Annotated[
+        str | None,
+        typer.Option(
+            "--response",
+            help="With --to dataset and a red-team success: what should have been answered.",
+        ),
+    ] = None,
     home: HomeOption = None,
     profile: ProfileOption = None,
 ) -> None:
-    """Send a failure to the next dataset, the rubric or the guardrail; the ledger keeps who and why."""
+    """Send a failure to the next dataset, the rubric or the guardrail; the ledger keeps who and
+    why."""
     from plumbline.audit.ledger import Ledger
     from plumbline.evaluation.routes import Order, route
     from plumbline.rubric import load_rubric
@@ -62,26 +92,42 @@ def route_failure(
     order = Order(_named(case, [*cases, *successes]), to, by, reason, clause, response)
     with opened(layout) as store:
         made = route(Ledger(layout.ledger), store, layout.profile, rubric, order, datetime.now(UTC))
-    typer.echo(printable(f"{made.case[:12]} goes to the {made.to}: " + ", ".join(f"{name} {value}" for name, value in made.detail.items())))
+    typer.echo(
+        printable(
+            f"{made.case[:12]} goes to the {made.to}: "
+            + ", ".join(f"{name} {value}" for name, value in made.detail.items())
+        )
+    )
 
 
 @app.command()
 def requests(home: HomeOption = None, profile: ProfileOption = None) -> None:
-    """What was asked for because a held-out prompt failed: new feedback or verdicts by slice, never the prompt itself."""
+    """What was asked for because a held-out prompt failed: new feedback or verdicts by slice, never
+    the prompt itself."""
     from plumbline.audit.ledger import Ledger
     from plumbline.evaluation.routes import routes
 
     layout = layout_of(home, profile)
-    asked = [one for one in routes(Ledger(layout.ledger), layout.profile) if "request" in one.detail]
+    asked = [
+        one for one in routes(Ledger(layout.ledger), layout.profile) if "request" in one.detail
+    ]
     for one in asked:
         detail = one.detail
-        typer.echo(printable(f"{one.case[:12]}  {detail['request']} like slice {detail['slice']} ({detail['metric']}), asked by {one.by}: {one.reason}"))
+        typer.echo(
+            printable(
+                f"{one.case[:12]}  {detail['request']} like slice {detail['slice']}"
+                f" ({detail['metric']}), asked by {one.by}: {one.reason}"
+            )
+        )
     if not asked:
         typer.echo("nothing was asked for")
 
 
-def _found(layout: HomeLayout) -> "tuple[tuple[FailureCase, ...], list[Attempt], tuple[Route, ...]]":
-    """Failure cases of the newest evals of the candidate recipe, every red-team success, and the routes so far."""
+def _found(
+    layout: HomeLayout,
+) -> "tuple[tuple[FailureCase, ...], list[Attempt], tuple[Route, ...]]":
+    """Failure cases of the newest evals of the candidate recipe, every red-team success, and the
+    routes so far."""
     from plumbline.artifacts import ArtifactStore
     from plumbline.audit.ledger import Ledger
     from plumbline.audit.newest import newest_artifact
@@ -90,12 +136,17 @@ def _found(layout: HomeLayout) -> "tuple[tuple[FailureCase, ...], list[Attempt],
     from plumbline.evaluation.routes import routes
 
     profile, ledger, store = profile_of(layout), Ledger(layout.ledger), ArtifactStore(layout.store)
-    successes = [one for attempts in all_attempts(layout, ledger).values() for one in attempts if one.success]
+    successes = [
+        one for attempts in all_attempts(layout, ledger).values() for one in attempts if one.success
+    ]
     cases: tuple[FailureCase, ...] = ()
     try:
         digest, _ = newest_artifact(store, "held_out_evals", profile.digest(), profile.candidate)
     except ArtifactNotFound:
-        typer.echo(f"no held-out evals of recipe {profile.candidate} yet: only the red team is shown", err=True)
+        typer.echo(
+            f"no held-out evals of recipe {profile.candidate} yet: only the red team is shown",
+            err=True,
+        )
     else:
         cases = read_failures(store.open(digest, kind="held_out_evals")[0] / FILE)
     return cases, successes, routes(ledger, layout.profile)
@@ -103,10 +154,17 @@ def _found(layout: HomeLayout) -> "tuple[tuple[FailureCase, ...], list[Attempt],
 
 def _named(start: str, found: "list[FailureCase | Attempt]") -> "FailureCase | Attempt":
     if len(start) < SHORTEST:
-        raise DataError(f"'{printable(start)}' is too short to name a failure; give at least {SHORTEST} characters of its id")
+        raise DataError(
+            f"'{printable(start)}' is too short to name a failure; give at least {SHORTEST}"
+            " characters of its id"
+        )
     matching = [one for one in found if one.id.startswith(start)]
     if len(matching) != 1:
-        what = f"{len(matching)} failures start with" if matching else "no failure of the newest evals and no red-team success is called"
+        what = (
+            f"{len(matching)} failures start with"
+            if matching
+            else "no failure of the newest evals and no red-team success is called"
+        )
         raise DataError(f"{what} '{printable(start)}'; `plumbline failures list` shows them")
     return matching[0]
 

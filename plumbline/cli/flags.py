@@ -1,4 +1,5 @@
-"""`plumbline feedback flags`: what the checks found about annotators, sources and words, and what people decided."""
+"""`plumbline feedback flags`: what the checks found about annotators, sources and words, and what
+people decided."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Literal
@@ -9,7 +10,10 @@ from plumbline.cli.options import HomeOption, ProfileOption, layout_of, opened
 from plumbline.data.flags import Flag, Flags
 from plumbline.data.hostile_text import escaped
 
-flags_app = typer.Typer(no_args_is_help=True, help="Findings about annotators, sources and words that hold events until somebody decides.")
+flags_app = typer.Typer(
+    no_args_is_help=True,
+    help="Findings about annotators, sources and words that hold events until somebody decides.",
+)
 
 
 def add_to(app: typer.Typer) -> None:
@@ -19,7 +23,9 @@ def add_to(app: typer.Typer) -> None:
 
 @flags_app.command("list")
 def list_flags(
-    all_: Annotated[bool, typer.Option("--all", help="Also the decided ones.")] = False, home: HomeOption = None, profile: ProfileOption = None
+    all_: Annotated[bool, typer.Option("--all", help="Also the decided ones.")] = False,
+    home: HomeOption = None,
+    profile: ProfileOption = None,
 ) -> None:
     """Findings that wait for a decision, the oldest first."""
     layout = layout_of(home, profile)
@@ -38,7 +44,10 @@ def list_flags(
 @flags_app.command()
 def decide(
     flag: Annotated[int, typer.Argument(help="Number of the flag, from `flags list`.")],
-    decision: Annotated[Literal["keep", "exclude"], typer.Argument(help="keep releases the events; exclude holds them for good.")],
+    decision: Annotated[
+        Literal["keep", "exclude"],
+        typer.Argument(help="keep releases the events; exclude holds them for good."),
+    ],
     by: Annotated[str, typer.Option("--by", help="Name of who decides.")],
     reason: Annotated[str, typer.Option("--reason", help="Why.")],
     home: HomeOption = None,
@@ -46,13 +55,22 @@ def decide(
 ) -> None:
     """Decide about a flag; the next materialization of the preference data follows the decision."""
     with opened(layout_of(home, profile)) as store:
-        typer.echo(_line(Flags(store.database).decide(flag, decision, by, reason, datetime.now(UTC))))
+        typer.echo(
+            _line(Flags(store.database).decide(flag, decision, by, reason, datetime.now(UTC)))
+        )
 
 
 def _line(flag: Flag) -> str:
     """One line for a terminal: text that others wrote is escaped."""
     events = flag.evidence.get("events")
     about = f"{len(events)} events" if events is not None else "all events of the annotator"
-    state = "open" if flag.decision is None else f"{flag.decision.decision} by {flag.decision.by}: {flag.decision.reason}"
-    line = f"{flag.id}  {flag.kind}  {flag.subject}  [{state}]  {flag.evidence.get('message', '')}; in {flag.evidence.get('scope', '?')}; holds {about}"
+    state = (
+        "open"
+        if flag.decision is None
+        else f"{flag.decision.decision} by {flag.decision.by}: {flag.decision.reason}"
+    )
+    line = (
+        f"{flag.id}  {flag.kind}  {flag.subject}  [{state}]  {flag.evidence.get('message', '')}; in"
+        f" {flag.evidence.get('scope', '?')}; holds {about}"
+    )
     return escaped(line).replace("\n", "\\n").replace("\r", "\\r")

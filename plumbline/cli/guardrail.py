@@ -1,4 +1,5 @@
-"""`plumbline guardrail`: the runtime threshold with its error rates, and what it says about a response."""
+"""`plumbline guardrail`: the runtime threshold with its error rates, and what it says about a
+response."""
 
 import sys
 from collections.abc import Iterator
@@ -14,9 +15,19 @@ from plumbline.errors import ConfigError, DataError
 from plumbline.home import HomeLayout
 from plumbline.records import Record
 
-app = typer.Typer(no_args_is_help=True, help="The runtime guardrail: its threshold, its error rates, and what it blocks.")
+app = typer.Typer(
+    no_args_is_help=True,
+    help="The runtime guardrail: its threshold, its error rates, and what it blocks.",
+)
 
-FolderOption = Annotated[Path | None, typer.Option("--folder", help="Folder with a copy of the guardrail.", show_default="the newest of the profile")]
+FolderOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--folder",
+        help="Folder with a copy of the guardrail.",
+        show_default="the newest of the profile",
+    ),
+]
 
 
 class Exchange(Record):
@@ -27,8 +38,11 @@ class Exchange(Record):
 
 
 @app.command()
-def show(folder: FolderOption = None, home: HomeOption = None, profile: ProfileOption = None) -> None:
-    """The threshold, how it was chosen, and the measured false positives and false negatives by slice and tactic."""
+def show(
+    folder: FolderOption = None, home: HomeOption = None, profile: ProfileOption = None
+) -> None:
+    """The threshold, how it was chosen, and the measured false positives and false negatives by
+    slice and tactic."""
     from plumbline.guardrail.build import model_page, read_measurement, read_model
 
     place = folder or _newest(layout_of(home, profile))
@@ -38,12 +52,15 @@ def show(folder: FolderOption = None, home: HomeOption = None, profile: ProfileO
 @app.command()
 def check(
     prompt: Annotated[str | None, typer.Option("--prompt", help="What the person said.")] = None,
-    response: Annotated[str | None, typer.Option("--response", help="What the policy wants to say.")] = None,
+    response: Annotated[
+        str | None, typer.Option("--response", help="What the policy wants to say.")
+    ] = None,
     folder: FolderOption = None,
     home: HomeOption = None,
     profile: ProfileOption = None,
 ) -> None:
-    """Block a response or let it through; without --prompt and --response, each line of the standard input is {"prompt": ..., "response": ...}.
+    """Block a response or let it through; without --prompt and --response, each line of the
+    standard input is {"prompt": ..., "response": ...}.
 
     Prints one JSON object for each response: action, score, threshold and the version that decided.
     """
@@ -51,10 +68,15 @@ def check(
 
     if (prompt is None) != (response is None):
         raise ConfigError(
-            "--prompt and --response belong together: a response is judged by what was asked; give both, or neither and rows on the standard input"
+            "--prompt and --response belong together: a response is judged by what was asked; give"
+            " both, or neither and rows on the standard input"
         )
     served = serve(folder or _newest(layout_of(home, profile)))
-    given = iter([Exchange(prompt=prompt, response=response)]) if prompt is not None and response is not None else _exchanges()
+    given = (
+        iter([Exchange(prompt=prompt, response=response)])
+        if prompt is not None and response is not None
+        else _exchanges()
+    )
     for one in given:
         typer.echo(served.judge(one.prompt, one.response).to_json().decode(), nl=False)
 
@@ -66,7 +88,10 @@ def _exchanges() -> Iterator[Exchange]:
         try:
             yield parse_record(line.removesuffix(b"\n"), Exchange)
         except ValueError as error:
-            raise DataError(f"standard input: row {number}: {printable(str(error))}; correct the row, the rows before it were judged") from error
+            raise DataError(
+                f"standard input: row {number}: {printable(str(error))}; correct the row, the rows"
+                " before it were judged"
+            ) from error
 
 
 def _newest(layout: HomeLayout) -> Path:

@@ -16,11 +16,27 @@ if TYPE_CHECKING:
     from plumbline.data.store import FeedbackStore
 
 HomeOption = Annotated[
-    Path | None, typer.Option("--home", help="Folder of everything that Plumbline writes.", envvar="PLUMBLINE_HOME", show_default="<project>/.plumbline")
+    Path | None,
+    typer.Option(
+        "--home",
+        help="Folder of everything that Plumbline writes.",
+        envvar="PLUMBLINE_HOME",
+        show_default="<project>/.plumbline",
+    ),
 ]
-ProfileOption = Annotated[str | None, typer.Option("--profile", help="Name of the profile.", envvar="PLUMBLINE_PROFILE", show_default="sandbox")]
+ProfileOption = Annotated[
+    str | None,
+    typer.Option(
+        "--profile", help="Name of the profile.", envvar="PLUMBLINE_PROFILE", show_default="sandbox"
+    ),
+]
 
-RubricOption = Annotated[str | None, typer.Option("--rubric", help="Rubric of the judgments, `name@version`.", show_default="the profile's")]
+RubricOption = Annotated[
+    str | None,
+    typer.Option(
+        "--rubric", help="Rubric of the judgments, `name@version`.", show_default="the profile's"
+    ),
+]
 ApprovedBy = Annotated[str, typer.Option("--approved-by", help="Who approved the use.")]
 
 
@@ -59,6 +75,9 @@ def opened(layout: HomeLayout) -> "Iterator[FeedbackStore]":
     try:
         yield store
     except SQLAlchemyError as error:
-        raise DataError(f"{store.database.name}: the feedback store cannot be used: {str(error).splitlines()[0]}") from error
+        raise DataError(
+            f"{store.database.name}: the feedback store cannot be used:"
+            f" {str(error).splitlines()[0]}"
+        ) from error
     finally:
         store.close()

@@ -20,15 +20,36 @@ def add_to(app: typer.Typer) -> None:
 
     @app.command("plan")
     def plan(
-        power: Annotated[float, typer.Option("--power", min=0.5, max=0.999, help="Probability with which a good policy is to pass a gate.")] = 0.9,
+        power: Annotated[
+            float,
+            typer.Option(
+                "--power",
+                min=0.5,
+                max=0.999,
+                help="Probability with which a good policy is to pass a gate.",
+            ),
+        ] = 0.9,
         report: Annotated[
-            Path | None, typer.Option("--report", help="report.json of held-out evals whose values are taken for true.", show_default="the newest evals")
+            Path | None,
+            typer.Option(
+                "--report",
+                help="report.json of held-out evals whose values are taken for true.",
+                show_default="the newest evals",
+            ),
         ] = None,
-        design: Annotated[float, typer.Option("--design", min=1.0, help="Without a report: samples that say as much as one, because of clusters.")] = 1.0,
+        design: Annotated[
+            float,
+            typer.Option(
+                "--design",
+                min=1.0,
+                help="Without a report: samples that say as much as one, because of clusters.",
+            ),
+        ] = 1.0,
         home: HomeOption = None,
         profile: ProfileOption = None,
     ) -> None:
-        """Samples that each gate needs so that a good policy passes it, beside those that there are."""
+        """Samples that each gate needs so that a good policy passes it, beside those that there
+        are."""
         from plumbline.release.planning import plan_gates
 
         layout = layout_of(home, profile)
@@ -43,17 +64,29 @@ def add_to(app: typer.Typer) -> None:
 
 def _line(one: "GatePlan") -> str:
     gate = one.gate
-    about = {"aligned": gate.metric, "difference": f"difference of {gate.metric}", "champion": f"{gate.metric} against the champion"}[gate.compare]
+    about = {
+        "aligned": gate.metric,
+        "difference": f"difference of {gate.metric}",
+        "champion": f"{gate.metric} against the champion",
+    }[gate.compare]
     rule = f"{about} on {gate.slice} {'<=' if gate.direction == 'at_most' else '>='} {gate.bound:g}"
     if one.needed is None:
         return f"{gate.id}: {rule}: at {one.assumed:.3g} no number of samples passes"
     worth = "" if one.worth == 1 else f" ({one.worth:.2f} samples say as much as one)"
-    there = "" if one.present is None else f", has {one.present}{'' if one.present >= one.needed else f': {one.needed - one.present} more'}"
+    there = (
+        ""
+        if one.present is None
+        else (
+            ", has"
+            f" {one.present}{'' if one.present >= one.needed else f': {one.needed - one.present} more'}"
+        )
+    )
     return f"{gate.id}: {rule}: needs {one.needed} at {one.assumed:.3g}{worth}{there}"
 
 
 def _report_of(layout: HomeLayout, profile: Profile, path: Path | None) -> "EvalReport | None":
-    """The named report, or that of the newest evals of the candidate recipe; None where there are none yet."""
+    """The named report, or that of the newest evals of the candidate recipe; None where there are
+    none yet."""
     from pydantic import ValidationError
 
     from plumbline.artifacts import ArtifactStore
@@ -63,11 +96,16 @@ def _report_of(layout: HomeLayout, profile: Profile, path: Path | None) -> "Eval
     if path is None:
         store = ArtifactStore(layout.store)
         try:
-            digest, _ = newest_artifact(store, "held_out_evals", profile.digest(), profile.candidate)
+            digest, _ = newest_artifact(
+                store, "held_out_evals", profile.digest(), profile.candidate
+            )
         except ArtifactNotFound:
             return None
         path = store.open(digest, kind="held_out_evals")[0] / "report.json"
     try:
         return EvalReport.from_json(path.read_bytes())
     except ValidationError as error:
-        raise DataError(f"{path}: is no eval report: {error.errors()[0]['msg']}; give the report.json of a held_out_evals artifact") from error
+        raise DataError(
+            f"{path}: is no eval report: {error.errors()[0]['msg']}; give the report.json of a"
+            " held_out_evals artifact"
+        ) from error

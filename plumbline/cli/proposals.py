@@ -1,4 +1,5 @@
-"""`plumbline rubric proposals`: clauses that people had to decide on often, and what became of the proposals to revise them."""
+"""`plumbline rubric proposals`: clauses that people had to decide on often, and what became of the
+proposals to revise them."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +16,9 @@ from plumbline.data.proposals import Proposal, Proposals, draft_revision
 from plumbline.errors import ArtifactNotFound, DataError
 from plumbline.home import HomeLayout
 
-app = typer.Typer(no_args_is_help=True, help="Proposals to revise a clause that people had to decide on often.")
+app = typer.Typer(
+    no_args_is_help=True, help="Proposals to revise a clause that people had to decide on often."
+)
 
 IdArgument = Annotated[int, typer.Argument(metavar="ID", help="Number of the proposal.")]
 ByOption = Annotated[str, typer.Option("--by", help="Name of who decides.")]
@@ -33,15 +36,27 @@ def list_proposals(home: HomeOption = None, profile: ProfileOption = None) -> No
     if not found:
         typer.echo(f"no proposal yet for profile {layout.profile}")
     for one in found:
-        closed = "" if one.closed_at is None else f" by {printable(one.by or '')}, {one.closed_at:%Y-%m-%d}: {printable(' '.join((one.reason or '').split()))}"
+        closed = (
+            ""
+            if one.closed_at is None
+            else (
+                f" by {printable(one.by or '')}, {one.closed_at:%Y-%m-%d}:"
+                f" {printable(' '.join((one.reason or '').split()))}"
+            )
+        )
         counted = f"{len(one.adjudications)} decisions, {len(one.cases)} failures"
-        typer.echo(f"{one.id}  {one.rubric} {one.clause}: {counted}, opened {one.opened_at:%Y-%m-%d}, {one.status}{closed}")
+        typer.echo(
+            f"{one.id}  {one.rubric} {one.clause}: {counted}, opened {one.opened_at:%Y-%m-%d},"
+            f" {one.status}{closed}"
+        )
 
 
 @app.command()
 def draft(
     id: IdArgument,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write; left out: prints.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File to write; left out: prints.")
+    ] = None,
     home: HomeOption = None,
     profile: ProfileOption = None,
 ) -> None:
@@ -62,23 +77,43 @@ def draft(
         typer.echo(text, nl=False)
     else:
         output.write_text(text, encoding="utf-8")
-        typer.echo(f"wrote {output}; rewrite the clause `{proposal.clause}`, then `plumbline rubric check {output}`")
+        typer.echo(
+            f"wrote {output}; rewrite the clause `{proposal.clause}`, then `plumbline rubric check"
+            f" {output}`"
+        )
 
 
 @app.command()
-def accept(id: IdArgument, by: ByOption, reason: ReasonOption, home: HomeOption = None, profile: ProfileOption = None) -> None:
+def accept(
+    id: IdArgument,
+    by: ByOption,
+    reason: ReasonOption,
+    home: HomeOption = None,
+    profile: ProfileOption = None,
+) -> None:
     """Accept a proposal: the clause will be rewritten in a new version of the rubric."""
     _close(layout_of(home, profile), id, "accepted", by, reason)
     typer.echo(f"write the new version: `plumbline rubric proposals draft {id} --output FILE`")
 
 
 @app.command()
-def decline(id: IdArgument, by: ByOption, reason: ReasonOption, home: HomeOption = None, profile: ProfileOption = None) -> None:
+def decline(
+    id: IdArgument,
+    by: ByOption,
+    reason: ReasonOption,
+    home: HomeOption = None,
+    profile: ProfileOption = None,
+) -> None:
     """Decline a proposal: the clause stays as it is."""
     _close(layout_of(home, profile), id, "declined", by, reason)
 
 
-def _close(layout: HomeLayout, id: int, status: Literal["accepted", "declined"], by: str, reason: str) -> None:
+def _close(
+    layout: HomeLayout, id: int, status: Literal["accepted", "declined"], by: str, reason: str
+) -> None:
     with opened(layout) as store:
         closed = Proposals(store.database).close(id, status, by, reason, datetime.now(UTC))
-    typer.echo(f"proposal {closed.id} on {closed.rubric} {closed.clause}: {closed.status} by {printable(closed.by or '')}")
+    typer.echo(
+        f"proposal {closed.id} on {closed.rubric} {closed.clause}: {closed.status} by"
+        f" {printable(closed.by or '')}"
+    )

@@ -23,12 +23,17 @@ no effect are errors that name file and line. `plumbline profile check NAME` val
 
 
 def configuration_page() -> str:
-    """Markdown: one table for each section of a profile and of a rubric, in the order in which they are first named."""
+    """Markdown: one table for each section of a profile and of a rubric, in the order in which they
+    are first named."""
     parts = [HEAD]
     for model in _sections(Profile, Rubric):
-        parts.append(f"\n## {model.__name__}\n\n{_purpose(model)}\n\n| field | type | default | description |\n|---|---|---|---|\n")
+        parts.append(
+            f"\n## {model.__name__}\n\n{_purpose(model)}\n\n| field | type | default | description"
+            " |\n|---|---|---|---|\n"
+        )
         parts += [
-            f"| `{name}` | {_type(field.annotation)}{_bounds(field)} | {_default(field)} | {_cell(field.description or '')} |\n"
+            f"| `{name}` | {_type(field.annotation)}{_bounds(field)} | {_default(field)} |"
+            f" {_cell(field.description or '')} |\n"
             for name, field in model.model_fields.items()
         ]
     return "".join(parts)
@@ -42,7 +47,11 @@ def _sections(*roots: type[BaseModel]) -> list[type[BaseModel]]:
         model = waiting.pop(0)
         if model not in found:
             found.append(model)
-            waiting = [inner for field in model.model_fields.values() for inner in _models(field.annotation)] + waiting
+            waiting = [
+                inner
+                for field in model.model_fields.values()
+                for inner in _models(field.annotation)
+            ] + waiting
     return found
 
 
@@ -61,7 +70,9 @@ def _type(annotation: Any) -> str:
     if inspect.isclass(annotation) and origin is None:
         if issubclass(annotation, BaseModel):
             return f"[{annotation.__name__}](#{annotation.__name__.lower()})"
-        return {"str": "text", "int": "integer", "float": "number", "bool": "true or false"}.get(annotation.__name__, annotation.__name__)
+        return {"str": "text", "int": "integer", "float": "number", "bool": "true or false"}.get(
+            annotation.__name__, annotation.__name__
+        )
     if origin is typing.Annotated:
         return _type(arguments[0])
     if origin is typing.Literal:
@@ -69,17 +80,33 @@ def _type(annotation: Any) -> str:
     if origin in (typing.Union, UnionType):
         return " or ".join(_type(argument) for argument in arguments)
     if origin is tuple:
-        return f"list of {_type(arguments[0])}" if arguments[-1] is Ellipsis else f"{len(arguments)} of {_type(arguments[0])}"
+        return (
+            f"list of {_type(arguments[0])}"
+            if arguments[-1] is Ellipsis
+            else f"{len(arguments)} of {_type(arguments[0])}"
+        )
     if origin is dict:
         return f"name to {_type(arguments[1])}"
     return str(annotation)
 
 
 def _bounds(field: FieldInfo) -> str:
-    words = {Gt: ("above", "gt"), Ge: ("at least", "ge"), Lt: ("below", "lt"), Le: ("at most", "le")}
-    limits = [f"{word} {getattr(limit, name)}" for limit in field.metadata for kind, (word, name) in words.items() if isinstance(limit, kind)]
+    words = {
+        Gt: ("above", "gt"),
+        Ge: ("at least", "ge"),
+        Lt: ("below", "lt"),
+        Le: ("at most", "le"),
+    }
+    limits = [
+        f"{word} {getattr(limit, name)}"
+        for limit in field.metadata
+        for kind, (word, name) in words.items()
+        if isinstance(limit, kind)
+    ]
     if typing.get_origin(field.annotation) in (tuple, dict):
-        limits += [f"at least {limit.min_length}" for limit in field.metadata if isinstance(limit, MinLen)]
+        limits += [
+            f"at least {limit.min_length}" for limit in field.metadata if isinstance(limit, MinLen)
+        ]
     return f", {', '.join(limits)}" if limits else ""
 
 

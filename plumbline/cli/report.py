@@ -16,11 +16,14 @@ def add_to(app: typer.Typer) -> None:
     @app.command()
     def report(
         decision: DecisionArgument,
-        output: Annotated[Path, typer.Option("--output", help="File to write.")] = Path("report.html"),
+        output: Annotated[Path, typer.Option("--output", help="File to write.")] = Path(
+            "report.html"
+        ),
         home: HomeOption = None,
         profile: ProfileOption = None,
     ) -> None:
-        """Write the page about a release candidate: one HTML file that loads nothing. It quotes held-out prompts: keep it private."""
+        """Write the page about a release candidate: one HTML file that loads nothing. It quotes
+        held-out prompts: keep it private."""
         from plumbline.release_page.evidence import read_evidence
         from plumbline.release_page.page import release_page
         from plumbline.release_page.words import HEADLINES
@@ -28,6 +31,11 @@ def add_to(app: typer.Typer) -> None:
         layout = layout_of(home, profile)
         found = profile_of(layout)
         store = ArtifactStore(layout.store)
-        evidence = read_evidence(store, decision_named(decision, store, found), profile=found.name, signoff=found.signoff)
+        evidence = read_evidence(
+            store, decision_named(decision, store, found), profile=found.name, signoff=found.signoff
+        )
         write_atomically(output, release_page(evidence).encode())
-        typer.echo(f"{output}: {HEADLINES[evidence.decision.verdict].lower()}, {len(evidence.cases)} failure cases")
+        typer.echo(
+            f"{output}: {HEADLINES[evidence.decision.verdict].lower()}, {len(evidence.cases)}"
+            " failure cases"
+        )

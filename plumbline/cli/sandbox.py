@@ -1,4 +1,5 @@
-"""`plumbline sandbox`: simulated people who give feedback and attack, so that the loops can be tried without any."""
+"""`plumbline sandbox`: simulated people who give feedback and attack, so that the loops can be
+tried without any."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
     from plumbline.data.store import FeedbackStore
     from plumbline.sandbox.rating import RatedPolicy
 
-app = typer.Typer(no_args_is_help=True, help="The synthetic world: try the feedback loop without people.")
+app = typer.Typer(
+    no_args_is_help=True, help="The synthetic world: try the feedback loop without people."
+)
 
 CHUNK = 500
 ENDLESS = 2**31
@@ -31,25 +34,63 @@ RAREST_SLICE = 0.005
 
 @app.command()
 def feedback(
-    count: Annotated[int | None, typer.Option("--count", min=1, max=100_000, help="New judgments of prepared responses to add.")] = None,
-    verdicts: Annotated[int | None, typer.Option("--verdicts", min=1, max=100_000, help="New verdicts on single responses, for the guardrail.")] = None,
-    days: Annotated[int | None, typer.Option("--days", min=1, max=30, help="Days of traffic on which the current policy's own responses are judged.")] = None,
-    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Which stream of judgments --count takes.", show_default="the profile's")] = None,
-    slice_: Annotated[str | None, typer.Option("--slice", help="With --count: only judgments of this slice, for example harm-es.")] = None,
+    count: Annotated[
+        int | None,
+        typer.Option(
+            "--count", min=1, max=100_000, help="New judgments of prepared responses to add."
+        ),
+    ] = None,
+    verdicts: Annotated[
+        int | None,
+        typer.Option(
+            "--verdicts",
+            min=1,
+            max=100_000,
+            help="New verdicts on single responses, for the guardrail.",
+        ),
+    ] = None,
+    days: Annotated[
+        int | None,
+        typer.Option(
+            "--days",
+            min=1,
+            max=30,
+            help="Days of traffic on which the current policy's own responses are judged.",
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            "--seed",
+            min=0,
+            help="Which stream of judgments --count takes.",
+            show_default="the profile's",
+        ),
+    ] = None,
+    slice_: Annotated[
+        str | None,
+        typer.Option(
+            "--slice", help="With --count: only judgments of this slice, for example harm-es."
+        ),
+    ] = None,
     home: HomeOption = None,
     profile: ProfileOption = None,
 ) -> None:
-    """Add simulated judgments as open events: when enough wait, the daemon closes a batch and retrains.
+    """Add simulated judgments as open events: when enough wait, the daemon closes a batch and
+    retrains.
 
-    With --days, the newest policy of the candidate recipe answers prompts that drift to the second language, and annotators compare its answers. With
-    --count and --verdicts, the stream of prepared judgments goes on where the last call stopped: judgments that are in the store already are passed over.
+    With --days, the newest policy of the candidate recipe answers prompts that drift to the second
+    language, and annotators compare its answers. With --count and --verdicts, the stream of
+    prepared judgments goes on where the last call stopped: judgments that are in the store already
+    are passed over.
     """
     layout = layout_of(home, profile)
     chosen = profile_of(layout)
     source = _sandbox_source(chosen)
     if sum(wanted is not None for wanted in (count, verdicts, days)) != 1:
         raise ConfigError(
-            "give --count, for comparisons of prepared responses, --verdicts, for single ones, or --days, for the current policy's own; one of them"
+            "give --count, for comparisons of prepared responses, --verdicts, for single ones, or"
+            " --days, for the current policy's own; one of them"
         )
     if days is not None:
         _no_choice(seed, slice_, "--days")
@@ -59,26 +100,43 @@ def feedback(
         _no_choice(seed, slice_, "--verdicts")
         _add(layout, chosen, _more_verdicts(chosen, source), verdicts, "the sandbox")
         return
-    _add(layout, chosen, judgments(chosen, source, chosen.seed if seed is None else seed, slice_), count or 0, f"slice '{slice_}'")
+    _add(
+        layout,
+        chosen,
+        judgments(chosen, source, chosen.seed if seed is None else seed, slice_),
+        count or 0,
+        f"slice '{slice_}'",
+    )
 
 
 def _no_choice(seed: int | None, slice_name: str | None, option: str) -> None:
     if slice_name is not None or seed is not None:
-        raise ConfigError(f"--slice and --seed choose prepared comparisons; with {option} they have no effect: leave them out")
+        raise ConfigError(
+            f"--slice and --seed choose prepared comparisons; with {option} they have no effect:"
+            " leave them out"
+        )
 
 
-def _add(layout: HomeLayout, profile: Profile, stream: Iterator[FeedbackEvent], wanted: int, where: str) -> None:
+def _add(
+    layout: HomeLayout, profile: Profile, stream: Iterator[FeedbackEvent], wanted: int, where: str
+) -> None:
     """Add judgments of a stream until as many as were wanted are new."""
     added = known = 0
     with opened(layout) as store:
         while added < wanted:
             events = list(islice(stream, min(CHUNK, wanted - added)))
             if not events:
-                raise ConfigError(f"{where} gave {added} new judgments and has no more in reach; choose another --slice or --seed")
+                raise ConfigError(
+                    f"{where} gave {added} new judgments and has no more in reach; choose another"
+                    " --slice or --seed"
+                )
             delivery = deliver(store, "sandbox", events, datetime.now(UTC))
             added, known = added + delivery.accepted, known + delivery.duplicate
         waiting, _ = store.open_events()
-    typer.echo(f"{added} judgments added ({known} were in the store already); {waiting} wait for a batch, which closes at {profile.batches.max_events}")
+    typer.echo(
+        f"{added} judgments added ({known} were in the store already); {waiting} wait for a batch,"
+        f" which closes at {profile.batches.max_events}"
+    )
 
 
 def _more_verdicts(profile: Profile, source: SandboxSource) -> Iterator[FeedbackEvent]:
@@ -86,15 +144,28 @@ def _more_verdicts(profile: Profile, source: SandboxSource) -> Iterator[Feedback
     from plumbline.data.source import sandbox_options
     from plumbline.sandbox.verdicts import verdict_events
 
-    return islice(verdict_events(replace(sandbox_options(profile, source), verdicts=ENDLESS)), source.verdicts, None)
+    return islice(
+        verdict_events(replace(sandbox_options(profile, source), verdicts=ENDLESS)),
+        source.verdicts,
+        None,
+    )
 
 
 @app.command()
 def attack(
-    campaign: Annotated[str, typer.Option("--campaign", help="Name of the campaign; other names give other attacks.")],
-    attempts: Annotated[int, typer.Option("--attempts", min=1, max=5000, help="How many attacks.")] = 200,
+    campaign: Annotated[
+        str,
+        typer.Option("--campaign", help="Name of the campaign; other names give other attacks."),
+    ],
+    attempts: Annotated[
+        int, typer.Option("--attempts", min=1, max=5000, help="How many attacks.")
+    ] = 200,
     on: Annotated[
-        Literal["aligned", "reference"], typer.Option("--on", help="The newest policy of the candidate recipe, or the one that it started from.")
+        Literal["aligned", "reference"],
+        typer.Option(
+            "--on",
+            help="The newest policy of the candidate recipe, or the one that it started from.",
+        ),
     ] = "aligned",
     home: HomeOption = None,
     profile: ProfileOption = None,
@@ -112,18 +183,23 @@ def attack(
     found = attack_policy(chosen, sandbox_options(chosen, source), policy, campaign, attempts)
     add_attempts(layout, Ledger(layout.ledger), campaign, found)
     typer.echo(
-        f"campaign {campaign} on {policy.digest}: {len(found)} attempts, {sum(one.success for one in found)} successes; `plumbline redteam report {campaign}`"
+        f"campaign {campaign} on {policy.digest}: {len(found)} attempts,"
+        f" {sum(one.success for one in found)} successes; `plumbline redteam report {campaign}`"
     )
 
 
 def _sandbox_source(profile: Profile) -> SandboxSource:
     if not isinstance(profile.source, SandboxSource):
-        raise ConfigError(f"profile '{profile.name}' takes feedback from files; simulated people do not belong there. Use --profile sandbox")
+        raise ConfigError(
+            f"profile '{profile.name}' takes feedback from files; simulated people do not belong"
+            " there. Use --profile sandbox"
+        )
     return profile.source
 
 
 def _rate(layout: HomeLayout, profile: Profile, source: SandboxSource, days: int) -> None:
-    """Add the judgments of some days, each received when its day ended; the last day ended as long ago as a batch waits at most, so all batches are due."""
+    """Add the judgments of some days, each received when its day ended; the last day ended as long
+    ago as a batch waits at most, so all batches are due."""
     from plumbline.data.source import sandbox_options
     from plumbline.sandbox.rating import rate_days
 
@@ -135,15 +211,22 @@ def _rate(layout: HomeLayout, profile: Profile, source: SandboxSource, days: int
             deliver(store, f"sandbox/{policy.digest}", day.events, day.start + timedelta(days=1))
             slices = Counter(event.context.slice for event in day.events)
             shares = ", ".join(f"{name} {number}" for name, number in sorted(slices.items()))
-            typer.echo(f"{day.start:%Y-%m-%d}: {day.prompts} prompts, {day.same} with nothing to compare, {len(day.events)} judgments ({shares})")
+            typer.echo(
+                f"{day.start:%Y-%m-%d}: {day.prompts} prompts, {day.same} with nothing to compare,"
+                f" {len(day.events)} judgments ({shares})"
+            )
         waiting, _ = store.open_events()
     typer.echo(
-        f"{waiting} judgments wait for a batch; a batch closes at {profile.batches.max_events}, or {profile.batches.max_age_hours:g} hours after its first"
+        f"{waiting} judgments wait for a batch; a batch closes at {profile.batches.max_events}, or"
+        f" {profile.batches.max_age_hours:g} hours after its first"
     )
 
 
-def current_policy(layout: HomeLayout, profile: Profile, which: Literal["aligned", "reference"] = "aligned") -> "RatedPolicy":
-    """The newest policy of the profile's candidate recipe, or the newest reference policy, with every byte verified.
+def current_policy(
+    layout: HomeLayout, profile: Profile, which: Literal["aligned", "reference"] = "aligned"
+) -> "RatedPolicy":
+    """The newest policy of the profile's candidate recipe, or the newest reference policy, with
+    every byte verified.
 
     Raises:
         ArtifactNotFound: If the candidate was never trained under the profile as it is now.
@@ -154,26 +237,41 @@ def current_policy(layout: HomeLayout, profile: Profile, which: Literal["aligned
 
     store = ArtifactStore(layout.store)
     kind = f"{which}_policy"
-    digest, _ = newest_artifact(store, kind, profile.digest(), profile.candidate if which == "aligned" else None)
+    digest, _ = newest_artifact(
+        store, kind, profile.digest(), profile.candidate if which == "aligned" else None
+    )
     folder, artifact = store.open(digest, kind=kind)
-    return RatedPolicy(digest=digest, folder=str(folder / "model"), chat_template=artifact.facts["chat_template"])
+    return RatedPolicy(
+        digest=digest, folder=str(folder / "model"), chat_template=artifact.facts["chat_template"]
+    )
 
 
-def deliver(store: "FeedbackStore", source: str, events: Sequence[FeedbackEvent], now: datetime) -> "Delivery":
+def deliver(
+    store: "FeedbackStore", source: str, events: Sequence[FeedbackEvent], now: datetime
+) -> "Delivery":
     """Put events into the store as one delivery."""
     from plumbline.data.batches import batch_digest
     from plumbline.data.deliveries import Deliveries
     from plumbline.data.importers.report import Arrival
 
-    rows = (Arrival(number, 0, len(event.to_json()), event) for number, event in enumerate(events, start=1))
-    return Deliveries(store).deliver(source, "cli", rows, batch_digest(event.id for event in events), now)
+    rows = (
+        Arrival(number, 0, len(event.to_json()), event)
+        for number, event in enumerate(events, start=1)
+    )
+    return Deliveries(store).deliver(
+        source, "cli", rows, batch_digest(event.id for event in events), now
+    )
 
 
-def judgments(profile: Profile, source: SandboxSource, seed: int, slice_name: str | None) -> Iterator[FeedbackEvent]:
-    """The judgments that this profile's annotators give, without end but for a slice that does not occur.
+def judgments(
+    profile: Profile, source: SandboxSource, seed: int, slice_name: str | None
+) -> Iterator[FeedbackEvent]:
+    """The judgments that this profile's annotators give, without end but for a slice that does not
+    occur.
 
-    The first `pairs` of the profile's own seed are the batches that the profile starts with, so the stream begins behind them. Another seed gives
-    other judgments of the same world: those about intents that the profile holds out for evaluation are left out.
+    The first `pairs` of the profile's own seed are the batches that the profile starts with, so the
+    stream begins behind them. Another seed gives other judgments of the same world: those about
+    intents that the profile holds out for evaluation are left out.
 
     Raises:
         ConfigError: If there is no such slice.
@@ -187,7 +285,9 @@ def judgments(profile: Profile, source: SandboxSource, seed: int, slice_name: st
     passed_over = 0
     seeded = source.pairs if seed == profile.seed else 0
     for event in islice(feedback_events(options), seeded, None):
-        if slice_name in (None, event.context.slice) and not is_held_out(read_prompt(event.prompt[-1].content)[0], profile.seed):
+        if slice_name in (None, event.context.slice) and not is_held_out(
+            read_prompt(event.prompt[-1].content)[0], profile.seed
+        ):
             passed_over = 0
             yield event
         else:
@@ -200,6 +300,11 @@ def _require_slice(name: str | None) -> None:
     from plumbline.sandbox.records import slice_name
     from plumbline.sandbox.world import KINDS
 
-    known = sorted({slice_name(kind, language, "plain") for kind in KINDS for language in LANGUAGES} | {slice_name(kind, "en", "story") for kind in KINDS})
+    known = sorted(
+        {slice_name(kind, language, "plain") for kind in KINDS for language in LANGUAGES}
+        | {slice_name(kind, "en", "story") for kind in KINDS}
+    )
     if name is not None and name not in known:
-        raise ConfigError(f"there is no slice '{name}' in the sandbox; choose one of {', '.join(known)}")
+        raise ConfigError(
+            f"there is no slice '{name}' in the sandbox; choose one of {', '.join(known)}"
+        )

@@ -1,4 +1,5 @@
-"""What the commands that sign share: the decision, the person's key, and what is said afterwards."""
+"""What the commands that sign share: the decision, the person's key, and what is said
+afterwards."""
 
 import sys
 from collections.abc import Iterator
@@ -29,10 +30,24 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 DecisionArgument = Annotated[
-    str, typer.Argument(metavar="DECISION", help="Id of a release decision, at least 6 hex digits; or the name of a recipe, for its newest decision.")
+    str,
+    typer.Argument(
+        metavar="DECISION",
+        help=(
+            "Id of a release decision, at least 6 hex digits; or the name of a recipe, for its"
+            " newest decision."
+        ),
+    ),
 ]
-KeyOption = Annotated[str | None, typer.Option("--key", help="Name of your key.", envvar="PLUMBLINE_KEY", show_default="your only key")]
-ReasonOption = Annotated[str, typer.Option("--reason", help="Why; it is signed, and everybody reads it.")]
+KeyOption = Annotated[
+    str | None,
+    typer.Option(
+        "--key", help="Name of your key.", envvar="PLUMBLINE_KEY", show_default="your only key"
+    ),
+]
+ReasonOption = Annotated[
+    str, typer.Option("--reason", help="Why; it is signed, and everybody reads it.")
+]
 
 
 @dataclass
@@ -49,7 +64,8 @@ class Desk:
 
     @cached_property
     def terms(self) -> Terms:
-        """What signatures are held against; the first use hashes everything behind the decision, whatever its size."""
+        """What signatures are held against; the first use hashes everything behind the decision,
+        whatever its size."""
         return terms_at(self.store, self.trust, self.decision, self.profile.signoff, self.now)
 
     def signoff(self) -> Signoff:
@@ -70,13 +86,25 @@ def desk(given: str, home: Path | None, profile: str | None) -> Desk:
     artifact = store.manifest(decision)
     if artifact.config != current.digest():
         raise SignatureRefused(
-            f"decision {decision[7:19]} was made under another profile than '{current.name}' is now; name its profile with --profile, "
-            "or materialize release_decision again if the profile was changed: what was decided under other gates cannot be signed for"
+            f"decision {decision[7:19]} was made under another profile than '{current.name}' is"
+            " now; name its profile with --profile, or materialize release_decision again if the"
+            " profile was changed: what was decided under other gates cannot be signed for"
         )
     gates = [judged.gate for judged in decision_in(store, decision).gates]
     if gates != list(current.gates):
-        raise SignatureRefused(f"decision {decision[7:19]} says that it was made under profile '{current.name}', but judged other gates; decide again")
-    return Desk(store, Ledger(layout.ledger), load_trust(layout.trust), layout.trust, current, decision, datetime.now(UTC))
+        raise SignatureRefused(
+            f"decision {decision[7:19]} says that it was made under profile '{current.name}', but"
+            " judged other gates; decide again"
+        )
+    return Desk(
+        store,
+        Ledger(layout.ledger),
+        load_trust(layout.trust),
+        layout.trust,
+        current,
+        decision,
+        datetime.now(UTC),
+    )
 
 
 def decision_named(given: str, store: ArtifactStore, profile: Profile) -> str:
@@ -85,11 +113,16 @@ def decision_named(given: str, store: ArtifactStore, profile: Profile) -> str:
     Raises:
         ArtifactNotFound: If there is no such decision.
     """
-    return newest_artifact(store, KIND, profile.digest(), given)[0] if given in profile.recipes else find_decision(store, given)
+    return (
+        newest_artifact(store, KIND, profile.digest(), given)[0]
+        if given in profile.recipes
+        else find_decision(store, given)
+    )
 
 
 def signing_key(name: str | None, passphrase_file: Path | None) -> "Ed25519PrivateKey":
-    """The private key that a person names, or the only one there is; asks for its passphrase where a person can answer.
+    """The private key that a person names, or the only one there is; asks for its passphrase where
+    a person can answer.
 
     Raises:
         SignatureRefused: If there is no such key, or it cannot be opened.
@@ -98,7 +131,10 @@ def signing_key(name: str | None, passphrase_file: Path | None) -> "Ed25519Priva
     known = own_keys(folder)
     if name is None:
         if len(known) != 1:
-            raise SignatureRefused(f"{folder}: say with --key which key signs; there are: {', '.join(known) or 'none. `plumbline key create NAME` makes one'}")
+            raise SignatureRefused(
+                f"{folder}: say with --key which key signs; there are:"
+                f" {', '.join(known) or 'none. `plumbline key create NAME` makes one'}"
+            )
         name = next(iter(known))
     passphrase = passphrase_in(passphrase_file)
     if passphrase is None and needs_passphrase(folder, name) and sys.stdin.isatty():
@@ -109,7 +145,12 @@ def signing_key(name: str | None, passphrase_file: Path | None) -> "Ed25519Priva
 def summarize(at: Desk) -> None:
     """Show what the decision says, gate by gate where one is open: people sign what they see."""
     made = decision_in(at.store, at.decision)
-    typer.echo(printable(f"recipe {made.recipe} of profile {at.profile.name}, policy {made.inputs['aligned_policy']}"))
+    typer.echo(
+        printable(
+            f"recipe {made.recipe} of profile {at.profile.name}, policy"
+            f" {made.inputs['aligned_policy']}"
+        )
+    )
     for line in made.summary.split("\n"):
         typer.echo(printable(line))
     typer.echo("")
@@ -118,8 +159,16 @@ def summarize(at: Desk) -> None:
 def tell(at: Desk, opened: Opened, envelope: str) -> None:
     """Say what was signed, what to note down, and what is still missing."""
     said = opened.statement
-    typer.echo(printable(f"{said.ACTION} by {opened.person} for decision {said.decision[7:19]}, policy {said.policy[7:19]}"))
-    typer.echo(f"signature {envelope}\nledger head {at.ledger.head()} (noted elsewhere, it proves later that nothing was cut off)\n")
+    typer.echo(
+        printable(
+            f"{said.ACTION} by {opened.person} for decision {said.decision[7:19]}, policy"
+            f" {said.policy[7:19]}"
+        )
+    )
+    typer.echo(
+        f"signature {envelope}\nledger head {at.ledger.head()} (noted elsewhere, it proves later"
+        " that nothing was cut off)\n"
+    )
     for line in state(at.signoff()):
         typer.echo(line)
 
@@ -128,12 +177,23 @@ def state(signoff: Signoff) -> Iterator[str]:
     """A sign-off in lines for a terminal."""
     counted = (*signoff.reviews, *signoff.approvals, *signoff.overrides)
     for one in counted:
-        about = f" of {len(one.cases)} failure cases: {one.verdict}" if one.action == "review" else ""
-        about += f" of {', '.join(one.scope)}, until {one.expires:%Y-%m-%d %H:%M} UTC" if one.expires is not None else ""
-        yield printable(f"{one.action} by {one.by}, {one.at:%Y-%m-%d %H:%M} UTC{about}: {one.reason}")
+        about = (
+            f" of {len(one.cases)} failure cases: {one.verdict}" if one.action == "review" else ""
+        )
+        about += (
+            f" of {', '.join(one.scope)}, until {one.expires:%Y-%m-%d %H:%M} UTC"
+            if one.expires is not None
+            else ""
+        )
+        yield printable(
+            f"{one.action} by {one.by}, {one.at:%Y-%m-%d %H:%M} UTC{about}: {one.reason}"
+        )
         yield from (printable(f"    {case}: {note}") for case, note in one.notes.items())
     for refused in signoff.refused:
-        yield printable(f"does not count: {refused.action or 'signature'} {refused.envelope[7:19]} of {refused.by or 'nobody known'}: {refused.reason}")
+        yield printable(
+            f"does not count: {refused.action or 'signature'} {refused.envelope[7:19]} of"
+            f" {refused.by or 'nobody known'}: {refused.reason}"
+        )
     if signoff.complete:
         over = "  AGAINST THE GATES, by override" if signoff.released_by == "override" else ""
         yield f"complete: released_policy can be materialized{over}"

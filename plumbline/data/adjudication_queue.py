@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def queue_items(votes: VoteTable, reasons: Reasons, disputed: "NDArray[np.int64]", texts: VoteTexts, rubric: str) -> Iterator[QueueItem]:
+def queue_items(
+    votes: VoteTable, reasons: Reasons, disputed: "NDArray[np.int64]", texts: VoteTexts, rubric: str
+) -> Iterator[QueueItem]:
     """The disputed pairs with every vote that counted, ties included; sorted by item.
 
     Args:
@@ -30,16 +32,30 @@ def queue_items(votes: VoteTable, reasons: Reasons, disputed: "NDArray[np.int64]
 
     if not len(disputed):
         return
-    shown = np.flatnonzero(reasons.having(CONTRADICTION) | reasons.having(LOW_AGREEMENT) | reasons.having(TIE_REASON))
+    shown = np.flatnonzero(
+        reasons.having(CONTRADICTION) | reasons.having(LOW_AGREEMENT) | reasons.having(TIE_REASON)
+    )
     rows = shown[np.argsort(votes.group[shown], kind="stable")]
-    starts, stops = (np.searchsorted(votes.group[rows], disputed, side=side) for side in ("left", "right"))
+    starts, stops = (
+        np.searchsorted(votes.group[rows], disputed, side=side) for side in ("left", "right")
+    )
     for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
         members = rows[start:stop]
-        why: Literal["low agreement", "contradiction"] = "contradiction" if CONTRADICTION in {reasons.of(row) for row in members.tolist()} else "low agreement"
+        why: Literal["low agreement", "contradiction"] = (
+            "contradiction"
+            if CONTRADICTION in {reasons.of(row) for row in members.tolist()}
+            else "low agreement"
+        )
         yield _item(votes, members, texts, rubric, why)
 
 
-def _item(votes: VoteTable, rows: "NDArray[np.int64]", texts: VoteTexts, rubric: str, why: Literal["low agreement", "contradiction"]) -> QueueItem:
+def _item(
+    votes: VoteTable,
+    rows: "NDArray[np.int64]",
+    texts: VoteTexts,
+    rubric: str,
+    why: Literal["low agreement", "contradiction"],
+) -> QueueItem:
     first = int(rows[0])
     weights: dict[int, list[float]] = {0: [], 1: [], TIE: []}
     views = []
@@ -53,7 +69,10 @@ def _item(votes: VoteTable, rows: "NDArray[np.int64]", texts: VoteTexts, rubric:
     return QueueItem(
         item="sha256:" + hexadecimal(votes.judged[first], 32),
         rubric=rubric,
-        prompt=tuple(Message(role=message.role, content=message.content) for message in texts.prompts(rows[:1])[0]),
+        prompt=tuple(
+            Message(role=message.role, content=message.content)
+            for message in texts.prompts(rows[:1])[0]
+        ),
         responses=(left, right),
         votes=tuple(views),
         agreement=max(sums) / math.fsum(sums),

@@ -1,9 +1,11 @@
-"""Admission: which feedback events may enter training, why the others may not, and what a person should look at.
+"""Admission: which feedback events may enter training, why the others may not, and what a person
+should look at.
 
-Everything is judged event by event, in a stream. An event is quarantined with every reason, or admitted with what was found in its text;
-personal data are handled as the rubric says (`pii`): flagged, quarantined, or redacted. A redacted event is replaced by a new one, with the
-id of its own content, that names the original in `redacted_from`; the original is quarantined as `redacted`, so that what goes in equals
-what was accepted as it stands plus what was quarantined.
+Everything is judged event by event, in a stream. An event is quarantined with every reason, or
+admitted with what was found in its text; personal data are handled as the rubric says (`pii`):
+flagged, quarantined, or redacted. A redacted event is replaced by a new one, with the id of its own
+content, that names the original in `redacted_from`; the original is quarantined as `redacted`, so
+that what goes in equals what was accepted as it stands plus what was quarantined.
 """
 
 from collections import Counter
@@ -18,7 +20,14 @@ from pydantic import Field
 from plumbline.data.control_tokens import find_control_token, has_control_token
 from plumbline.data.hostile_text import escaped, oddities
 from plumbline.data.personal_data import find, redact
-from plumbline.data.schema import FeedbackEvent, Identifier, Message, QuarantinedEvent, Response, Text
+from plumbline.data.schema import (
+    FeedbackEvent,
+    Identifier,
+    Message,
+    QuarantinedEvent,
+    Response,
+    Text,
+)
 from plumbline.records import Record
 from plumbline.rubric import Rubric
 
@@ -32,10 +41,19 @@ PERSONAL_DATA = "personal data"
 class Finding(Record):
     """One kind of suspicious or personal text in one field of an event."""
 
-    kind: Text = Field(description="`control token`, a kind of `hostile_text`, or `personal data: ` and a kind of `personal_data`")
+    kind: Text = Field(
+        description=(
+            "`control token`, a kind of `hostile_text`, or `personal data: ` and a kind of"
+            " `personal_data`"
+        )
+    )
     field: Text = Field(description="`prompt[0]`, `responses[1]` or `reason`")
     count: int = Field(gt=0)
-    excerpt: str = Field(description="the first place, escaped; empty for personal data, which would be copied otherwise")
+    excerpt: str = Field(
+        description=(
+            "the first place, escaped; empty for personal data, which would be copied otherwise"
+        )
+    )
 
 
 class ScreenedEvent(Record):
@@ -90,18 +108,33 @@ class AdmissionCounts:
 
     def facts(self) -> dict[str, Any]:
         """The counts as JSON, with names in order."""
-        totals = {"events": self.events, "accepted": self.accepted, "quarantined": self.quarantined, "redacted": self.redacted}
-        return totals | {"reasons": dict(sorted(self.reasons.items())), "findings": dict(sorted(self.findings.items()))}
+        totals = {
+            "events": self.events,
+            "accepted": self.accepted,
+            "quarantined": self.quarantined,
+            "redacted": self.redacted,
+        }
+        return totals | {
+            "reasons": dict(sorted(self.reasons.items())),
+            "findings": dict(sorted(self.findings.items())),
+        }
 
 
-def screen(events: Iterable[FeedbackEvent], rubric: Rubric, now: datetime, control_tokens: Collection[str] = ()) -> Iterator[Admitted | Quarantined]:
+def screen(
+    events: Iterable[FeedbackEvent],
+    rubric: Rubric,
+    now: datetime,
+    control_tokens: Collection[str] = (),
+) -> Iterator[Admitted | Quarantined]:
     """Judge each event by itself under the rubric; the order of the events is kept.
 
     Args:
         events: Any number of events; one is held at a time.
-        rubric: Its label and the labels that it accepts, its consent versions, and what becomes of personal data.
+        rubric: Its label and the labels that it accepts, its consent versions, and what becomes of
+            personal data.
         now: The time at which consent has to be valid.
-        control_tokens: Tokens of the chat template in use, beyond those that are control tokens anywhere (see `control_tokens`).
+        control_tokens: Tokens of the chat template in use, beyond those that are control tokens
+            anywhere (see `control_tokens`).
     """
     for event in events:
         findings = findings_in(event)
@@ -122,11 +155,17 @@ def screen(events: Iterable[FeedbackEvent], rubric: Rubric, now: datetime, contr
 
 
 def admit_into(
-    folder: Path, events: Iterable[FeedbackEvent], rubric: Rubric, now: datetime, counts: AdmissionCounts, control_tokens: Collection[str] = ()
+    folder: Path,
+    events: Iterable[FeedbackEvent],
+    rubric: Rubric,
+    now: datetime,
+    counts: AdmissionCounts,
+    control_tokens: Collection[str] = (),
 ) -> Iterator[FeedbackEvent]:
     """Yield the admitted events, and write the others and all findings beside them.
 
-    `quarantined.jsonl` (`QuarantinedEvent`) and `findings.jsonl` (`ScreenedEvent`) are complete when the iterator ends.
+    `quarantined.jsonl` (`QuarantinedEvent`) and `findings.jsonl` (`ScreenedEvent`) are complete
+    when the iterator ends.
 
     Args:
         folder: An existing folder.
@@ -136,13 +175,20 @@ def admit_into(
         counts: Counts every verdict.
         control_tokens: See `screen`.
     """
-    with (folder / QUARANTINED_FILE).open("xb") as quarantine, (folder / FINDINGS_FILE).open("xb") as findings:
+    with (
+        (folder / QUARANTINED_FILE).open("xb") as quarantine,
+        (folder / FINDINGS_FILE).open("xb") as findings,
+    ):
         for verdict in screen(events, rubric, now, control_tokens):
             counts.add(verdict)
             if verdict.findings:
-                findings.write(ScreenedEvent(id=verdict.event.id, findings=verdict.findings).to_json())
+                findings.write(
+                    ScreenedEvent(id=verdict.event.id, findings=verdict.findings).to_json()
+                )
             if isinstance(verdict, Quarantined):
-                quarantine.write(QuarantinedEvent(id=verdict.event.id, reasons=verdict.reasons).to_json())
+                quarantine.write(
+                    QuarantinedEvent(id=verdict.event.id, reasons=verdict.reasons).to_json()
+                )
             else:
                 yield verdict.event
 
@@ -157,19 +203,30 @@ class Admission:
     @property
     def reasons(self) -> dict[str, int]:
         """Quarantined events by reason; an event with two reasons counts under both."""
-        return dict(sorted(Counter(reason for _, reasons in self.quarantined for reason in reasons).items()))
+        return dict(
+            sorted(Counter(reason for _, reasons in self.quarantined for reason in reasons).items())
+        )
 
 
-def admit(events: Iterable[FeedbackEvent], rubric: Rubric, now: datetime | None = None) -> Admission:
-    """`screen` for events that fit into memory; consent has to be valid now unless another time is given."""
+def admit(
+    events: Iterable[FeedbackEvent], rubric: Rubric, now: datetime | None = None
+) -> Admission:
+    """`screen` for events that fit into memory; consent has to be valid now unless another time is
+    given."""
     verdicts = list(screen(events, rubric, now or datetime.now(UTC)))
     return Admission(
         accepted=[verdict.event for verdict in verdicts if isinstance(verdict, Admitted)],
-        quarantined=[(verdict.event, verdict.reasons) for verdict in verdicts if isinstance(verdict, Quarantined)],
+        quarantined=[
+            (verdict.event, verdict.reasons)
+            for verdict in verdicts
+            if isinstance(verdict, Quarantined)
+        ],
     )
 
 
-def reasons_against(event: FeedbackEvent, rubric: Rubric, now: datetime, control_tokens: Collection[str] = ()) -> tuple[str, ...]:
+def reasons_against(
+    event: FeedbackEvent, rubric: Rubric, now: datetime, control_tokens: Collection[str] = ()
+) -> tuple[str, ...]:
     """Every reason why an event may not enter training, personal data aside; empty when it may."""
     texts = [response.text for response in event.responses]
     stripped = [text.strip() for text in texts]
@@ -196,23 +253,39 @@ def findings_in(event: FeedbackEvent) -> tuple[Finding, ...]:
     """What is suspicious or personal in the texts of an event, in the order of its fields."""
     found = []
     for name, text in _texts(event):
-        found += [Finding(kind=oddity.kind, field=name, count=oddity.count, excerpt=oddity.excerpt) for oddity in oddities(text)]
+        found += [
+            Finding(kind=oddity.kind, field=name, count=oddity.count, excerpt=oddity.excerpt)
+            for oddity in oddities(text)
+        ]
         kinds = Counter(datum.kind for datum in find(text))
-        found += [Finding(kind=f"{PERSONAL_DATA}: {kind}", field=name, count=count, excerpt="") for kind, count in sorted(kinds.items())]
+        found += [
+            Finding(kind=f"{PERSONAL_DATA}: {kind}", field=name, count=count, excerpt="")
+            for kind, count in sorted(kinds.items())
+        ]
     return tuple(found)
 
 
 def _control_tokens_in(event: FeedbackEvent, tokens: Collection[str]) -> tuple[Finding, ...]:
     first = ((name, find_control_token(text, tokens)) for name, text in _texts(event))
-    return tuple(Finding(kind=CONTROL_TOKEN, field=name, count=1, excerpt=escaped(token)) for name, token in first if token is not None)
+    return tuple(
+        Finding(kind=CONTROL_TOKEN, field=name, count=1, excerpt=escaped(token))
+        for name, token in first
+        if token is not None
+    )
 
 
 def redacted(event: FeedbackEvent) -> FeedbackEvent:
-    """The event with its personal data replaced by their kinds, under a new id, naming the event that it replaces."""
+    """The event with its personal data replaced by their kinds, under a new id, naming the event
+    that it replaces."""
     fields = {name: getattr(event, name) for name in FeedbackEvent.model_fields if name != "id"}
     fields |= {
-        "prompt": tuple(Message(role=message.role, content=redact(message.content)) for message in event.prompt),
-        "responses": tuple(Response(text=redact(response.text), source=response.source) for response in event.responses),
+        "prompt": tuple(
+            Message(role=message.role, content=redact(message.content)) for message in event.prompt
+        ),
+        "responses": tuple(
+            Response(text=redact(response.text), source=response.source)
+            for response in event.responses
+        ),
         "reason": None if event.reason is None else redact(event.reason),
         "redacted_from": event.id,
     }
@@ -221,6 +294,8 @@ def redacted(event: FeedbackEvent) -> FeedbackEvent:
 
 def _texts(event: FeedbackEvent) -> Iterator[tuple[str, str]]:
     yield from ((f"prompt[{index}]", message.content) for index, message in enumerate(event.prompt))
-    yield from ((f"responses[{index}]", response.text) for index, response in enumerate(event.responses))
+    yield from (
+        (f"responses[{index}]", response.text) for index, response in enumerate(event.responses)
+    )
     if event.reason is not None:
         yield "reason", event.reason

@@ -16,21 +16,33 @@ from plumbline.errors import DataError
 from plumbline.records import Record
 
 Scope = Literal["submit", "collect", "adjudicate", "read"]
-"""submit: send events; collect: judge tasks; adjudicate: decide what votes did not; read: see counts and queues."""
+"""submit: send events; collect: judge tasks; adjudicate: decide what votes did not; read: see
+counts and queues."""
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 
 _PREFIX = "plumbline"
 _SHAPE = re.compile(rf"{_PREFIX}_([0-9a-f]{{16}})_([A-Za-z0-9_-]{{43}})")
-_SCRYPT = {"n": 2**14, "r": 8, "p": 1, "dklen": 32}  # 16 MiB and some 50 ms; the secret itself has 256 bits
+_SCRYPT = {
+    "n": 2**14,
+    "r": 8,
+    "p": 1,
+    "dklen": 32,
+}  # 16 MiB and some 50 ms; the secret itself has 256 bits
 _REMEMBERED = 1024  # verified secrets that a process remembers, as keyed digests
 _PSEUDONYM: TypeAdapter[str] = TypeAdapter(Identifier)
 
 
 class ApiKey(Record):
-    """A key as it is stored: everything but the secret, of which only a salted scrypt hash is kept."""
+    """A key as it is stored: everything but the secret, of which only a salted scrypt hash is
+    kept."""
 
     id: Text
-    name: Text = Field(description="whose key it is: the pseudonym under which judgments are recorded, or the name that signs adjudications")
+    name: Text = Field(
+        description=(
+            "whose key it is: the pseudonym under which judgments are recorded, or the name that"
+            " signs adjudications"
+        )
+    )
     scopes: tuple[Scope, ...] = Field(min_length=1)
     created_at: AwareDatetime
     revoked_at: AwareDatetime | None = Field(description="null: in force")
@@ -53,7 +65,10 @@ class ApiKeys:
         """
         unknown = [scope for scope in scopes if scope not in SCOPES]
         if unknown or not scopes:
-            raise DataError(f"scopes {', '.join(unknown) or 'are missing'}: a key needs one or more of {', '.join(SCOPES)}")
+            raise DataError(
+                f"scopes {', '.join(unknown) or 'are missing'}: a key needs one or more of"
+                f" {', '.join(SCOPES)}"
+            )
         if not name.strip() or len(name) > 128 or not name.isprintable():
             raise DataError(f"name {name!r}: must be 1 to 128 printable characters")
         if "collect" in scopes:
@@ -61,29 +76,48 @@ class ApiKeys:
                 _PSEUDONYM.validate_python(name)
             except ValidationError as error:
                 raise DataError(
-                    f"name '{name}': judgments are recorded under the name of the key, so it must be a pseudonym of at most 64 lower-case letters, "
-                    "digits, '.', '_' and '-', for example rater-07"
+                    f"name '{name}': judgments are recorded under the name of the key, so it must"
+                    " be a pseudonym of at most 64 lower-case letters, digits, '.', '_' and '-',"
+                    " for example rater-07"
                 ) from error
-        key = ApiKey(id=secrets.token_hex(8), name=name, scopes=tuple(scope for scope in SCOPES if scope in scopes), created_at=now, revoked_at=None)
+        key = ApiKey(
+            id=secrets.token_hex(8),
+            name=name,
+            scopes=tuple(scope for scope in SCOPES if scope in scopes),
+            created_at=now,
+            revoked_at=None,
+        )
         secret, salt = secrets.token_urlsafe(32), secrets.token_bytes(16)
-        row = {"id": key.id, "name": name, "salt": salt, "hash": _hash(secret, salt), "scopes": ",".join(key.scopes), "created_at": to_text(now)}
+        row = {
+            "id": key.id,
+            "name": name,
+            "salt": salt,
+            "hash": _hash(secret, salt),
+            "scopes": ",".join(key.scopes),
+            "created_at": to_text(now),
+        }
         with self._database.writing() as connection:
-            connection.execute(self._database.tables.api_keys.insert().values(**row, revoked_at=None))
+            connection.execute(
+                self._database.tables.api_keys.insert().values(**row, revoked_at=None)
+            )
         return key, f"{_PREFIX}_{key.id}_{secret}"
 
     def verify(self, text: str) -> ApiKey | None:
         """The key in force whose text this is, or None.
 
-        The secret is compared in constant time, and an unknown id takes as long as a wrong secret. A secret that was right once is
-        remembered in this process by a keyed digest, so that only its first use pays for scrypt; the row is read each time, so that a
-        revoked key ends at once.
+        The secret is compared in constant time, and an unknown id takes as long as a wrong secret.
+        A secret that was right once is remembered in this process by a keyed digest, so that only
+        its first use pays for scrypt; the row is read each time, so that a revoked key ends at
+        once.
         """
         shape = _SHAPE.fullmatch(text)
         if shape is None:
             return None
         identifier, secret = shape.groups()
         row = self._row(identifier)
-        salt, expected = (bytes(16), bytes(32)) if row is None else (bytes(row.salt), bytes(row.hash))
+        salt, expected = (
+            (bytes(16), bytes(32)) if row is None else (bytes(row.salt), bytes(row.hash))
+        )
         memory = hmac.digest(self._memory_key, secret.encode() + salt, "sha256")
         with self._lock:
             found = self._verified.get(memory)
@@ -120,10 +154,16 @@ class ApiKeys:
         """
         keys = self._database.tables.api_keys
         with self._database.writing() as connection:
-            connection.execute(keys.update().where(keys.c.id == identifier, keys.c.revoked_at.is_(None)).values(revoked_at=to_text(now)))
+            connection.execute(
+                keys.update()
+                .where(keys.c.id == identifier, keys.c.revoked_at.is_(None))
+                .values(revoked_at=to_text(now))
+            )
         key = self.find(identifier)
         if key is None:
-            raise DataError(f"there is no key '{identifier}'; `plumbline feedback key list` shows the ids")
+            raise DataError(
+                f"there is no key '{identifier}'; `plumbline feedback key list` shows the ids"
+            )
         return key
 
     def _row(self, identifier: str) -> Any:
@@ -140,4 +180,10 @@ def _hash(secret: str, salt: bytes) -> bytes:
 
 def _key(row: Any) -> ApiKey:
     revoked = None if row.revoked_at is None else datetime.fromisoformat(row.revoked_at)
-    return ApiKey(id=row.id, name=row.name, scopes=tuple(row.scopes.split(",")), created_at=datetime.fromisoformat(row.created_at), revoked_at=revoked)
+    return ApiKey(
+        id=row.id,
+        name=row.name,
+        scopes=tuple(row.scopes.split(",")),
+        created_at=datetime.fromisoformat(row.created_at),
+        revoked_at=revoked,
+    )

@@ -1,7 +1,9 @@
-"""A batch of accepted events and its narrow index: what the build of preference data has to know about each vote, without the text.
+"""A batch of accepted events and its narrow index: what the build of preference data has to know
+about each vote, without the text.
 
-The index is made once, while the batch is written, so that a new batch costs what the batch costs; `plumbline.data.vote_table`
-reads it. It has one row for each event and judged pair of responses: a comparison one, a ranking of K responses K(K-1)/2, a verdict one.
+The index is made once, while the batch is written, so that a new batch costs what the batch costs;
+`plumbline.data.vote_table` reads it. It has one row for each event and judged pair of responses: a
+comparison one, a ranking of K responses K(K-1)/2, a verdict one.
 """
 
 import itertools
@@ -72,12 +74,15 @@ def judged_pairs(event: FeedbackEvent) -> list[Judged]:
         left, right = (a, b) if event.responses[a].text <= event.responses[b].text else (b, a)
         distance = place[right] - place[left]
         winner = None if distance == 0 else int(distance < 0)
-        pairs.append(Judged(left, right, winner, abs(distance) if isinstance(judgment, Ranking) else 0))
+        pairs.append(
+            Judged(left, right, winner, abs(distance) if isinstance(judgment, Ranking) else 0)
+        )
     return pairs
 
 
 def index_schema() -> "pyarrow.Schema":
-    """Columns of the index; times are microseconds since 1970 (UTC), places in the line bytes, ratings the score of left minus that of right."""
+    """Columns of the index; times are microseconds since 1970 (UTC), places in the line bytes,
+    ratings the score of left minus that of right."""
     import pyarrow as pa
 
     name = pa.dictionary(pa.int32(), pa.string())
@@ -85,27 +90,57 @@ def index_schema() -> "pyarrow.Schema":
     fields: list[tuple[str, Any]] = [
         *((column, key20) for column in ("event", "pair", "redacted_from")),
         *((column, key32) for column in ("judged", "prompt")),
-        *((column, name) for column in ("annotator", "rubric", "slice", "clause", "attack", "consent_version", "given_by")),
+        *(
+            (column, name)
+            for column in (
+                "annotator",
+                "rubric",
+                "slice",
+                "clause",
+                "attack",
+                "consent_version",
+                "given_by",
+            )
+        ),
         *((column, pa.int64()) for column in ("offset", "time", "expires")),
-        *((column, pa.uint32()) for column in ("length", *_PLACES, "left_characters", "right_characters")),
+        *(
+            (column, pa.uint32())
+            for column in ("length", *_PLACES, "left_characters", "right_characters")
+        ),
         *((column, pa.uint8()) for column in ("kind", "strength", "places", "share")),
         *((column, pa.int8()) for column in ("winner", *DIMENSIONS)),
-        *((column, pa.bool_()) for column in ("first", "synthetic", "empty_response", "same_response")),
+        *(
+            (column, pa.bool_())
+            for column in ("first", "synthetic", "empty_response", "same_response")
+        ),
         ("fingerprint", pa.uint64()),
     ]
     return pa.schema([pa.field(column, kind) for column, kind in fields])
 
 
-_PLACES = ("prompt_at", "prompt_to", "context_at", "context_to", "left_at", "left_to", "right_at", "right_to")
+_PLACES = (
+    "prompt_at",
+    "prompt_to",
+    "context_at",
+    "context_to",
+    "left_at",
+    "left_to",
+    "right_at",
+    "right_to",
+)
 
 
-def write_batch(folder: Path, events: Iterable[FeedbackEvent], rule: NearDuplicateRule) -> BatchIndex:
+def write_batch(
+    folder: Path, events: Iterable[FeedbackEvent], rule: NearDuplicateRule
+) -> BatchIndex:
     """Write the accepted events of a batch and their index in one pass, in bounded memory.
 
     Args:
-        folder: Gets accepted.jsonl (canonical JSON, in the order given), index.parquet and sketches.bin (the near-duplicate sketch of each row).
+        folder: Gets accepted.jsonl (canonical JSON, in the order given), index.parquet and
+            sketches.bin (the near-duplicate sketch of each row).
         events: The events; each is one vote, however often it comes.
-        rule: Its shingles decide on the sketches; under another rule they are made again when the index is read.
+        rule: Its shingles decide on the sketches; under another rule they are made again when the
+            index is read.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ACCEPTED).open("wb") as accepted, _IndexWriter(folder, rule) as index:
@@ -125,8 +160,12 @@ class _IndexWriter:
         from plumbline.data.near_duplicates import scheme, sketch_width
 
         self._rule = rule
-        self._schema = index_schema().with_metadata({"plumbline.index": VERSION, "sketch": scheme(rule), "width": str(sketch_width(rule))})
-        self._parquet = pq.ParquetWriter(folder / INDEX, self._schema, compression="zstd", write_page_checksum=True)
+        self._schema = index_schema().with_metadata(
+            {"plumbline.index": VERSION, "sketch": scheme(rule), "width": str(sketch_width(rule))}
+        )
+        self._parquet = pq.ParquetWriter(
+            folder / INDEX, self._schema, compression="zstd", write_page_checksum=True
+        )
         self._sketches: BinaryIO = (folder / SKETCHES).open("wb")
         self._rows: list[tuple[Any, ...]] = []
         self._texts: list[tuple[list[str], list[str]]] = []
@@ -157,9 +196,24 @@ class _IndexWriter:
         scores = {(rating.response, rating.dimension): rating.score for rating in event.ratings}
         consent = event.consent
         # Only the id of an event can be replaced; a name that is none replaces nothing here.
-        redacted = bytes.fromhex(event.redacted_from) if event.redacted_from and _EVENT_ID.fullmatch(event.redacted_from) else None
-        shared = (event.annotator, event.rubric, event.context.slice, event.clause, event.attack, consent.version, consent.given_by)
-        when = (_microseconds(event.time), _microseconds(consent.expires) if consent.expires else None)
+        redacted = (
+            bytes.fromhex(event.redacted_from)
+            if event.redacted_from and _EVENT_ID.fullmatch(event.redacted_from)
+            else None
+        )
+        shared = (
+            event.annotator,
+            event.rubric,
+            event.context.slice,
+            event.clause,
+            event.attack,
+            consent.version,
+            consent.given_by,
+        )
+        when = (
+            _microseconds(event.time),
+            _microseconds(consent.expires) if consent.expires else None,
+        )
         identity, key = bytes.fromhex(event.id), bytes.fromhex(prompt_key(event.prompt))
         kind = KINDS.index(event.judgment.kind)
         strength = event.judgment.strength if isinstance(event.judgment, Comparison) else 0
@@ -172,7 +226,16 @@ class _IndexWriter:
             self._rows.append(
                 (
                     identity,
-                    None if pair.winner is None else bytes.fromhex(pair_id(event.prompt, shown if pair.winner == 0 or len(shown) == 1 else shown[::-1])),
+                    (
+                        None
+                        if pair.winner is None
+                        else bytes.fromhex(
+                            pair_id(
+                                event.prompt,
+                                shown if pair.winner == 0 or len(shown) == 1 else shown[::-1],
+                            )
+                        )
+                    ),
                     redacted,
                     bytes.fromhex(judged_pair(event.prompt, shown)),
                     key,
@@ -212,13 +275,18 @@ class _IndexWriter:
             sketches = sketch([Document(prompt, shown) for prompt, shown in texts], self._rule)
             self._sketches.write(sketches.signatures.tobytes())
             columns = [*zip(*rows, strict=True), sketches.fingerprints]
-            arrays = [pa.array(values, type=field.type) for values, field in zip(columns, self._schema, strict=True)]
+            arrays = [
+                pa.array(values, type=field.type)
+                for values, field in zip(columns, self._schema, strict=True)
+            ]
             self._parquet.write_batch(pa.record_batch(arrays, schema=self._schema))
             self._written += len(rows)
         self._rows, self._texts = [], []
 
 
-def _difference(scores: Mapping[tuple[int, Dimension], int], pair: Judged, dimension: Dimension) -> int | None:
+def _difference(
+    scores: Mapping[tuple[int, Dimension], int], pair: Judged, dimension: Dimension
+) -> int | None:
     if not scores or pair.right is None:
         return None
     left, right = scores.get((pair.left, dimension)), scores.get((pair.right, dimension))
@@ -231,7 +299,8 @@ def _microseconds(time: datetime) -> int:
 
 @contextmanager
 def indexed(batches: Sequence[Path], rule: NearDuplicateRule | None = None) -> Iterator[list[Path]]:
-    """For each batch the folder in which its index is: the batch itself, or a temporary one where the index is missing, older, or made under another rule.
+    """For each batch the folder in which its index is: the batch itself, or a temporary one where
+    the index is missing, older, or made under another rule.
 
     Args:
         batches: Folders with accepted.jsonl.
@@ -248,7 +317,11 @@ def indexed(batches: Sequence[Path], rule: NearDuplicateRule | None = None) -> I
                 continue
             folder = Path(temporary, str(number))
             folder.mkdir()
-            _index_again(batch / ACCEPTED, folder, rule or NearDuplicateRule(shingle=5, threshold=0.7, action="report"))
+            _index_again(
+                batch / ACCEPTED,
+                folder,
+                rule or NearDuplicateRule(shingle=5, threshold=0.7, action="report"),
+            )
             folders.append(folder)
         yield folders
 
@@ -260,7 +333,11 @@ def _scheme_of(batch: Path) -> str | None:
     if not (batch / INDEX).is_file() or not (batch / SKETCHES).is_file():
         return None
     metadata = pq.read_schema(batch / INDEX).metadata or {}
-    return metadata[b"sketch"].decode() if metadata.get(b"plumbline.index") == VERSION.encode() else None
+    return (
+        metadata[b"sketch"].decode()
+        if metadata.get(b"plumbline.index") == VERSION.encode()
+        else None
+    )
 
 
 def _index_again(accepted: Path, folder: Path, rule: NearDuplicateRule) -> None:

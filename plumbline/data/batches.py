@@ -18,16 +18,24 @@ class Receipt(Record):
 
     accepted: int = Field(ge=0, description="new events, now in the store")
     duplicate: int = Field(ge=0, description="events that were there already, byte for byte")
-    conflict: int = Field(ge=0, description="events whose id is there with another body: the store or the sender is corrupt; nothing was overwritten")
+    conflict: int = Field(
+        ge=0,
+        description=(
+            "events whose id is there with another body: the store or the sender is corrupt;"
+            " nothing was overwritten"
+        ),
+    )
 
 
 class Inserted(NamedTuple):
-    """Ids of the events that were handed in, in their order: each offered event is in exactly one of the three."""
+    """Ids of the events that were handed in, in their order: each offered event is in exactly one
+    of the three."""
 
     accepted: tuple[str, ...]
     """New events, now in the store."""
     duplicate: tuple[str, ...]
-    """Events that were there already, byte for byte, or that were erased and therefore do not come back."""
+    """Events that were there already, byte for byte, or that were erased and therefore do not come
+    back."""
     conflicts: tuple[str, ...]
     """Events whose id is there with another body; nothing was overwritten."""
 
@@ -71,7 +79,8 @@ def batch_digest(event_ids: Iterable[str]) -> str:
 
 
 def digest_of_sorted(event_ids: Iterable[str]) -> tuple[int, str]:
-    """Number of ids, which come sorted and once each, and their `batch_digest`; holds one id at a time."""
+    """Number of ids, which come sorted and once each, and their `batch_digest`; holds one id at a
+    time."""
     digest, count = hashlib.sha256(b"["), 0
     for identifier in event_ids:
         digest.update((b"," if count else b"") + canonical_json(identifier).rstrip(b"\n"))
@@ -90,9 +99,13 @@ def stored_event(identifier: str, body: bytes) -> FeedbackEvent:
         event = FeedbackEvent.from_json(bytes(body))
     except ValidationError as error:
         raise DataError(
-            f"event {identifier}: its stored body is damaged, or a Plumbline whose events had other fields wrote it: {error.errors()[0]['msg']}. Restore the "
-            "feedback store from a copy, or import the files into a new home"
+            f"event {identifier}: its stored body is damaged, or a Plumbline whose events had other"
+            f" fields wrote it: {error.errors()[0]['msg']}. Restore the feedback store from a copy,"
+            " or import the files into a new home"
         ) from error
     if event.id != identifier:
-        raise DataError(f"event {identifier}: its stored body is that of event {event.id}; restore the feedback store from a copy")
+        raise DataError(
+            f"event {identifier}: its stored body is that of event {event.id}; restore the feedback"
+            " store from a copy"
+        )
     return event

@@ -1,4 +1,5 @@
-"""The bytes of a file in chunks of bounded size, decompressed; a stream that breaks off or grows too large is refused."""
+"""The bytes of a file in chunks of bounded size, decompressed; a stream that breaks off or grows
+too large is refused."""
 
 import gzip
 import zlib
@@ -10,7 +11,8 @@ from plumbline.data.lines import MAX_FILE_BYTES, IncompleteFile, refuse_size
 from plumbline.errors import DataError
 
 _CHUNK: Final = 2**18
-# 1 KiB of Zstandard is at most 256 blocks of 4 bytes, each for 128 KiB: one step gives at most 32 MiB.
+# 1 KiB of Zstandard is at most 256 blocks of 4 bytes, each for 128 KiB: one step gives at most 32
+# MiB.
 _COMPRESSED_STEP: Final = 2**10
 _MAX_WINDOW: Final = 2**27  # the largest that `zstd` writes unless it is told `--long=28` or more
 
@@ -38,13 +40,19 @@ def gzip_chunks(path: Path) -> Iterator[bytes]:
                     refuse_size(path)
                 yield chunk
     except EOFError as error:
-        raise IncompleteFile(f"{path}: the compressed file is damaged: it breaks off; wait for the rest, or fetch it again") from error
+        raise IncompleteFile(
+            f"{path}: the compressed file is damaged: it breaks off; wait for the rest, or fetch it"
+            " again"
+        ) from error
     except (OSError, zlib.error) as error:
-        raise DataError(f"{path}: the compressed file is damaged: {error}; fetch it again") from error
+        raise DataError(
+            f"{path}: the compressed file is damaged: {error}; fetch it again"
+        ) from error
 
 
 def zstandard_chunks(path: Path) -> Iterator[bytes]:
-    """The decompressed bytes of a Zstandard file, which may have several frames; raises as `gzip_chunks`."""
+    """The decompressed bytes of a Zstandard file, which may have several frames; raises as
+    `gzip_chunks`."""
     import zstandard
 
     total = 0
@@ -62,6 +70,11 @@ def zstandard_chunks(path: Path) -> Iterator[bytes]:
                         yield chunk
                     step, inside = (inside.unused_data, None) if inside.eof else (b"", inside)
     except zstandard.ZstdError as error:
-        raise DataError(f"{path}: the compressed file is damaged: {error}; fetch it again") from error
+        raise DataError(
+            f"{path}: the compressed file is damaged: {error}; fetch it again"
+        ) from error
     if inside is not None:
-        raise IncompleteFile(f"{path}: the compressed file is damaged: it breaks off; wait for the rest, or fetch it again")
+        raise IncompleteFile(
+            f"{path}: the compressed file is damaged: it breaks off; wait for the rest, or fetch it"
+            " again"
+        )

@@ -1,7 +1,8 @@
 """Contamination: prompts of the training data that are, contain, or are part of a held-out prompt.
 
-Found are equal prompts, prompts with the same words, and prompts that share enough n-grams with one held-out prompt: something put before or after
-it, or a piece of it. Not found are paraphrases, translations, letters replaced by others that look alike, and prompts in which every n-gram has a
+Found are equal prompts, prompts with the same words, and prompts that share enough n-grams with one
+held-out prompt: something put before or after it, or a piece of it. Not found are paraphrases,
+translations, letters replaced by others that look alike, and prompts in which every n-gram has a
 word changed; a held-out prompt of fewer than `SHORTEST` words is found only as a whole.
 """
 
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SHORTEST = 5
-"""Words from which a prompt that is shorter than an n-gram is looked for inside longer ones; below, everyday phrases would match."""
+"""Words from which a prompt that is shorter than an n-gram is looked for inside longer ones; below,
+everyday phrases would match."""
 
 
 class HeldOutMatch(NamedTuple):
@@ -26,13 +28,16 @@ class HeldOutMatch(NamedTuple):
     held_out: str
     """Its id."""
     kind: Literal["exact", "normalized", "containment"]
-    """`exact`: the same turns as they stand; `normalized`: the same words in every turn; `containment`: n-grams in common."""
+    """`exact`: the same turns as they stand; `normalized`: the same words in every turn;
+    `containment`: n-grams in common."""
     share: float
-    """n-grams in common as a share of those of the shorter prompt, 0 to 1; 1 for the other kinds."""
+    """n-grams in common as a share of those of the shorter prompt, 0 to 1; 1 for the other
+    kinds."""
 
 
 class HeldOutIndex:
-    """The held-out prompts, ready to be compared with; system messages are left out, as in `prompt_key`."""
+    """The held-out prompts, ready to be compared with; system messages are left out, as in
+    `prompt_key`."""
 
     def __init__(self, prompts: Iterable[EvalPrompt], rule: ContaminationRule) -> None:
         import numpy as np
@@ -46,16 +51,22 @@ class HeldOutIndex:
         self._ids = np.array([item.id for item in vault], dtype=object)
         self._postings = _Postings(*_distinct(turns, grams(turns.hashes, turns.counts, rule.ngram)))
         self._sizes = np.bincount(self._postings.owners, minlength=len(vault))
-        self._short = {order: _short_postings(turns, order, rule.threshold) for order in range(SHORTEST, rule.ngram)}
+        self._short = {
+            order: _short_postings(turns, order, rule.threshold)
+            for order in range(SHORTEST, rule.ngram)
+        }
 
     def matches(self, prompts: Sequence[Sequence[Message]]) -> list[HeldOutMatch | None]:
-        """The best match of each prompt, None without one: exact before normalized before the highest share before the smallest id.
+        """The best match of each prompt, None without one: exact before normalized before the
+        highest share before the smallest id.
 
         Memory grows with the number of prompts; for many, call it for a few thousand at a time.
         """
         turns = _Turns(prompts, self._hashes)
         found: list[HeldOutMatch | None] = self._contained(turns)
-        for index, (exact, normalized) in enumerate(zip(turns.as_they_stand, turns.normalized, strict=True)):
+        for index, (exact, normalized) in enumerate(
+            zip(turns.as_they_stand, turns.normalized, strict=True)
+        ):
             if not exact:
                 continue  # nothing but system messages
             if exact in self._exact:
@@ -87,13 +98,18 @@ class HeldOutIndex:
             triples.append((owners[place], held, np.ones(len(held))))
         prompt, held, share = (np.concatenate(column) for column in zip(*triples, strict=True))
         found: list[HeldOutMatch | None] = [None] * turns.number
-        # Ids fall with the position in the vault, so of equal shares the last one, with the smallest id, stays.
+        # Ids fall with the position in the vault, so of equal shares the last one, with the
+        # smallest id, stays.
         for index in np.lexsort((held, share, prompt)).tolist():
-            found[prompt[index]] = HeldOutMatch(self._ids[held[index]], "containment", float(share[index]))
+            found[prompt[index]] = HeldOutMatch(
+                self._ids[held[index]], "containment", float(share[index])
+            )
         return found
 
 
-def contaminated(prompts: Sequence[Sequence[Message]], held_out: Iterable[EvalPrompt], rule: ContaminationRule) -> list[HeldOutMatch | None]:
+def contaminated(
+    prompts: Sequence[Sequence[Message]], held_out: Iterable[EvalPrompt], rule: ContaminationRule
+) -> list[HeldOutMatch | None]:
     """The best match of each prompt among the held-out ones; see `HeldOutIndex`."""
     return HeldOutIndex(held_out, rule).matches(prompts)
 
@@ -105,7 +121,10 @@ class _Turns:
         import numpy as np
 
         self.number = len(prompts)
-        turns = [[(turn.role, turn.content) for turn in prompt if turn.role != "system"] for prompt in prompts]
+        turns = [
+            [(turn.role, turn.content) for turn in prompt if turn.role != "system"]
+            for prompt in prompts
+        ]
         self.as_they_stand = list(map(tuple, turns))
         self.per_prompt = np.array(list(map(len, turns)), dtype=np.int64)
         self.owners = np.repeat(np.arange(self.number), self.per_prompt)
@@ -114,7 +133,12 @@ class _Turns:
         data, starts, turn = self.hashes.tobytes(), [0, *ends], 0
         self.normalized: list[tuple[tuple[str, bytes], ...]] = []
         for prompt in turns:
-            self.normalized.append(tuple((role, data[8 * starts[turn + i] : 8 * starts[turn + i + 1]]) for i, (role, _) in enumerate(prompt)))
+            self.normalized.append(
+                tuple(
+                    (role, data[8 * starts[turn + i] : 8 * starts[turn + i + 1]])
+                    for i, (role, _) in enumerate(prompt)
+                )
+            )
             turn += len(prompt)
 
 
@@ -128,7 +152,8 @@ class _Postings:
         self._sorted, self.owners = hashes[order], owners[order]
 
     def of(self, hashes: "NDArray[np.uint64]") -> "tuple[NDArray[np.int64], NDArray[np.int64]]":
-        """Positions in `hashes`, and the held-out prompts that have them: one entry for each prompt that an n-gram stands in."""
+        """Positions in `hashes`, and the held-out prompts that have them: one entry for each prompt
+        that an n-gram stands in."""
         import numpy as np
 
         first = np.searchsorted(self._sorted, hashes, side="left")
@@ -151,7 +176,9 @@ def _distinct(turns: _Turns, found: Grams) -> "tuple[NDArray[np.uint64], NDArray
     return hashes[new], owners[new]
 
 
-def _whole(turns: _Turns, found: Grams, order: int) -> "tuple[NDArray[np.uint64], NDArray[np.int64]]":
+def _whole(
+    turns: _Turns, found: Grams, order: int
+) -> "tuple[NDArray[np.uint64], NDArray[np.int64]]":
     """The prompts of one turn with exactly `order` words, each as one n-gram."""
     import numpy as np
 
@@ -160,7 +187,8 @@ def _whole(turns: _Turns, found: Grams, order: int) -> "tuple[NDArray[np.uint64]
 
 
 def _short_postings(turns: _Turns, order: int, threshold: float) -> tuple[_Postings, _Postings]:
-    """Held-out prompts of exactly `order` words; and the n-grams of those a little longer, of which `order` words are at least the threshold."""
+    """Held-out prompts of exactly `order` words; and the n-grams of those a little longer, of which
+    `order` words are at least the threshold."""
     import numpy as np
 
     found = grams(turns.hashes, turns.counts, order)
@@ -168,4 +196,6 @@ def _short_postings(turns: _Turns, order: int, threshold: float) -> tuple[_Posti
     lengths = np.bincount(turns.owners, weights=turns.counts, minlength=turns.number)
     single = turns.per_prompt == 1
     longer = single & (lengths > order) & (order >= threshold * lengths)
-    return _Postings(*_whole(turns, found, order)), _Postings(hashes[longer[owners]], owners[longer[owners]])
+    return _Postings(*_whole(turns, found, order)), _Postings(
+        hashes[longer[owners]], owners[longer[owners]]
+    )

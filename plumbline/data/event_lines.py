@@ -1,7 +1,9 @@
-"""Where the texts of a feedback event stand in its canonical line, so that they can be copied without being parsed again.
+"""Where the texts of a feedback event stand in its canonical line, so that they can be copied
+without being parsed again.
 
-The keys of an event are fixed and canonical JSON sorts them. A quotation mark inside a string is always written with a backslash before it,
-so that a pattern like `,"context":` can only be structure and never text.
+The keys of an event are fixed and canonical JSON sorts them. A quotation mark inside a string is
+always written with a backslash before it, so that a pattern like `,"context":` can only be
+structure and never text.
 """
 
 import os
@@ -47,12 +49,16 @@ def event_spans(line: bytes) -> EventSpans:
             texts.append((start, end))
             at = end + 2
     except ValueError as error:
-        raise InvalidFeedback("this line is no canonical line of a feedback event; write it with plumbline.data.files.write_records") from error
+        raise InvalidFeedback(
+            "this line is no canonical line of a feedback event; write it with"
+            " plumbline.data.files.write_records"
+        ) from error
     return EventSpans((prompt, prompt_end), (context, context_end), tuple(texts))
 
 
 class EventLines:
-    """Event lines of several files, read by offset; no file is mapped, so that reading costs no memory."""
+    """Event lines of several files, read by offset; no file is mapped, so that reading costs no
+    memory."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self._paths = tuple(paths)
@@ -64,10 +70,18 @@ class EventLines:
                 self._descriptors.append(os.open(path, os.O_RDONLY))
         except OSError as error:
             self.close()
-            raise DataError(f"{error.filename}: cannot be read: {error.strerror}; materialize `feedback` for this batch again") from error
+            raise DataError(
+                f"{error.filename}: cannot be read: {error.strerror}; materialize `feedback` for"
+                " this batch again"
+            ) from error
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
         self.close()
 
     def close(self) -> None:
@@ -83,5 +97,8 @@ class EventLines:
         """
         data = os.pread(self._descriptors[file], length, offset)
         if len(data) != length:
-            raise InvalidFeedback(f"{self._paths[file]}: ends at byte {offset + len(data)}, but its index names a row up to byte {offset + length}")
+            raise InvalidFeedback(
+                f"{self._paths[file]}: ends at byte {offset + len(data)}, but its index names a row"
+                f" up to byte {offset + length}"
+            )
         return data

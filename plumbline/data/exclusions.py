@@ -1,4 +1,5 @@
-"""Which accepted events may not be used any more: consent was withdrawn or has ended, or a flag holds them until a person decides."""
+"""Which accepted events may not be used any more: consent was withdrawn or has ended, or a flag
+holds them until a person decides."""
 
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
@@ -29,10 +30,14 @@ class Holding(Protocol):
         """Why an event is held; None if it is not."""
 
 
-def exclusions(batches: Sequence[Path], withdrawals: Sequence[Withdrawal], holds: Holding, now: datetime) -> dict[str, str]:
-    """Reasons by event id, for `build_preferences`; an event with several has the first of: withdrawn, expired, held.
+def exclusions(
+    batches: Sequence[Path], withdrawals: Sequence[Withdrawal], holds: Holding, now: datetime
+) -> dict[str, str]:
+    """Reasons by event id, for `build_preferences`; an event with several has the first of:
+    withdrawn, expired, held.
 
-    The index finds the few events that can be concerned; whether a withdrawal concerns one is decided on the event itself.
+    The index finds the few events that can be concerned; whether a withdrawal concerns one is
+    decided on the event itself.
 
     Args:
         batches: Folders that `write_batch` filled.
@@ -42,17 +47,35 @@ def exclusions(batches: Sequence[Path], withdrawals: Sequence[Withdrawal], holds
     """
     import polars as pl
 
-    columns = ["event", "first", "annotator", "given_by", "consent_version", "redacted_from", "expires"]
+    columns = [
+        "event",
+        "first",
+        "annotator",
+        "given_by",
+        "consent_version",
+        "redacted_from",
+        "expires",
+    ]
     rows = read_index(batches, columns)
     if not len(rows):
         return {}
     rows = rows.filter(pl.col("first"))
-    held = rows.filter(pl.col("annotator").is_in(sorted(holds.annotators)) | pl.col("event").is_in(sorted(holds.events)))
-    reasons = {event: holds.reason(event, annotator) for event, annotator in held.select("event", "annotator").iter_rows()}
+    held = rows.filter(
+        pl.col("annotator").is_in(sorted(holds.annotators))
+        | pl.col("event").is_in(sorted(holds.events))
+    )
+    reasons = {
+        event: holds.reason(event, annotator)
+        for event, annotator in held.select("event", "annotator").iter_rows()
+    }
     ended = (now - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
     reasons |= dict.fromkeys(rows.filter(pl.col("expires") <= ended)["event"].to_list(), EXPIRED)
     concerned = rows.filter(_concerned(withdrawals))["event"].to_list()
-    reasons |= {event.id: reason for event in events_at(batches, concerned) if (reason := withdrawn(event, withdrawals)) is not None}
+    reasons |= {
+        event.id: reason
+        for event in events_at(batches, concerned)
+        if (reason := withdrawn(event, withdrawals)) is not None
+    }
     return {event: reason for event, reason in sorted(reasons.items()) if reason is not None}
 
 

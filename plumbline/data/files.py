@@ -19,7 +19,8 @@ Model = TypeVar("Model", bound=Record)
 
 
 def write_records(path: Path, records: Iterable[Record]) -> int:
-    """Write records as canonical JSONL and return how many; the file is either absent or complete."""
+    """Write records as canonical JSONL and return how many; the file is either absent or
+    complete."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     count = 0
@@ -52,7 +53,9 @@ def read_records(path: Path, model: type[Model]) -> Iterator[Model]:
         try:
             yield parse_record(line, model)
         except ValueError as error:
-            raise _error_of(model)(f"{path}: row {row}: {error}; correct the row or take it out") from error
+            raise _error_of(model)(
+                f"{path}: row {row}: {error}; correct the row or take it out"
+            ) from error
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
@@ -73,7 +76,8 @@ def parse_record(line: bytes, model: type[Model]) -> Model:
     """One row as a record.
 
     Raises:
-        ValueError: If the row is not strict JSON or breaks the schema; names every field that is wrong.
+        ValueError: If the row is not strict JSON or breaks the schema; names every field that is
+            wrong.
     """
     parse_json(line)
     try:
@@ -91,7 +95,12 @@ def parse_json(data: bytes) -> Any:
     if not data.strip():
         raise ValueError("the row is empty")
     try:
-        return json.loads(data.decode(), object_pairs_hook=_unique_keys, parse_constant=_reject_constant, parse_float=_finite)
+        return json.loads(
+            data.decode(),
+            object_pairs_hook=_unique_keys,
+            parse_constant=_reject_constant,
+            parse_float=_finite,
+        )
     except UnicodeDecodeError as error:
         raise ValueError(f"not UTF-8 at byte {error.start}") from error
     except json.JSONDecodeError as error:

@@ -1,7 +1,9 @@
-"""Flags: what a check found about an annotator, a source or a word, and what a person decided about it.
+"""Flags: what a check found about an annotator, a source or a word, and what a person decided about
+it.
 
-An open flag holds the events that it is about: they are set aside until somebody decides. `keep` releases them, `exclude` holds them for
-good. Flags and decisions are only ever added; the newest decision counts.
+An open flag holds the events that it is about: they are set aside until somebody decides. `keep`
+releases them, `exclude` holds them for good. Flags and decisions are only ever added; the newest
+decision counts.
 """
 
 import json
@@ -22,7 +24,12 @@ if TYPE_CHECKING:
 
     from plumbline.data.database import Database
 
-AGREEMENT, FLOODING, SOURCE, TRIGGER = "annotator agreement", "annotator flooding", "source flooding", "trigger word"
+AGREEMENT, FLOODING, SOURCE, TRIGGER = (
+    "annotator agreement",
+    "annotator flooding",
+    "source flooding",
+    "trigger word",
+)
 FLAGGED_ANNOTATOR, FLAGGED_EVENT = "flagged annotator", "flagged event"
 Decision = Literal["keep", "exclude"]
 
@@ -77,7 +84,9 @@ class Flags:
     def __init__(self, database: "Database") -> None:
         self._database = database
 
-    def raise_flag(self, kind: str, subject: str, evidence: Mapping[str, Any], now: datetime) -> Flag:
+    def raise_flag(
+        self, kind: str, subject: str, evidence: Mapping[str, Any], now: datetime
+    ) -> Flag:
         """Raise a flag; the same finding again is the flag that is there, decided or not."""
         from sqlalchemy import select
 
@@ -87,9 +96,17 @@ class Flags:
         with self._database.writing() as connection:
             there = connection.execute(select(flags.c.id).where(flags.c.digest == digest)).scalar()
             if there is None:
-                values = {"kind": kind, "subject": subject, "evidence": canonical_json(dict(evidence)).decode(), "digest": digest, "raised_at": to_text(now)}
+                values = {
+                    "kind": kind,
+                    "subject": subject,
+                    "evidence": canonical_json(dict(evidence)).decode(),
+                    "digest": digest,
+                    "raised_at": to_text(now),
+                }
                 connection.execute(flags.insert().values(**values))
-                there = connection.execute(select(flags.c.id).where(flags.c.digest == digest)).scalar_one()
+                there = connection.execute(
+                    select(flags.c.id).where(flags.c.digest == digest)
+                ).scalar_one()
             return self._read(connection, there)[0]
 
     def decide(self, flag: int, decision: Decision, by: str, reason: str, now: datetime) -> Flag:
@@ -104,8 +121,17 @@ class Flags:
             raise DataError(f"flag {flag}: '{decision}' is not a decision; use keep or exclude")
         with self._database.writing() as connection:
             if not self._read(connection, flag):
-                raise DataError(f"flag {flag}: there is none of this number; `plumbline feedback flags list` names them")
-            values = {"flag_id": flag, "decision": decision, "by": by, "reason": reason, "decided_at": to_text(now)}
+                raise DataError(
+                    f"flag {flag}: there is none of this number; `plumbline feedback flags list`"
+                    " names them"
+                )
+            values = {
+                "flag_id": flag,
+                "decision": decision,
+                "by": by,
+                "reason": reason,
+                "decided_at": to_text(now),
+            }
             connection.execute(self._database.tables.flag_decisions.insert().values(**values))
             return self._read(connection, flag)[0]
 
@@ -121,22 +147,36 @@ class Flags:
         wanted = (
             (select(flags), select(decisions))
             if only is None
-            else (select(flags).where(flags.c.id == only), select(decisions).where(decisions.c.flag_id == only))
+            else (
+                select(flags).where(flags.c.id == only),
+                select(decisions).where(decisions.c.flag_id == only),
+            )
         )
         newest = {
-            row.flag_id: FlagDecision(decision=row.decision, by=row.by, reason=row.reason, decided_at=row.decided_at)
+            row.flag_id: FlagDecision(
+                decision=row.decision, by=row.by, reason=row.reason, decided_at=row.decided_at
+            )
             for row in connection.execute(wanted[1].order_by(decisions.c.id))
         }
         return tuple(
-            Flag(id=row.id, kind=row.kind, subject=row.subject, evidence=json.loads(row.evidence), raised_at=row.raised_at, decision=newest.get(row.id))
+            Flag(
+                id=row.id,
+                kind=row.kind,
+                subject=row.subject,
+                evidence=json.loads(row.evidence),
+                raised_at=row.raised_at,
+                decision=newest.get(row.id),
+            )
             for row in connection.execute(wanted[0].order_by(flags.c.id))
         )
 
 
 def holds(flags: Iterable[Flag]) -> Holds:
-    """What open and excluded flags hold: all events of an annotator, or the events that the evidence names.
+    """What open and excluded flags hold: all events of an annotator, or the events that the
+    evidence names.
 
-    A flag that somebody decided to keep releases its own hold only; another flag on the same annotator still holds.
+    A flag that somebody decided to keep releases its own hold only; another flag on the same
+    annotator still holds.
     """
     annotators: dict[str, str] = {}
     events: dict[str, str] = {}
@@ -169,17 +209,43 @@ def findings(
     found = []
     for result in annotators.annotators:
         if result.status == "flagged":
-            evidence = {"scope": scope, "votes": result.compared, "agreement": result.agreement, "others": result.others, "message": result.message}
+            evidence = {
+                "scope": scope,
+                "votes": result.compared,
+                "agreement": result.agreement,
+                "others": result.others,
+                "message": result.message,
+            }
             found.append(NewFlag(AGREEMENT, result.annotator, evidence))
     for flood in floods:
-        evidence = {"scope": scope, "votes": flood.events, "share": flood.share, "message": f"gave {flood.share:.0%} of {scope}"}
+        evidence = {
+            "scope": scope,
+            "votes": flood.events,
+            "share": flood.share,
+            "message": f"gave {flood.share:.0%} of {scope}",
+        }
         if flood.what == "annotator":
             found.append(NewFlag(FLOODING, flood.name, evidence))
         else:
-            found.append(NewFlag(SOURCE, flood.name, evidence | {"events": sorted((sent or {}).get(flood.name, ()))}))
+            found.append(
+                NewFlag(
+                    SOURCE,
+                    flood.name,
+                    evidence | {"events": sorted((sent or {}).get(flood.name, ()))},
+                )
+            )
     for word in triggers.words if triggers else ():
-        said = f"{word.disagreeing} of {word.events} votes on texts with this word are against the others (p = {word.p:.1e})"
-        evidence = {"scope": scope, "word": word.word, "votes": word.events, "events": list(word.event_ids), "message": said}
+        said = (
+            f"{word.disagreeing} of {word.events} votes on texts with this word are against the"
+            f" others (p = {word.p:.1e})"
+        )
+        evidence = {
+            "scope": scope,
+            "word": word.word,
+            "votes": word.events,
+            "events": list(word.event_ids),
+            "message": said,
+        }
         found.append(NewFlag(TRIGGER, word.word[:128], evidence))
     return found
 
@@ -187,8 +253,9 @@ def findings(
 def worth_raising(found: Iterable[NewFlag], flags: Collection[Flag]) -> list[NewFlag]:
     """The findings that a person has not seen yet.
 
-    Left out are findings about an annotator who is held already, and about the agreement of an annotator whom somebody decided to keep,
-    until there are twice the votes that the decision was made on. A finding about events is always raised: it holds other events.
+    Left out are findings about an annotator who is held already, and about the agreement of an
+    annotator whom somebody decided to keep, until there are twice the votes that the decision was
+    made on. A finding about events is always raised: it holds other events.
     """
     held = holds(flags)
     kept: dict[str, int] = {}
@@ -199,7 +266,11 @@ def worth_raising(found: Iterable[NewFlag], flags: Collection[Flag]) -> list[New
         flag
         for flag in found
         if not (flag.kind in (AGREEMENT, FLOODING) and flag.subject in held.annotators)
-        and not (flag.kind == AGREEMENT and flag.subject in kept and flag.evidence["votes"] < 2 * kept[flag.subject])
+        and not (
+            flag.kind == AGREEMENT
+            and flag.subject in kept
+            and flag.evidence["votes"] < 2 * kept[flag.subject]
+        )
     ]
 
 
@@ -211,10 +282,16 @@ def sent_by(database: "Database", batch: str) -> dict[str, list[str]]:
     from sqlalchemy import select
 
     tables = database.tables
-    arrivals = tables.events.join(tables.event_deliveries, tables.events.c.id == tables.event_deliveries.c.event_id)
-    joined = arrivals.join(tables.deliveries, tables.event_deliveries.c.delivery_id == tables.deliveries.c.id)
+    arrivals = tables.events.join(
+        tables.event_deliveries, tables.events.c.id == tables.event_deliveries.c.event_id
+    )
+    joined = arrivals.join(
+        tables.deliveries, tables.event_deliveries.c.delivery_id == tables.deliveries.c.id
+    )
     query = select(tables.deliveries.c.source, tables.events.c.id).select_from(joined)
-    query = query.where(tables.events.c.batch_id == batch, tables.deliveries.c.way == "http").order_by(tables.events.c.id)
+    query = query.where(
+        tables.events.c.batch_id == batch, tables.deliveries.c.way == "http"
+    ).order_by(tables.events.c.id)
     sent: dict[str, list[str]] = {}
     with database.reading() as connection:
         for source, event in connection.execute(query):
@@ -223,6 +300,7 @@ def sent_by(database: "Database", batch: str) -> dict[str, list[str]]:
 
 
 def digest(flags: Iterable[Flag]) -> str:
-    """Digest of what is held: it changes exactly when a flag or a decision changes what may enter training."""
+    """Digest of what is held: it changes exactly when a flag or a decision changes what may enter
+    training."""
     held = holds(flags)
     return sha256(canonical_json([sorted(held.annotators), sorted(held.events)]))

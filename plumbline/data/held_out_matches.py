@@ -1,4 +1,5 @@
-"""Which accepted prompts repeat or contain a held-out one; looked for once for each batch and remembered, because a vault seldom changes."""
+"""Which accepted prompts repeat or contain a held-out one; looked for once for each batch and
+remembered, because a vault seldom changes."""
 
 import hashlib
 import json
@@ -27,25 +28,38 @@ _AT_ONCE = 2048
 
 
 def held_out_matches(
-    batches: Sequence[Path], indexes: Sequence[Path], vault: Iterable[EvalPrompt], rule: ContaminationRule, remembered: Path | None
+    batches: Sequence[Path],
+    indexes: Sequence[Path],
+    vault: Iterable[EvalPrompt],
+    rule: ContaminationRule,
+    remembered: Path | None,
 ) -> dict[bytes, HeldOutMatch]:
     """The best match of each prompt group that has one, by its key of 32 bytes.
 
-    The wordings of one prompt group can match differently: the best of them counts, whatever batch it is in.
+    The wordings of one prompt group can match differently: the best of them counts, whatever batch
+    it is in.
 
     Args:
         batches: Folders with accepted.jsonl.
         indexes: Folders with their indexes.
         vault: Held-out prompts.
         rule: When a prompt counts as held out.
-        remembered: Folder of earlier results, by batch, vault, rule and the source of `plumbline/data`; None looks at every prompt again.
+        remembered: Folder of earlier results, by batch, vault, rule and the source of
+            `plumbline/data`; None looks at every prompt again.
     """
     prompts = sorted(vault, key=lambda prompt: prompt.id)
     searched: HeldOutIndex | None = None
     found: dict[bytes, HeldOutMatch] = {}
-    identity = canonical_json([source_digest("plumbline/data"), rule.model_dump()]) + b"".join(prompt.to_json() for prompt in prompts)
+    identity = canonical_json([source_digest("plumbline/data"), rule.model_dump()]) + b"".join(
+        prompt.to_json() for prompt in prompts
+    )
     for batch, index in zip(batches, indexes, strict=True):
-        place = remembered / f"{hashlib.sha256(identity + (index / INDEX).read_bytes()).hexdigest()}.json" if remembered else None
+        place = (
+            remembered
+            / f"{hashlib.sha256(identity + (index / INDEX).read_bytes()).hexdigest()}.json"
+            if remembered
+            else None
+        )
         if place is not None and place.is_file():
             matches = _read(place)
         else:
@@ -66,8 +80,19 @@ def _matches_of(batch: Path, index: Path, searched: HeldOutIndex) -> dict[bytes,
     found: dict[bytes, HeldOutMatch] = {}
     with EventLines([batch / ACCEPTED]) as lines:
         for rows in _first_rows(index):
-            texts = dict.fromkeys((row["prompt"], lines.read(0, row["offset"], row["length"])[row["prompt_at"] : row["prompt_to"]]) for row in rows)
-            prompts = [tuple(Message.model_construct(**turn) for turn in json.loads(text)) for _, text in texts]
+            texts = dict.fromkeys(
+                (
+                    row["prompt"],
+                    lines.read(0, row["offset"], row["length"])[
+                        row["prompt_at"] : row["prompt_to"]
+                    ],
+                )
+                for row in rows
+            )
+            prompts = [
+                tuple(Message.model_construct(**turn) for turn in json.loads(text))
+                for _, text in texts
+            ]
             for (key, _), match in zip(texts, searched.matches(prompts), strict=True):
                 if match is not None:
                     found[key] = min(found.get(key, match), match, key=_rank)
@@ -79,16 +104,23 @@ def _first_rows(index: Path) -> Iterator[list[dict[str, Any]]]:
     import pyarrow.parquet as pq
 
     columns = ["prompt", "offset", "length", "prompt_at", "prompt_to", "first"]
-    for batch in pq.ParquetFile(index / INDEX, page_checksum_verification=True).iter_batches(batch_size=_AT_ONCE, columns=columns):
+    for batch in pq.ParquetFile(index / INDEX, page_checksum_verification=True).iter_batches(
+        batch_size=_AT_ONCE, columns=columns
+    ):
         yield [row for row in batch.to_pylist() if row["first"]]
 
 
 def _read(place: Path) -> dict[bytes, HeldOutMatch]:
     try:
         rows = parse_json(place.read_bytes())
-        return {bytes.fromhex(key): HeldOutMatch(held_out, kind, share) for key, held_out, kind, share in rows}
+        return {
+            bytes.fromhex(key): HeldOutMatch(held_out, kind, share)
+            for key, held_out, kind, share in rows
+        }
     except (ValueError, TypeError) as error:
-        raise DataError(f"{place}: is no list of held-out prompts: {error}; remove it, and it is made again") from error
+        raise DataError(
+            f"{place}: is no list of held-out prompts: {error}; remove it, and it is made again"
+        ) from error
 
 
 def _write(place: Path, matches: dict[bytes, HeldOutMatch]) -> None:
@@ -96,7 +128,9 @@ def _write(place: Path, matches: dict[bytes, HeldOutMatch]) -> None:
     descriptor, temporary = tempfile.mkstemp(dir=place.parent)
     try:
         with os.fdopen(descriptor, "wb") as stream:
-            stream.write(canonical_json([[key.hex(), *match] for key, match in sorted(matches.items())]))
+            stream.write(
+                canonical_json([[key.hex(), *match] for key, match in sorted(matches.items())])
+            )
         os.replace(temporary, place)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)

@@ -8,8 +8,9 @@
     inbox/refused/<name>           not taken in, with <name>.reason.txt beside it
     inbox/.taken/                  the file that is being read
 
-A file is complete when nobody wrote to it for the settle time, or when its marker is there. Writers that pause should write under a name
-that begins with a dot, or put the marker last: a file that is put away while its writer goes on loses what is written then.
+A file is complete when nobody wrote to it for the settle time, or when its marker is there. Writers
+that pause should write under a name that begins with a dot, or put the marker last: a file that is
+put away while its writer goes on loses what is written then.
 """
 
 import os
@@ -46,12 +47,16 @@ class Collected(NamedTuple):
     """Why the other files wait, by name."""
 
 
-def collect(folder: Path, store: FeedbackStore, now: datetime, settle_seconds: float = SETTLE_SECONDS) -> Collected:
-    """Take in the complete files of an inbox, in the order of their names; the folder is made if there is none.
+def collect(
+    folder: Path, store: FeedbackStore, now: datetime, settle_seconds: float = SETTLE_SECONDS
+) -> Collected:
+    """Take in the complete files of an inbox, in the order of their names; the folder is made if
+    there is none.
 
-    Files hold Plumbline's own events, of any kind in `plumbline.data.lines.SUFFIXES`. A bad row is quarantined and the good ones are taken
-    in; a file without a good row is refused. Only one collector works at a time; what one left behind when it was killed, the next one reads
-    again, and the store takes each event in once.
+    Files hold Plumbline's own events, of any kind in `plumbline.data.lines.SUFFIXES`. A bad row is
+    quarantined and the good ones are taken in; a file without a good row is refused. Only one
+    collector works at a time; what one left behind when it was killed, the next one reads again,
+    and the store takes each event in once.
 
     Args:
         folder: The inbox.
@@ -74,9 +79,11 @@ def collect(folder: Path, store: FeedbackStore, now: datetime, settle_seconds: f
 
 
 def erase_copies(folder: Path, event_ids: Collection[str], subject: str) -> tuple[str, ...]:
-    """Remove the files in `done/` and `refused/` that hold one of the events or name the subject, also inside compression; returns their names.
+    """Remove the files in `done/` and `refused/` that hold one of the events or name the subject,
+    also inside compression; returns their names.
 
-    The other events of these files are in the store. A file that cannot be read to its end is removed too, since nobody can say what it holds.
+    The other events of these files are in the store. A file that cannot be read to its end is
+    removed too, since nobody can say what it holds.
 
     Args:
         folder: The inbox.
@@ -85,7 +92,12 @@ def erase_copies(folder: Path, event_ids: Collection[str], subject: str) -> tupl
     """
     named = [canonical_json(text).rstrip(b"\n") for text in (subject, *event_ids)]
     removed = []
-    for path in sorted(path for part in ("done", "refused") for path in (folder / part).glob("*") if path.is_file() and not path.is_symlink()):
+    for path in sorted(
+        path
+        for part in ("done", "refused")
+        for path in (folder / part).glob("*")
+        if path.is_file() and not path.is_symlink()
+    ):
         if not path.name.endswith(_REASON) and _holds(path, named):
             path.unlink()
             path.with_name(path.name + _REASON).unlink(missing_ok=True)
@@ -100,7 +112,9 @@ def _holds(path: Path, named: Collection[bytes]) -> bool:
         return True
 
 
-def _take_all(folder: Path, deliveries: Deliveries, now: datetime, settle_seconds: float, collected: Collected) -> Iterator[Delivery]:
+def _take_all(
+    folder: Path, deliveries: Deliveries, now: datetime, settle_seconds: float, collected: Collected
+) -> Iterator[Delivery]:
     for left in sorted((folder / ".taken").iterdir()):  # by a collector that was killed
         yield from _take(folder, left.name, deliveries, now, collected)
     for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
@@ -113,8 +127,13 @@ def _take_all(folder: Path, deliveries: Deliveries, now: datetime, settle_second
         elif name.lower().endswith(_PARTIAL):
             collected.waiting[name] = "its name says that it is still being written"
         elif not name.lower().endswith(SUFFIXES):
-            _refuse(folder, folder / name, f"its name ends in none of {', '.join(SUFFIXES)}", collected)
-        elif not marked and abs(now.timestamp() - entry.stat(follow_symlinks=False).st_mtime) < settle_seconds:
+            _refuse(
+                folder, folder / name, f"its name ends in none of {', '.join(SUFFIXES)}", collected
+            )
+        elif (
+            not marked
+            and abs(now.timestamp() - entry.stat(follow_symlinks=False).st_mtime) < settle_seconds
+        ):
             collected.waiting[name] = f"was written to less than {settle_seconds:g} seconds ago"
         elif not marked and (problem := _unfinished(folder / name)) is not None:
             collected.waiting[name] = problem
@@ -123,7 +142,9 @@ def _take_all(folder: Path, deliveries: Deliveries, now: datetime, settle_second
             yield from _take(folder, name, deliveries, now, collected)
 
 
-def _take(folder: Path, name: str, deliveries: Deliveries, now: datetime, collected: Collected) -> Iterator[Delivery]:
+def _take(
+    folder: Path, name: str, deliveries: Deliveries, now: datetime, collected: Collected
+) -> Iterator[Delivery]:
     path = folder / ".taken" / name
     if not stat.S_ISREG(path.lstat().st_mode):  # changed after it was looked at
         _refuse(folder, path, "is not a plain file", collected)
@@ -132,10 +153,16 @@ def _take(folder: Path, name: str, deliveries: Deliveries, now: datetime, collec
         digest = file_digest(path)
         with Parcel(name, "inbox", read_feedback(read_rows(path), "jsonl"), digest) as parcel:
             if not parcel.report.accepted:
-                reasons = "; ".join(f"{count} rows: {reason}" for reason, count in parcel.report.rejected.items())
-                raise DataError(f"{name}: no row is a feedback event ({reasons or 'it holds no row'})")
+                reasons = "; ".join(
+                    f"{count} rows: {reason}" for reason, count in parcel.report.rejected.items()
+                )
+                raise DataError(
+                    f"{name}: no row is a feedback event ({reasons or 'it holds no row'})"
+                )
             if file_digest(path) != digest:
-                raise DataError(f"{name}: changed while it was read; put it in again when it is complete")
+                raise DataError(
+                    f"{name}: changed while it was read; put it in again when it is complete"
+                )
             (delivery,) = deliveries.deliver_parcels([parcel], now)
     except DataError as error:
         _refuse(folder, path, str(error).replace(str(path), name), collected)
@@ -153,7 +180,11 @@ def _unfinished(path: Path) -> str | None:
         if path.name.lower().endswith(".jsonl"):
             with path.open("rb") as stream:
                 stream.seek(-1, os.SEEK_END)
-                return None if stream.read(1) == b"\n" else "the last line does not end with a line feed, so it looks half-written"
+                return (
+                    None
+                    if stream.read(1) == b"\n"
+                    else "the last line does not end with a line feed, so it looks half-written"
+                )
         for _ in read_rows(path):
             pass
     except IncompleteFile as error:
@@ -172,12 +203,19 @@ def _trick(entry: "os.DirEntry[str]") -> str | None:
     if entry.stat(follow_symlinks=False).st_nlink > 1:
         return "has a second name elsewhere (a hard link); put a copy into the inbox"
     if _NAME.fullmatch(entry.name) is None:
-        return "its name has other letters than A-Z, a-z, 0-9, dot, underscore, hyphen and space, or is too long"
+        return (
+            "its name has other letters than A-Z, a-z, 0-9, dot, underscore, hyphen and space, or"
+            " is too long"
+        )
     return None
 
 
 def _refuse(folder: Path, path: Path, reason: str, collected: Collected) -> None:
-    safe = path.name if _NAME.fullmatch(path.name) else "unnamed-" + "".join(re.findall(r"[A-Za-z0-9_-]", path.name))[:100]
+    safe = (
+        path.name
+        if _NAME.fullmatch(path.name)
+        else "unnamed-" + "".join(re.findall(r"[A-Za-z0-9_-]", path.name))[:100]
+    )
     target = _put_away(path, folder / "refused", safe)
     target.with_name(target.name + _REASON).write_text(f"{reason}\n", encoding="utf-8")
     (folder / (path.name + MARKER)).unlink(missing_ok=True)

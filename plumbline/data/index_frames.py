@@ -1,4 +1,5 @@
-"""Frames of the votes of several batches, without the text, for whatever counts judgments; and single events by id."""
+"""Frames of the votes of several batches, without the text, for whatever counts judgments; and
+single events by id."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -17,7 +18,8 @@ _NAMES = ("annotator", "rubric", "slice", "clause", "attack", "consent_version",
 
 
 def read_index(batches: Sequence[Path], columns: Sequence[str] | None = None) -> "polars.DataFrame":
-    """One row per event and judged pair: keys as hex, `kind` by name, times in microseconds since 1970 (UTC), `winner` 0, 1 or null for a tie.
+    """One row per event and judged pair: keys as hex, `kind` by name, times in microseconds since
+    1970 (UTC), `winner` 0, 1 or null for a tie.
 
     An event that stands in several batches has its rows once.
 
@@ -34,7 +36,11 @@ def read_index(batches: Sequence[Path], columns: Sequence[str] | None = None) ->
     with indexed(batches) as folders:
         for number, folder in enumerate(folders):
             frame = pl.read_parquet(folder / INDEX, columns=list(dict.fromkeys(["event", *wanted])))
-            frames.append(frame.with_columns(pl.col(names).cast(pl.String), pl.lit(number, pl.Int32).alias("batch")))
+            frames.append(
+                frame.with_columns(
+                    pl.col(names).cast(pl.String), pl.lit(number, pl.Int32).alias("batch")
+                )
+            )
     if not frames:
         return pl.DataFrame(schema=dict.fromkeys(wanted, pl.Null))
     frame = pl.concat(frames)
@@ -45,15 +51,20 @@ def read_index(batches: Sequence[Path], columns: Sequence[str] | None = None) ->
 
 
 def events_at(batches: Sequence[Path], event_ids: Iterable[str]) -> Iterator[FeedbackEvent]:
-    """Single events by id, each once, in the order of their ids; ids that are in no batch are left out."""
+    """Single events by id, each once, in the order of their ids; ids that are in no batch are left
+    out."""
     import polars as pl
 
-    wanted = pl.Series("event", [bytes.fromhex(identifier) for identifier in event_ids], dtype=pl.Binary)
+    wanted = pl.Series(
+        "event", [bytes.fromhex(identifier) for identifier in event_ids], dtype=pl.Binary
+    )
     found: dict[bytes, tuple[int, int, int]] = {}
     with indexed(batches) as folders, EventLines([batch / ACCEPTED for batch in batches]) as lines:
         for number, folder in enumerate(folders):
             frame = pl.read_parquet(folder / INDEX, columns=["event", "offset", "length", "first"])
-            for event, offset, length, _ in frame.filter(pl.col("first") & pl.col("event").is_in(wanted.implode())).iter_rows():
+            for event, offset, length, _ in frame.filter(
+                pl.col("first") & pl.col("event").is_in(wanted.implode())
+            ).iter_rows():
                 found[event] = (number, offset, length)
         for _, (number, offset, length) in sorted(found.items()):
             yield parse_record(lines.read(number, offset, length), FeedbackEvent)

@@ -1,4 +1,5 @@
-"""Where the elements of a JSON array lie, found without parsing them, so that an array of any size needs the memory of one element."""
+"""Where the elements of a JSON array lie, found without parsing them, so that an array of any size
+needs the memory of one element."""
 
 import mmap
 import re
@@ -14,7 +15,8 @@ _NOT_SPACE: Final = re.compile(rb"[^ \t\r\n]")
 
 
 def elements(where: str, content: "bytes | mmap.mmap") -> Iterator[tuple[int, int]]:
-    """Start and end of each element, without the white space around it; an element that is left out, as in `[1,,2]`, is empty.
+    """Start and end of each element, without the white space around it; an element that is left
+    out, as in `[1,,2]`, is empty.
 
     Whether an element is JSON is for its reader to say; brackets are only counted.
 
@@ -28,7 +30,11 @@ def elements(where: str, content: "bytes | mmap.mmap") -> Iterator[tuple[int, in
     """
     first = _NOT_SPACE.search(content)
     if first is None or first.group() != b"[":
-        found = "nothing" if first is None else {b"{": "one object"}.get(first.group(), "something else")
+        found = (
+            "nothing"
+            if first is None
+            else {b"{": "one object"}.get(first.group(), "something else")
+        )
         raise DataError(f"{where}: holds {found}; expected an array of objects")
     depth, start, closed, empty = 0, first.end(), 0, True
     for token in _TOKEN.finditer(content, first.start()):
@@ -48,9 +54,15 @@ def elements(where: str, content: "bytes | mmap.mmap") -> Iterator[tuple[int, in
             closed = token.end()
             break
     if not closed:
-        raise IncompleteFile(f"{where}: the array is not closed, so the file looks half-written and nothing was taken from it; wait for the rest")
+        raise IncompleteFile(
+            f"{where}: the array is not closed, so the file looks half-written and nothing was"
+            " taken from it; wait for the rest"
+        )
     if (behind := _NOT_SPACE.search(content, closed)) is not None:
-        raise DataError(f"{where}: something follows the array at byte {behind.start()}; one file holds one array")
+        raise DataError(
+            f"{where}: something follows the array at byte {behind.start()}; one file holds one"
+            " array"
+        )
 
 
 def _trimmed(content: "bytes | mmap.mmap", start: int, end: int) -> tuple[int, int]:

@@ -1,8 +1,10 @@
-"""Rows of files from outside, read strictly: each row is good, or bad with a reason and its place; a file that is not whole is refused.
+"""Rows of files from outside, read strictly: each row is good, or bad with a reason and its place;
+a file that is not whole is refused.
 
-A row is one line of JSON Lines, one element of a JSON array or one row of a Parquet file. It is at most 4 MiB of strict UTF-8 and strict
-JSON: no key twice in an object, no number beyond the range of a float, no half of a surrogate pair, nested at most 64 deep. Reading needs
-memory for one row and a buffer, whatever the file holds: long lines, deep nesting and compression bombs end in a reason.
+A row is one line of JSON Lines, one element of a JSON array or one row of a Parquet file. It is at
+most 4 MiB of strict UTF-8 and strict JSON: no key twice in an object, no number beyond the range of
+a float, no half of a surrogate pair, nested at most 64 deep. Reading needs memory for one row and a
+buffer, whatever the file holds: long lines, deep nesting and compression bombs end in a reason.
 """
 
 import hashlib
@@ -28,7 +30,8 @@ _HALF_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 class IncompleteFile(DataError):
-    """A file that ends too early, as one does that is still being written; nothing of it may be used."""
+    """A file that ends too early, as one does that is still being written; nothing of it may be
+    used."""
 
 
 class RowError(ValueError):
@@ -41,7 +44,8 @@ class Good(NamedTuple):
     number: int
     """Place in the file, from 1."""
     offset: int
-    """First byte in the file, after decompression; 0 in a Parquet file, whose rows are not next to each other."""
+    """First byte in the file, after decompression; 0 in a Parquet file, whose rows are not next to
+    each other."""
     body: bytes
     """The bytes of the row; of a Parquet row, its JSON."""
     value: Any
@@ -68,11 +72,14 @@ Row = Good | Bad
 def read_rows(path: Path) -> Iterator[Row]:
     """The rows of a file in order; how it is written follows from its name (see `SUFFIXES`).
 
-    An error may come after rows were given: then nothing of the file may be used, so that a half-written file leaves no trace.
+    An error may come after rows were given: then nothing of the file may be used, so that a
+    half-written file leaves no trace.
 
     Raises:
-        IncompleteFile: If a line file does not end with a line feed, or an array, a compressed stream or a Parquet file breaks off.
-        DataError: If the file is missing, damaged, of no known kind, or holds more than `MAX_FILE_BYTES`.
+        IncompleteFile: If a line file does not end with a line feed, or an array, a compressed
+            stream or a Parquet file breaks off.
+        DataError: If the file is missing, damaged, of no known kind, or holds more than
+            `MAX_FILE_BYTES`.
     """
     from plumbline.data.byte_streams import gzip_chunks, plain_chunks, zstandard_chunks
     from plumbline.data.parquet_rows import parquet_rows
@@ -92,7 +99,10 @@ def read_rows(path: Path) -> Iterator[Row]:
         return parquet_rows(path)
     if name.endswith(".json"):
         return _array_rows(path)
-    raise DataError(f"{path}: its name does not say how it is written; give it one of the endings {', '.join(SUFFIXES)}")
+    raise DataError(
+        f"{path}: its name does not say how it is written; give it one of the endings"
+        f" {', '.join(SUFFIXES)}"
+    )
 
 
 def split_rows(data: bytes) -> Iterator[Row]:
@@ -116,7 +126,14 @@ def read_row(number: int, offset: int, body: bytes) -> Row:
 
 def bad_row(number: int, offset: int, body: bytes, reason: str) -> Bad:
     """A row that is held whole, as a bad one."""
-    return Bad(number, offset, len(body), reason, body[:KEPT_BYTES], "sha256:" + hashlib.sha256(body).hexdigest())
+    return Bad(
+        number,
+        offset,
+        len(body),
+        reason,
+        body[:KEPT_BYTES],
+        "sha256:" + hashlib.sha256(body).hexdigest(),
+    )
 
 
 def parse_row(body: bytes) -> Any:
@@ -153,7 +170,9 @@ def parse_row(body: bytes) -> Any:
 
 def refuse_size(path: Path) -> NoReturn:
     """Refuse a file that holds too much."""
-    raise DataError(f"{path}: holds more than {MAX_FILE_BYTES // 2**20} MiB; split it into smaller files")
+    raise DataError(
+        f"{path}: holds more than {MAX_FILE_BYTES // 2**20} MiB; split it into smaller files"
+    )
 
 
 def file_digest(path: Path) -> str:
@@ -181,8 +200,9 @@ def _line_rows(path: Path, chunks: Iterable[bytes]) -> Iterator[Row]:
             rest = b""
     if rest or long.length:
         raise IncompleteFile(
-            f"{path}: the last line does not end with a line feed, so the file looks half-written and nothing was taken from it; "
-            "wait for the rest, or add the line feed if the file is complete"
+            f"{path}: the last line does not end with a line feed, so the file looks half-written"
+            " and nothing was taken from it; wait for the rest, or add the line feed if the file"
+            " is complete"
         )
 
 
@@ -200,13 +220,23 @@ class _LongRow:
         self._hash.update(part)
 
     def end(self, number: int, offset: int) -> Bad:
-        return Bad(number, offset, self.length, "row too long", self._body, "sha256:" + self._hash.hexdigest())
+        return Bad(
+            number,
+            offset,
+            self.length,
+            "row too long",
+            self._body,
+            "sha256:" + self._hash.hexdigest(),
+        )
 
 
 def _array_rows(path: Path) -> Iterator[Row]:
     if not path.stat().st_size:
         raise IncompleteFile(f"{path}: is empty; expected a JSON array")
-    with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
+    with (
+        path.open("rb") as stream,
+        mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content,
+    ):
         yield from _element_rows(str(path), content)
 
 
@@ -246,8 +276,12 @@ def _depth(value: object) -> int:
     depth, level = 0, [value]
     while level := [item for item in level if isinstance(item, dict | list)]:
         depth += 1
-        level = [child for item in level for child in (item.values() if isinstance(item, dict) else item)]
+        level = [
+            child for item in level for child in (item.values() if isinstance(item, dict) else item)
+        ]
     return depth
 
 
-_DECODER: Final = json.JSONDecoder(object_pairs_hook=_unique_keys, parse_constant=_no_constant, parse_float=_finite)
+_DECODER: Final = json.JSONDecoder(
+    object_pairs_hook=_unique_keys, parse_constant=_no_constant, parse_float=_finite
+)

@@ -11,7 +11,8 @@ QUEUE_FILE = "adjudication_queue.jsonl"
 
 
 def newest_queue(layout: HomeLayout) -> tuple[QueueItem, ...]:
-    """Every item of the queue in the newest preference data that was made under the profile as it is now, decided or not.
+    """Every item of the queue in the newest preference data that was made under the profile as it
+    is now, decided or not.
 
     Newest is what a run recorded last; the file is re-hashed before it is read.
 
@@ -20,11 +21,16 @@ def newest_queue(layout: HomeLayout) -> tuple[QueueItem, ...]:
         DigestMismatch: If the file changed after it was written.
     """
     store = ArtifactStore(layout.store)
-    digest, artifact = newest_artifact(store, "preference_data", load_profile(layout.profile).digest())
+    digest, artifact = newest_artifact(
+        store, "preference_data", load_profile(layout.profile).digest()
+    )
     if QUEUE_FILE not in artifact.files:
         raise ArtifactNotFound(f"{digest}: has no {QUEUE_FILE}; materialize preference_data again")
     path = store.root / "trees" / artifact.tree.removeprefix("sha256:") / QUEUE_FILE
     found = hash_file(path)
     if found != artifact.files[QUEUE_FILE]:
-        raise DigestMismatch(f"{path}: is {found.digest}, expected {artifact.files[QUEUE_FILE].digest}; restore it, or materialize preference_data again")
+        raise DigestMismatch(
+            f"{path}: is {found.digest}, expected {artifact.files[QUEUE_FILE].digest}; restore it,"
+            " or materialize preference_data again"
+        )
     return read_queue(path)

@@ -45,7 +45,8 @@ def read_prompts(path: Path, layout: Layout | None = None) -> PromptFile:
     """The prompts of a file.
 
     Args:
-        path: JSON lines of our own records (events, demonstrations, pairs or held-out prompts), or a public file of held-out prompts.
+        path: JSON lines of our own records (events, demonstrations, pairs or held-out prompts), or
+            a public file of held-out prompts.
         layout: How the file is written; None goes by its name and, of a CSV file, its header.
 
     Raises:
@@ -54,25 +55,35 @@ def read_prompts(path: Path, layout: Layout | None = None) -> PromptFile:
     layout = layout or _layout(path)
     found = _own(path) if layout == "jsonl" else _public(path, layout)
     if not found.prompts:
-        raise DataError(f"{path}: holds no prompt that can be read as '{layout}'; name the format with --format")
+        raise DataError(
+            f"{path}: holds no prompt that can be read as '{layout}'; name the format with --format"
+        )
     return found
 
 
 def overlaps(first: PromptFile, second: PromptFile, rule: ContaminationRule) -> list[Overlap]:
-    """The rows of the second file that overlap with the first, by number, each with the row that it resembles most.
+    """The rows of the second file that overlap with the first, by number, each with the row that it
+    resembles most.
 
-    A short prompt inside a longer one is looked for both ways round; a row of the first file that only this finds adds the row that it resembles.
+    A short prompt inside a longer one is looked for both ways round; a row of the first file that
+    only this finds adds the row that it resembles.
     """
-    found = {row: Overlap(row, other, match.kind, match.share, prompt) for row, other, match, prompt in _matches(first, second, rule)}
+    found = {
+        row: Overlap(row, other, match.kind, match.share, prompt)
+        for row, other, match, prompt in _matches(first, second, rule)
+    }
     prompts = dict(zip(second.rows, second.prompts, strict=True))
     for other, row, match, _ in _matches(second, first, rule):
         found.setdefault(row, Overlap(row, other, match.kind, match.share, prompts[row]))
     return [found[row] for row in sorted(found)]
 
 
-def _matches(held_out: PromptFile, file: PromptFile, rule: ContaminationRule) -> Iterator[tuple[int, int, HeldOutMatch, tuple[Message, ...]]]:
+def _matches(
+    held_out: PromptFile, file: PromptFile, rule: ContaminationRule
+) -> Iterator[tuple[int, int, HeldOutMatch, tuple[Message, ...]]]:
     """Rows of a file that match a row of the other one, with that row, the match and the prompt."""
-    # Ids with the number of the row in front sort like the rows do, so of equal matches the earliest row is named.
+    # Ids with the number of the row in front sort like the rows do, so of equal matches the
+    # earliest row is named.
     vault = [
         EvalPrompt(id=f"{row:012d}", prompt=prompt, expected="unknown", context=_CONTEXT)
         for row, prompt in zip(held_out.rows, held_out.prompts, strict=True)
@@ -80,7 +91,9 @@ def _matches(held_out: PromptFile, file: PromptFile, rule: ContaminationRule) ->
     index = HeldOutIndex(vault, rule)
     for start in range(0, len(file.prompts), AT_ONCE):
         prompts = file.prompts[start : start + AT_ONCE]
-        for row, prompt, match in zip(file.rows[start : start + AT_ONCE], prompts, index.matches(prompts), strict=True):
+        for row, prompt, match in zip(
+            file.rows[start : start + AT_ONCE], prompts, index.matches(prompts), strict=True
+        ):
             if match is not None:
                 yield row, int(match.held_out), match, prompt
 
@@ -89,7 +102,9 @@ def _layout(path: Path) -> Layout:
     if path.suffix.lower() == ".csv":
         try:
             with path.open(encoding="utf-8", errors="replace", newline="") as stream:
-                return "xstest" if stream.readline().startswith("id,prompt,type,label") else "redteam"
+                return (
+                    "xstest" if stream.readline().startswith("id,prompt,type,label") else "redteam"
+                )
         except OSError as error:
             raise DataError(f"{path}: cannot be read: {error.strerror}") from error
     return "redteam" if path.suffix.lower() in (".txt", ".json") else "jsonl"
@@ -113,7 +128,9 @@ def _own(path: Path) -> PromptFile:
 
 
 def _public(path: Path, layout: Layout) -> PromptFile:
-    imported = import_held_out(path.parent, SourceFile(format=layout, path=path.name, suite="compared"))
+    imported = import_held_out(
+        path.parent, SourceFile(format=layout, path=path.name, suite="compared")
+    )
     rejected = {rejection.row for rejection in imported.rejections}
     accepted = [row for row in range(1, imported.report.rows_in + 1) if row not in rejected]
     return PromptFile(path, accepted, [item.prompt for item in imported.items], len(rejected))

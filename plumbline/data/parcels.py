@@ -19,7 +19,8 @@ _MEMORY: Final = 2**25
 
 
 class StoredEvent(NamedTuple):
-    """An event as it is stored, with its place; the store asks for no more than its id and its JSON."""
+    """An event as it is stored, with its place; the store asks for no more than its id and its
+    JSON."""
 
     row: int
     offset: int
@@ -33,7 +34,8 @@ class StoredEvent(NamedTuple):
 
 
 class Parcel:
-    """The parsed rows of one delivery, on disk when they are many, so that nobody waits for a database that is locked while a file is parsed.
+    """The parsed rows of one delivery, on disk when they are many, so that nobody waits for a
+    database that is locked while a file is parsed.
 
     Close it, or use it in a `with` statement.
 
@@ -44,10 +46,13 @@ class Parcel:
         digest: SHA-256 of the bytes that came.
 
     Raises:
-        DataError: If the rows cannot be read to their end, or more than `MAX_BAD_ROWS` of them are bad; nothing of them is left then.
+        DataError: If the rows cannot be read to their end, or more than `MAX_BAD_ROWS` of them are
+            bad; nothing of them is left then.
     """
 
-    def __init__(self, source: str, way: Way, rows: "Iterable[Arrival[FeedbackEvent] | Bad]", digest: str) -> None:
+    def __init__(
+        self, source: str, way: Way, rows: "Iterable[Arrival[FeedbackEvent] | Bad]", digest: str
+    ) -> None:
         self.source = source
         self.way: Way = way
         self.digest = digest
@@ -56,14 +61,17 @@ class Parcel:
         try:
             for row in rows:
                 if isinstance(row, Bad):
-                    self._write([row.number, row.offset, row.length, row.reason, row.digest], row.body)
+                    self._write(
+                        [row.number, row.offset, row.length, row.reason, row.digest], row.body
+                    )
                     tally.reject(row.number, row.reason)
                 else:
                     self._write([row.row, row.offset, row.length, row.item.id], row.item.to_json())
                     tally.accept()
                 if tally.rejected.total() > MAX_BAD_ROWS:
                     raise DataError(
-                        f"{source}: more than {MAX_BAD_ROWS} rows are bad, for example: {'; '.join(list(tally.rejected)[:3])}; nothing was taken from it"
+                        f"{source}: more than {MAX_BAD_ROWS} rows are bad, for example:"
+                        f" {'; '.join(list(tally.rejected)[:3])}; nothing was taken from it"
                     )
         except BaseException:
             self.close()
@@ -73,7 +81,12 @@ class Parcel:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
         self.close()
 
     def close(self) -> None:
@@ -102,4 +115,8 @@ class Parcel:
             size, number, offset, length, name, *digest = json.loads(line)
             body = self._spool.read(size)
             place = self._spool.tell()
-            yield Bad(number, offset, length, name, body, digest[0]) if digest else StoredEvent(number, offset, length, name, body)
+            yield (
+                Bad(number, offset, length, name, body, digest[0])
+                if digest
+                else StoredEvent(number, offset, length, name, body)
+            )

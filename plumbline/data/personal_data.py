@@ -1,9 +1,11 @@
 """Personal data in text: found by the pattern recognizers of presidio-analyzer, and redacted.
 
-Only patterns with a check of their own are used (checksum, number plan, list of public suffixes): no language model, so that the same text
-gives the same findings on every machine. Names, postal addresses and anything a person can tell only from the meaning are not found.
-Toxic text is not looked for: filters on it erase the speech of the very groups that it targets (Xu et al. 2021, "Detoxifying Language
-Models Risks Marginalizing Minority Voices"), so that what is offensive is a question for the rubric and not for this screen.
+Only patterns with a check of their own are used (checksum, number plan, list of public suffixes):
+no language model, so that the same text gives the same findings on every machine. Names, postal
+addresses and anything a person can tell only from the meaning are not found. Toxic text is not
+looked for: filters on it erase the speech of the very groups that it targets (Xu et al. 2021,
+"Detoxifying Language Models Risks Marginalizing Minority Voices"), so that what is offensive is a
+question for the rubric and not for this screen.
 """
 
 import ipaddress
@@ -19,8 +21,9 @@ MIN_SCORE = 0.4
 """Presidio's confidence from which a match counts; weaker ones are bare digits without a check."""
 
 _DIGITS = r"\d(?:[\s().+/-]{0,3}\d){6,24}"
-# What a match of each kind must hold, and how many characters around it a recognizer sees. Recognizers see such windows and never a whole
-# text, so that most texts cost next to nothing and a hostile text cannot stall them. 254 characters is the longest address (RFC 5321).
+# What a match of each kind must hold, and how many characters around it a recognizer sees.
+# Recognizers see such windows and never a whole text, so that most texts cost next to nothing and a
+# hostile text cannot stall them. 254 characters is the longest address (RFC 5321).
 _CANDIDATES = {
     "email": (re.compile(r"@\w[\w-]{0,62}\.\w"), 254),
     "phone": (re.compile(_DIGITS), 24),
@@ -35,9 +38,16 @@ _WITHOUT_NUMBER = ("email", "IP address")
 _NUMBER = re.compile(r"\d\d")
 _LONGEST_WINDOW = 600  # characters
 MAX_CANDIDATES = 1000
-"""Candidates of one kind that are looked at in one text; what is left of a text with more counts as personal data, unread, with score 0."""
-_PHONE_WORD = re.compile(r"(?:phone|\btel\b|\bcall\b|mobile|\bcell|\bfax\b|whatsapp|\bsms\b|text me|reach me)[^.\n]{0,30}\Z", re.IGNORECASE)
-_RESERVED_DOMAIN = re.compile(r"@(?:[\w-]+\.)*example\.(?:com|net|org)\Z", re.IGNORECASE)  # RFC 2606: belongs to nobody
+"""Candidates of one kind that are looked at in one text; what is left of a text with more counts as
+personal data, unread, with score 0."""
+_PHONE_WORD = re.compile(
+    r"(?:phone|\btel\b|\bcall\b|mobile|\bcell|\bfax\b|whatsapp|\bsms\b|text me|reach"
+    r" me)[^.\n]{0,30}\Z",
+    re.IGNORECASE,
+)
+_RESERVED_DOMAIN = re.compile(
+    r"@(?:[\w-]+\.)*example\.(?:com|net|org)\Z", re.IGNORECASE
+)  # RFC 2606: belongs to nobody
 
 
 class PersonalDatum(NamedTuple):
@@ -53,14 +63,17 @@ class PersonalDatum(NamedTuple):
 
 
 def find(text: str) -> tuple[PersonalDatum, ...]:
-    """Personal data in a text by position; where matches overlap, the surer one and then the longer one counts.
+    """Personal data in a text by position; where matches overlap, the surer one and then the longer
+    one counts.
 
     The first text with a candidate imports presidio, which takes seconds.
     """
     kinds = KINDS if _NUMBER.search(text) else _WITHOUT_NUMBER
     found = {datum for kind in kinds for datum in _of_kind(kind, text)}
     taken, kept = bytearray(len(text)), []
-    for datum in sorted(found, key=lambda datum: (-datum.score, datum.start - datum.end, datum.start, datum.kind)):
+    for datum in sorted(
+        found, key=lambda datum: (-datum.score, datum.start - datum.end, datum.start, datum.kind)
+    ):
         if taken.find(1, datum.start, datum.end) < 0:
             taken[datum.start : datum.end] = b"\x01" * (datum.end - datum.start)
             kept.append(datum)
@@ -68,7 +81,8 @@ def find(text: str) -> tuple[PersonalDatum, ...]:
 
 
 def redact(text: str) -> str:
-    """The text with every place that `find` names replaced by its kind in brackets, for example `[email]`."""
+    """The text with every place that `find` names replaced by its kind in brackets, for example
+    `[email]`."""
     parts, position = [], 0
     for datum in find(text):
         parts += [text[position : datum.start], f"[{datum.kind}]"]
@@ -77,7 +91,8 @@ def redact(text: str) -> str:
 
 
 def _of_kind(kind: str, text: str) -> Iterator[PersonalDatum]:
-    """Matches of one recognizer in the parts of the text around its candidates, merged where they touch."""
+    """Matches of one recognizer in the parts of the text around its candidates, merged where they
+    touch."""
     pattern, reach = _CANDIDATES[kind]
     start = end = -1
     for number, match in enumerate(pattern.finditer(text)):
@@ -103,7 +118,8 @@ def _in_window(kind: str, text: str, start: int, end: int) -> Iterator[PersonalD
 
 
 def _plausible(datum: PersonalDatum, text: str) -> bool:
-    """What the patterns leave open: bare digits that are no telephone number, decimals, addresses that belong to nobody."""
+    """What the patterns leave open: bare digits that are no telephone number, decimals, addresses
+    that belong to nobody."""
     value, before = text[datum.start : datum.end], text[max(0, datum.start - 60) : datum.start]
     if datum.kind == "phone":
         bare = value.isdigit() or re.fullmatch(r"\d+\.\d+", value) is not None
@@ -131,12 +147,21 @@ def _recognizers() -> "dict[str, EntityRecognizer]":
     )
     from tldextract import TLDExtract
 
-    # Presidio's own check of the domain asks the network for the list of public suffixes; the list that comes with the package is enough.
+    # Presidio's own check of the domain asks the network for the list of public suffixes; the list
+    # that comes with the package is enough.
     suffixes = TLDExtract(cache_dir=None, suffix_list_urls=())
 
     class OfflineEmailRecognizer(EmailRecognizer):
         def validate_result(self, pattern_text: str) -> Any:
             return suffixes(pattern_text).fqdn != ""
 
-    recognizers = (OfflineEmailRecognizer(), PhoneRecognizer(), CreditCardRecognizer(), IbanRecognizer(), IpRecognizer(), UsSsnRecognizer(), UkNinoRecognizer())
+    recognizers = (
+        OfflineEmailRecognizer(),
+        PhoneRecognizer(),
+        CreditCardRecognizer(),
+        IbanRecognizer(),
+        IpRecognizer(),
+        UsSsnRecognizer(),
+        UkNinoRecognizer(),
+    )
     return dict(zip(KINDS, recognizers, strict=True))

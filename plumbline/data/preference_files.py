@@ -1,4 +1,5 @@
-"""The files of a version of the preference data, written once, in canonical JSON and in an order that follows from their content."""
+"""The files of a version of the preference data, written once, in canonical JSON and in an order
+that follows from their content."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -22,12 +23,22 @@ if TYPE_CHECKING:
     from plumbline.data.contamination import HeldOutMatch
     from plumbline.data.near_duplicates import NearDuplicates
 
-LABELS, GUARDRAIL, SET_ASIDE, QUEUE = "labels.jsonl", "guardrail.jsonl", "set_aside.jsonl", "adjudication_queue.jsonl"
-ADJUDICATED, NEAR_DUPLICATES, CONTAMINATION = "adjudicated.jsonl", "near_duplicates.jsonl", "contamination.jsonl"
+LABELS, GUARDRAIL, SET_ASIDE, QUEUE = (
+    "labels.jsonl",
+    "guardrail.jsonl",
+    "set_aside.jsonl",
+    "adjudication_queue.jsonl",
+)
+ADJUDICATED, NEAR_DUPLICATES, CONTAMINATION = (
+    "adjudicated.jsonl",
+    "near_duplicates.jsonl",
+    "contamination.jsonl",
+)
 
 
 class UnpairedLabel(Record):
-    """Whether one response is desirable: one row of labels.jsonl, for objectives without pairs such as KTO (Ethayarajh et al. 2024)."""
+    """Whether one response is desirable: one row of labels.jsonl, for objectives without pairs such
+    as KTO (Ethayarajh et al. 2024)."""
 
     id: Identifier
     prompt: tuple[Message, ...] = Field(min_length=1)
@@ -43,7 +54,8 @@ class UnpairedLabel(Record):
 
 
 class AttackExample(Record):
-    """A judged answer to a prompt that was written to break the policy: one row of guardrail.jsonl, for the guardrail's threshold."""
+    """A judged answer to a prompt that was written to break the policy: one row of guardrail.jsonl,
+    for the guardrail's threshold."""
 
     id: Identifier = Field(description="the event")
     attack: Identifier = Field(description="tactic")
@@ -74,14 +86,17 @@ class Writer:
         splits: The split of each prompt group, as its place in SPLITS.
     """
 
-    def __init__(self, folder: Path, votes: VoteTable, texts: VoteTexts, splits: "NDArray[np.int8]") -> None:
+    def __init__(
+        self, folder: Path, votes: VoteTable, texts: VoteTexts, splits: "NDArray[np.int8]"
+    ) -> None:
         self._folder = folder
         self._votes = votes
         self._texts = texts
         self._splits = splits
 
     def pairs(self, settled: Settled, pairs: Decisions) -> dict[Split, int]:
-        """Write the pairs of each split; `pairs` are sorted by id. Returns how many each split has."""
+        """Write the pairs of each split; `pairs` are sorted by id. Returns how many each split
+        has."""
         import numpy as np
 
         sides = self._splits[self._votes.prompt[pairs.row]]
@@ -99,11 +114,34 @@ class Writer:
             self._texts.fragments(pairs.row),
             self._events(settled, pairs),
             self._ratings(settled, pairs),
-            *(column.tolist() for column in (pairs.id, pairs.side, pairs.margin, pairs.votes, pairs.weight, pairs.agreement, pairs.synthetic)),
+            *(
+                column.tolist()
+                for column in (
+                    pairs.id,
+                    pairs.side,
+                    pairs.margin,
+                    pairs.votes,
+                    pairs.weight,
+                    pairs.agreement,
+                    pairs.synthetic,
+                )
+            ),
             self._votes.columns["rubric"][pairs.row].tolist(),
             strict=True,
         )
-        for text, events, ratings, identity, side, margin, votes, weight, agreement, synthetic, rubric in columns:
+        for (
+            text,
+            events,
+            ratings,
+            identity,
+            side,
+            margin,
+            votes,
+            weight,
+            agreement,
+            synthetic,
+            rubric,
+        ) in columns:
             chosen, rejected = (text.right, text.left) if side else (text.left, text.right)
             yield (
                 b'{"agreement":%a,"chosen":%b,"context":%b,"event_ids":["%b"],"id":"%b","margin":%a,"prompt":%b,"ratings":%b,"rejected":%b,"rubric":%b,'
@@ -118,14 +156,18 @@ class Writer:
         labels = settled.labels
         splits = self._splits[self._votes.prompt[labels.row]]
         with (self._folder / LABELS).open("wb") as stream:
-            for number, (text, events) in enumerate(zip(self._texts.fragments(labels.row), self._events(settled, labels), strict=True)):
+            for number, (text, events) in enumerate(
+                zip(self._texts.fragments(labels.row), self._events(settled, labels), strict=True)
+            ):
                 values: dict[str, Any] = {
                     "id": hexadecimal(labels.id[number], 20),
                     "desirable": bool(labels.side[number] == 0),
                     "votes": int(labels.votes[number]),
                     "agreement": float(labels.agreement[number]),
                     "event_ids": [event.decode() for event in events],
-                    "rubric": self._votes.names["rubric"][self._votes.columns["rubric"][labels.row[number]]],
+                    "rubric": self._votes.names["rubric"][
+                        self._votes.columns["rubric"][labels.row[number]]
+                    ],
                     "synthetic": bool(labels.synthetic[number]),
                     "split": SPLITS[splits[number]],
                 }
@@ -134,13 +176,34 @@ class Writer:
         return len(labels)
 
     def guardrail(self, rows: "NDArray[np.int64]") -> int:
-        """Write the events with an attack; `rows` are their first rows, in the order of the events."""
+        """Write the events with an attack; `rows` are their first rows, in the order of the
+        events."""
         with (self._folder / GUARDRAIL).open("wb") as stream:
             for row in rows.tolist():
                 event = parse_json(self._texts.line(row))
-                kept = {name: event[name] for name in ("id", "attack", "prompt", "judgment", "acceptable", "rubric", "context", "synthetic")}
+                kept = {
+                    name: event[name]
+                    for name in (
+                        "id",
+                        "attack",
+                        "prompt",
+                        "judgment",
+                        "acceptable",
+                        "rubric",
+                        "context",
+                        "synthetic",
+                    )
+                }
                 split = SPLITS[self._splits[self._votes.prompt[row]]]
-                stream.write(canonical_json(kept | {"responses": [response["text"] for response in event["responses"]], "split": split}))
+                stream.write(
+                    canonical_json(
+                        kept
+                        | {
+                            "responses": [response["text"] for response in event["responses"]],
+                            "split": split,
+                        }
+                    )
+                )
         return len(rows)
 
     def queue(self, items: Iterable[Record]) -> int:
@@ -161,18 +224,38 @@ class Writer:
             for number in chosen.tolist():
                 item = "sha256:" + hexadecimal(self._votes.judged[pairs.row[number]], 32)
                 one = decisions[item]
-                row = {"pair": hexadecimal(pairs.id[number], 20), "item": item, "share": float(pairs.share[number]), "clause": one.clause}
-                stream.write(canonical_json(row | {"decision": one.decision, "chosen": one.chosen, "by": one.by, "reason": one.reason}))
+                row = {
+                    "pair": hexadecimal(pairs.id[number], 20),
+                    "item": item,
+                    "share": float(pairs.share[number]),
+                    "clause": one.clause,
+                }
+                stream.write(
+                    canonical_json(
+                        row
+                        | {
+                            "decision": one.decision,
+                            "chosen": one.chosen,
+                            "by": one.by,
+                            "reason": one.reason,
+                        }
+                    )
+                )
         return len(chosen)
 
-    def near_duplicates(self, pairs: Decisions, found: "NearDuplicates | None", kept: "NDArray[np.bool_]") -> int:
-        """Write the groups of near duplicates, sorted by their first pair; `kept` are the pairs that stay. Returns how many pairs are in a group."""
+    def near_duplicates(
+        self, pairs: Decisions, found: "NearDuplicates | None", kept: "NDArray[np.bool_]"
+    ) -> int:
+        """Write the groups of near duplicates, sorted by their first pair; `kept` are the pairs
+        that stay. Returns how many pairs are in a group."""
         import numpy as np
 
         members: dict[int, list[int]] = {}
         similarity: dict[int, float] = {}
         if found is not None:
-            crowded = np.flatnonzero(np.bincount(found.group, minlength=len(found.group))[found.group] > 1)
+            crowded = np.flatnonzero(
+                np.bincount(found.group, minlength=len(found.group))[found.group] > 1
+            )
             for row in crowded.tolist():
                 members.setdefault(int(found.group[row]), []).append(row)
             for link in found.links:
@@ -181,55 +264,97 @@ class Writer:
         with (self._folder / NEAR_DUPLICATES).open("wb") as stream:
             for group, rows in sorted(members.items()):
                 listed = [
-                    {"id": hexadecimal(pairs.id[row], 20), "split": SPLITS[self._splits[self._votes.prompt[pairs.row[row]]]], "kept": bool(kept[row])}
+                    {
+                        "id": hexadecimal(pairs.id[row], 20),
+                        "split": SPLITS[self._splits[self._votes.prompt[pairs.row[row]]]],
+                        "kept": bool(kept[row]),
+                    }
                     for row in rows
                 ]
-                stream.write(canonical_json({"pairs": listed, "least_similarity": similarity[group]}))
+                stream.write(
+                    canonical_json({"pairs": listed, "least_similarity": similarity[group]})
+                )
         return sum(map(len, members.values()))
 
-    def contamination(self, rows: "NDArray[np.int64]", matches: "Mapping[int, HeldOutMatch]") -> int:
-        """Write which judged pairs have a held-out prompt: pair, held-out prompt, kind of the match, share, and the events. Returns the number of pairs."""
+    def contamination(
+        self, rows: "NDArray[np.int64]", matches: "Mapping[int, HeldOutMatch]"
+    ) -> int:
+        """Write which judged pairs have a held-out prompt: pair, held-out prompt, kind of the
+        match, share, and the events. Returns the number of pairs."""
         found: dict[tuple[str, str], tuple[HeldOutMatch, str | None, list[str]]] = {}
         for row in rows.tolist():
             match = matches[int(self._votes.prompt[row])]
             item = "sha256:" + hexadecimal(self._votes.judged[row], 32)
             pair = hexadecimal(self._votes.pair[row], 20) if self._votes.pair[row] else None
-            found.setdefault((item, pair or ""), (match, pair, []))[2].append(hexadecimal(self._votes.event[row], 20))
+            found.setdefault((item, pair or ""), (match, pair, []))[2].append(
+                hexadecimal(self._votes.event[row], 20)
+            )
         with (self._folder / CONTAMINATION).open("wb") as stream:
             for (item, _), (match, pair, events) in sorted(found.items()):
-                row = {"pair": pair, "item": item, "held_out": match.held_out, "kind": match.kind, "share": float(match.share), "events": events}
+                row = {
+                    "pair": pair,
+                    "item": item,
+                    "held_out": match.held_out,
+                    "kind": match.kind,
+                    "share": float(match.share),
+                    "events": events,
+                }
                 stream.write(canonical_json(row))
         return len(found)
 
-    def set_aside(self, places: "NDArray[np.int16]", first_rows: "NDArray[np.int64]", reasons: Reasons) -> dict[str, int]:
-        """Write the events that are nowhere else, sorted by id; `places` is the reason of each event, 0 for none. Returns the events by reason."""
+    def set_aside(
+        self, places: "NDArray[np.int16]", first_rows: "NDArray[np.int64]", reasons: Reasons
+    ) -> dict[str, int]:
+        """Write the events that are nowhere else, sorted by id; `places` is the reason of each
+        event, 0 for none. Returns the events by reason."""
         import numpy as np
 
         chosen = np.flatnonzero(places)
         texts = [canonical_json(text)[:-1] for text in reasons.texts]
         with (self._folder / SET_ASIDE).open("wb") as stream:
-            for event, reason in zip(self._votes.event[first_rows[chosen]].tolist(), places[chosen].tolist(), strict=True):
-                stream.write(b'{"id":"%b","reason":%b}\n' % (hexadecimal(event, 20).encode(), texts[reason]))
+            for event, reason in zip(
+                self._votes.event[first_rows[chosen]].tolist(), places[chosen].tolist(), strict=True
+            ):
+                stream.write(
+                    b'{"id":"%b","reason":%b}\n' % (hexadecimal(event, 20).encode(), texts[reason])
+                )
         counts = np.bincount(places[chosen], minlength=len(reasons.texts)).tolist()
-        return {text: count for text, count in sorted(zip(reasons.texts, counts, strict=True)) if count}
+        return {
+            text: count for text, count in sorted(zip(reasons.texts, counts, strict=True)) if count
+        }
 
     def _events(self, settled: Settled, pairs: Decisions) -> Iterator[list[bytes]]:
         """Ids of the events behind each decision, sorted."""
         for start, stop in zip(pairs.start.tolist(), pairs.stop.tolist(), strict=True):
-            yield [hexadecimal(event, 20).encode() for event in self._votes.event[settled.rows[start:stop]].tolist()]
+            yield [
+                hexadecimal(event, 20).encode()
+                for event in self._votes.event[settled.rows[start:stop]].tolist()
+            ]
 
     def _ratings(self, settled: Settled, pairs: Decisions) -> Iterator[bytes]:
-        """Mean difference of the scores of chosen and rejected by dimension, over the votes that rated both, as JSON."""
+        """Mean difference of the scores of chosen and rejected by dimension, over the votes that
+        rated both, as JSON."""
         import math
 
         if self._votes.ratings is None:
             yield from [b"{}"] * len(pairs)
             return
-        for start, stop, side in zip(pairs.start.tolist(), pairs.stop.tolist(), pairs.side.tolist(), strict=True):
+        for start, stop, side in zip(
+            pairs.start.tolist(), pairs.stop.tolist(), pairs.side.tolist(), strict=True
+        ):
             scores = self._votes.ratings[settled.rows[start:stop]]
-            given = {name: [one for one in scores[:, place].tolist() if one != NO_RATING] for place, name in enumerate(DIMENSIONS)}
+            given = {
+                name: [one for one in scores[:, place].tolist() if one != NO_RATING]
+                for place, name in enumerate(DIMENSIONS)
+            }
             sign = -1 if side else 1
-            yield canonical_json({name: sign * math.fsum(values) / len(values) for name, values in given.items() if values})[:-1]
+            yield canonical_json(
+                {
+                    name: sign * math.fsum(values) / len(values)
+                    for name, values in given.items()
+                    if values
+                }
+            )[:-1]
 
 
 _TRUTH: dict[bool, Literal[b"true", b"false"]] = {True: b"true", False: b"false"}
@@ -238,4 +363,8 @@ _TRUTH: dict[bool, Literal[b"true", b"false"]] = {True: b"true", False: b"false"
 def _line(values: Mapping[str, Any], parts: Mapping[str, bytes]) -> bytes:
     """Canonical JSON of an object of which some values are JSON already."""
     encoded = {name: canonical_json(value)[:-1] for name, value in values.items()} | dict(parts)
-    return b"{" + b",".join(canonical_json(name)[:-1] + b":" + encoded[name] for name in sorted(encoded)) + b"}\n"
+    return (
+        b"{"
+        + b",".join(canonical_json(name)[:-1] + b":" + encoded[name] for name in sorted(encoded))
+        + b"}\n"
+    )

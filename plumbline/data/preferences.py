@@ -1,4 +1,5 @@
-"""Preference data: accepted events become pairs, split by prompt group, with every event accounted for."""
+"""Preference data: accepted events become pairs, split by prompt group, with every event accounted
+for."""
 
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,7 +19,15 @@ from plumbline.data.rules import NearDuplicateRule, PreferenceRule
 from plumbline.data.schema import EvalPrompt, FeedbackEvent, PreferencePair
 from plumbline.data.vote_table import VoteTable, hexadecimal, load_votes, read_sketches
 from plumbline.data.vote_texts import VoteTexts
-from plumbline.data.votes import NEAR_DUPLICATE, Decisions, Reasons, Settled, rubric_ranks, set_aside_older, settle
+from plumbline.data.votes import (
+    NEAR_DUPLICATE,
+    Decisions,
+    Reasons,
+    Settled,
+    rubric_ranks,
+    set_aside_older,
+    settle,
+)
 from plumbline.rubric import Rubric
 
 if TYPE_CHECKING:
@@ -31,14 +40,30 @@ if TYPE_CHECKING:
 
 ROUTES: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
-        "demonstration": {"file": "demonstrations.jsonl", "feeds": "supervised fine-tuning of the reference policy"},
-        "comparison": {"file": "train.jsonl, validation.jsonl, calibration.jsonl", "feeds": "reward model and direct preference optimization"},
-        "ranking": {"file": "train.jsonl, validation.jsonl, calibration.jsonl", "feeds": "reward model and direct preference optimization, one vote in all"},
+        "demonstration": {
+            "file": "demonstrations.jsonl",
+            "feeds": "supervised fine-tuning of the reference policy",
+        },
+        "comparison": {
+            "file": "train.jsonl, validation.jsonl, calibration.jsonl",
+            "feeds": "reward model and direct preference optimization",
+        },
+        "ranking": {
+            "file": "train.jsonl, validation.jsonl, calibration.jsonl",
+            "feeds": "reward model and direct preference optimization, one vote in all",
+        },
         "verdict": {"file": "labels.jsonl", "feeds": "objectives on unpaired labels"},
-        "attack": {"file": "guardrail.jsonl", "feeds": "the runtime guardrail; not trained on, so that its threshold is measured on unseen attacks"},
+        "attack": {
+            "file": "guardrail.jsonl",
+            "feeds": (
+                "the runtime guardrail; not trained on, so that its threshold is measured on unseen"
+                " attacks"
+            ),
+        },
     }
 )
-"""What each kind of feedback enters and what that feeds; an event with an attack takes that route, whatever it judges."""
+"""What each kind of feedback enters and what that feeds; an event with an attack takes that route,
+whatever it judges."""
 
 
 _ATTACK = "attack"
@@ -48,7 +73,8 @@ class PreferenceCounts(NamedTuple):
     """What was written."""
 
     counts: dict[str, int]
-    """Events in, used and set aside (in all and by reason), labels, attacks, pairs in all and by split, and what was found about them."""
+    """Events in, used and set aside (in all and by reason), labels, attacks, pairs in all and by
+    split, and what was found about them."""
     splits: dict[Split, int]
     """Pairs by split."""
     routes: dict[str, dict[str, str | int]]
@@ -66,33 +92,41 @@ def build_preferences(
     adjudications: "Mapping[str, Adjudication]" = MappingProxyType({}),
     remembered: Path | None = None,
 ) -> PreferenceCounts:
-    """Distil accepted events into preference data; see `plumbline.data.votes` for how votes are counted.
+    """Distil accepted events into preference data; see `plumbline.data.votes` for how votes are
+    counted.
 
-    The same events give the same bytes, in whatever batches, order and number of copies they come. Memory grows by about 900 bytes for each
-    judged pair; texts are read when they are written. An event is set aside with the first reason that holds, in this order: its reason in
-    `excluded`; `other rubric`; `empty response`; `same response`; `redacted` (another event has its text after redaction); `held-out prompt`;
-    `superseded rubric`; `judged again`; `tie`; `adjudicated: ...`; `contradiction`; `low agreement`; `near duplicate`. A ranking counts as
-    used when one of its pairs is.
+    The same events give the same bytes, in whatever batches, order and number of copies they come.
+    Memory grows by about 900 bytes for each judged pair; texts are read when they are written. An
+    event is set aside with the first reason that holds, in this order: its reason in `excluded`;
+    `other rubric`; `empty response`; `same response`; `redacted` (another event has its text after
+    redaction); `held-out prompt`; `superseded rubric`; `judged again`; `tie`; `adjudicated: ...`;
+    `contradiction`; `low agreement`; `near duplicate`. A ranking counts as used when one of its
+    pairs is.
 
     Args:
         batches: Folders that `write_batch` filled.
-        folder: Gets train.jsonl, validation.jsonl and calibration.jsonl (pairs), labels.jsonl, guardrail.jsonl, set_aside.jsonl,
-            adjudication_queue.jsonl, adjudicated.jsonl, near_duplicates.jsonl and contamination.jsonl.
+        folder: Gets train.jsonl, validation.jsonl and calibration.jsonl (pairs), labels.jsonl,
+            guardrail.jsonl, set_aside.jsonl, adjudication_queue.jsonl, adjudicated.jsonl,
+            near_duplicates.jsonl and contamination.jsonl.
         rubric: The current rubric; judgments under it and under the versions that it accepts count.
         rule: Split, agreement, near duplicates and contamination.
         seed: Seed of the split.
         vault: Held-out prompts.
-        excluded: Reasons by event id: withdrawn, expired, or held by a flag (see `plumbline.data.exclusions`).
+        excluded: Reasons by event id: withdrawn, expired, or held by a flag (see
+            `plumbline.data.exclusions`).
         adjudications: Decisions of people by item, under this rubric.
-        remembered: Folder in which the search for held-out prompts keeps its results by batch, so that only new batches are searched;
-            the result is the same without it.
+        remembered: Folder in which the search for held-out prompts keeps its results by batch, so
+            that only new batches are searched; the result is the same without it.
 
     Raises:
         InvalidFeedback: If a batch and its index disagree.
         InvalidPreferences: If a decision chooses a text that its item does not have.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with indexed(batches, rule.near_duplicates) as folders, EventLines([batch / ACCEPTED for batch in batches]) as lines:
+    with (
+        indexed(batches, rule.near_duplicates) as folders,
+        EventLines([batch / ACCEPTED for batch in batches]) as lines,
+    ):
         votes = load_votes(folders)
         texts = VoteTexts(votes, lines)
         matches = held_out_matches(batches, folders, vault, rule.contamination, remembered)
@@ -102,7 +136,10 @@ def build_preferences(
         splits = _splits(votes, rule, seed)
         alike = _near_duplicates(votes, texts, folders, settled.pairs, splits, rule.near_duplicates)
         for number in alike.dropped.tolist():
-            screened.reasons.mark(settled.rows[settled.pairs.start[number] : settled.pairs.stop[number]], NEAR_DUPLICATE)
+            screened.reasons.mark(
+                settled.rows[settled.pairs.start[number] : settled.pairs.stop[number]],
+                NEAR_DUPLICATE,
+            )
         pairs = settled.pairs.take(alike.kept)
         places = _places(votes, screened, settled, pairs)
         writer = Writer(folder, votes, texts, splits)
@@ -113,10 +150,14 @@ def build_preferences(
             "pairs decided by a person": writer.adjudicated(pairs, adjudications),
             "pairs near others": writer.near_duplicates(settled.pairs, alike.found, alike.kept),
             "pairs on held-out prompts": writer.contamination(screened.leaked, screened.matches),
-            "pairs to adjudicate": writer.queue(queue_items(votes, screened.reasons, settled.disputed, texts, rubric.label)),
+            "pairs to adjudicate": writer.queue(
+                queue_items(votes, screened.reasons, settled.disputed, texts, rubric.label)
+            ),
         }
         aside = writer.set_aside(places, screened.first_rows, screened.reasons)
-        return PreferenceCounts(_counts(votes.events, sizes, aside, found), sizes, _routes(votes, screened.first_rows))
+        return PreferenceCounts(
+            _counts(votes.events, sizes, aside, found), sizes, _routes(votes, screened.first_rows)
+        )
 
 
 class _Screened(NamedTuple):
@@ -133,7 +174,12 @@ class _Screened(NamedTuple):
     """Rows of the events that go to the guardrail."""
 
 
-def _screen(votes: VoteTable, rubric: Rubric, matches: "Mapping[bytes, HeldOutMatch]", excluded: Mapping[str, str]) -> _Screened:
+def _screen(
+    votes: VoteTable,
+    rubric: Rubric,
+    matches: "Mapping[bytes, HeldOutMatch]",
+    excluded: Mapping[str, str],
+) -> _Screened:
     import numpy as np
 
     columns, reasons = votes.columns, Reasons(len(votes))
@@ -165,7 +211,9 @@ def _splits(votes: VoteTable, rule: PreferenceRule, seed: int) -> "NDArray[np.in
     import numpy as np
 
     names = (split_of(hexadecimal(key, 32), rule.split, seed) for key in votes.prompt_keys.tolist())
-    return np.fromiter((SPLITS.index(name) for name in names), dtype=np.int8, count=len(votes.prompt_keys))
+    return np.fromiter(
+        (SPLITS.index(name) for name in names), dtype=np.int8, count=len(votes.prompt_keys)
+    )
 
 
 class _Alike(NamedTuple):
@@ -177,44 +225,83 @@ class _Alike(NamedTuple):
 
 
 def _near_duplicates(
-    votes: VoteTable, texts: VoteTexts, folders: Sequence[Path], pairs: Decisions, splits: "NDArray[np.int8]", rule: NearDuplicateRule
+    votes: VoteTable,
+    texts: VoteTexts,
+    folders: Sequence[Path],
+    pairs: Decisions,
+    splits: "NDArray[np.int8]",
+    rule: NearDuplicateRule,
 ) -> _Alike:
     import numpy as np
 
-    from plumbline.data.near_duplicates import SIDE_RANK, Document, Sketches, keep_one, near_duplicates, sketch_width
+    from plumbline.data.near_duplicates import (
+        SIDE_RANK,
+        Document,
+        Sketches,
+        keep_one,
+        near_duplicates,
+        sketch_width,
+    )
 
     def documents(rows: Sequence[int]) -> list[Document]:
         parts = texts.fragments(pairs.row[np.asarray(rows, dtype=np.int64)])
-        return [Document([turn["content"] for turn in parse_json(one.prompt)], [parse_json(one.left), parse_json(one.right)]) for one in parts]
+        return [
+            Document(
+                [turn["content"] for turn in parse_json(one.prompt)],
+                [parse_json(one.left), parse_json(one.right)],
+            )
+            for one in parts
+        ]
 
     signatures = read_sketches(folders, votes, pairs.row, sketch_width(rule))
-    found = near_duplicates(Sketches(signatures, votes.columns["fingerprint"][pairs.row]), documents, rule)
+    found = near_duplicates(
+        Sketches(signatures, votes.columns["fingerprint"][pairs.row]), documents, rule
+    )
     ranks = np.array([SIDE_RANK[name] for name in SPLITS])
-    kept = keep_one(found.group, ranks[splits[votes.prompt[pairs.row]]]) if rule.action == "set_aside" else np.ones(len(pairs), dtype=np.bool_)
+    kept = (
+        keep_one(found.group, ranks[splits[votes.prompt[pairs.row]]])
+        if rule.action == "set_aside"
+        else np.ones(len(pairs), dtype=np.bool_)
+    )
     return _Alike(found, kept, np.flatnonzero(~kept))
 
 
-def _places(votes: VoteTable, screened: _Screened, settled: Settled, pairs: Decisions) -> "NDArray[np.int16]":
-    """Reason of each event that is set aside; 0 for those that are in a pair, a label or the guardrail.
+def _places(
+    votes: VoteTable, screened: _Screened, settled: Settled, pairs: Decisions
+) -> "NDArray[np.int16]":
+    """Reason of each event that is set aside; 0 for those that are in a pair, a label or the
+    guardrail.
 
-    Every event has exactly one place: that is asserted from what is going to be written, not from the reasons.
+    Every event has exactly one place: that is asserted from what is going to be written, not from
+    the reasons.
     """
     import numpy as np
 
     cited = np.zeros(votes.events, dtype=np.bool_)
     for decisions in (pairs, settled.labels):
         lengths = decisions.stop - decisions.start
-        rows = settled.rows[np.repeat(decisions.start - np.cumsum(lengths) + lengths, lengths) + np.arange(int(lengths.sum()))]
+        rows = settled.rows[
+            np.repeat(decisions.start - np.cumsum(lengths) + lengths, lengths)
+            + np.arange(int(lengths.sum()))
+        ]
         cited[votes.event_number[rows]] = True
     attacks = screened.attacks[screened.first_rows]
-    places = np.minimum.reduceat(screened.reasons.code, screened.first_rows) if votes.events else np.zeros(0, dtype=np.int16)
+    places = (
+        np.minimum.reduceat(screened.reasons.code, screened.first_rows)
+        if votes.events
+        else np.zeros(0, dtype=np.int16)
+    )
     places[attacks] = 0
     assert not (cited & attacks).any(), "an event with an attack is in a pair or label"
-    assert ((places == 0) == (cited | attacks)).all(), "events are not all accounted for exactly once"
+    assert ((places == 0) == (cited | attacks)).all(), (
+        "events are not all accounted for exactly once"
+    )
     return places
 
 
-def _counts(events: int, sizes: Mapping[Split, int], aside: Mapping[str, int], found: Mapping[str, int]) -> dict[str, int]:
+def _counts(
+    events: int, sizes: Mapping[Split, int], aside: Mapping[str, int], found: Mapping[str, int]
+) -> dict[str, int]:
     return {
         "events": events,
         "events used": events - sum(aside.values()) - found["attacks"],
@@ -227,13 +314,17 @@ def _counts(events: int, sizes: Mapping[Split, int], aside: Mapping[str, int], f
 
 
 def _routes(votes: VoteTable, first_rows: "NDArray[np.int64]") -> dict[str, dict[str, str | int]]:
-    """ROUTES with the events that take each; demonstrations come another way and have no number here."""
+    """ROUTES with the events that take each; demonstrations come another way and have no number
+    here."""
     import numpy as np
 
     attack = votes.columns["attack"][first_rows] >= 0
     kinds = np.bincount(votes.columns["kind"][first_rows][~attack], minlength=len(KINDS)).tolist()
     numbers = {**dict(zip(KINDS, kinds, strict=True)), "attack": int(attack.sum())}
-    return {kind: {**route, **({"events": numbers[kind]} if kind in numbers else {})} for kind, route in ROUTES.items()}
+    return {
+        kind: {**route, **({"events": numbers[kind]} if kind in numbers else {})}
+        for kind, route in ROUTES.items()
+    }
 
 
 @dataclass(frozen=True)
@@ -247,12 +338,22 @@ class PreferenceData:
     """See `PreferenceCounts`."""
 
 
-def build_pairs(events: Iterable[FeedbackEvent], rubric: Rubric, rule: PreferenceRule, seed: int, held_out_prompts: Iterable[EvalPrompt]) -> PreferenceData:
+def build_pairs(
+    events: Iterable[FeedbackEvent],
+    rubric: Rubric,
+    rule: PreferenceRule,
+    seed: int,
+    held_out_prompts: Iterable[EvalPrompt],
+) -> PreferenceData:
     """The same for events in memory: what `build_preferences` makes of them, read back."""
     with tempfile.TemporaryDirectory(prefix="plumbline-pairs-") as temporary:
         batch, folder = Path(temporary, "batch"), Path(temporary, "data")
         write_batch(batch, events, rule.near_duplicates)
         built = build_preferences([batch], folder, rubric, rule, seed, held_out_prompts)
         rows = [parse_json(line) for _, line in read_lines(folder / SET_ASIDE)]
-        splits: dict[str, tuple[PreferencePair, ...]] = {name: tuple(read_records(folder / f"{name}.jsonl", PreferencePair)) for name in SPLITS}
-        return PreferenceData(splits, tuple(SetAside(row["id"], row["reason"]) for row in rows), built.counts)
+        splits: dict[str, tuple[PreferencePair, ...]] = {
+            name: tuple(read_records(folder / f"{name}.jsonl", PreferencePair)) for name in SPLITS
+        }
+        return PreferenceData(
+            splits, tuple(SetAside(row["id"], row["reason"]) for row in rows), built.counts
+        )

@@ -1,7 +1,9 @@
-"""The report page of a certificate: what was checked, what was found, and the numbers of the data, for people.
+"""The report page of a certificate: what was checked, what was found, and the numbers of the data,
+for people.
 
-One HTML file beside the certificates. Data and suites are text from outside: everything is escaped, characters without a look of their own are
-written out, and the page itself may load and run nothing (its content security policy allows its one style and no more).
+One HTML file beside the certificates. Data and suites are text from outside: everything is escaped,
+characters without a look of their own are written out, and the page itself may load and run nothing
+(its content security policy allows its one style and no more).
 """
 
 import base64
@@ -86,13 +88,22 @@ _TEMPLATE = """<!doctype html>
 
 
 def visible(value: object) -> str:
-    """Text in which every character can be seen: those that hide, reorder or control others (zero width, bidi, tags) are written as U+ numbers."""
+    """Text in which every character can be seen: those that hide, reorder or control others (zero
+    width, bidi, tags) are written as U+ numbers."""
     hidden = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
     text = "" if value is None else str(value)
-    return "".join(one if one in "\n\t" or unicodedata.category(one) not in hidden else f"⟨U+{ord(one):04X}⟩" for one in text)
+    return "".join(
+        one if one in "\n\t" or unicodedata.category(one) not in hidden else f"⟨U+{ord(one):04X}⟩"
+        for one in text
+    )
 
 
-def report_page(suite: Suite, certificate: Certificate, statistics: Statistics, rows: Mapping[str, Mapping[str, str]]) -> str:
+def report_page(
+    suite: Suite,
+    certificate: Certificate,
+    statistics: Statistics,
+    rows: Mapping[str, Mapping[str, str]],
+) -> str:
     """The page as HTML; the same arguments give the same bytes.
 
     Args:
@@ -102,20 +113,42 @@ def report_page(suite: Suite, certificate: Certificate, statistics: Statistics, 
         rows: Text of rows that break an expectation, by their id and then by field.
     """
     checks = {check.id: check for check in certificate.checks}
-    return _template().render(suite=suite, certificate=certificate, checks=checks, statistics=statistics, rows=rows, style=_STYLE, style_hash=_style_hash())
+    return _template().render(
+        suite=suite,
+        certificate=certificate,
+        checks=checks,
+        statistics=statistics,
+        rows=rows,
+        style=_STYLE,
+        style_hash=_style_hash(),
+    )
 
 
-def write_report(store_root: Path, suite: Suite, certificate: Certificate, statistics: Statistics, rows: Mapping[str, Mapping[str, str]]) -> Path:
-    """Write the page to `<store>/reports/<data>-<suite>.html`, beside the certificate of the same name; returns where it is."""
+def write_report(
+    store_root: Path,
+    suite: Suite,
+    certificate: Certificate,
+    statistics: Statistics,
+    rows: Mapping[str, Mapping[str, str]],
+) -> Path:
+    """Write the page to `<store>/reports/<data>-<suite>.html`, beside the certificate of the same
+    name; returns where it is."""
     names = [digest.removeprefix("sha256:") for digest in (certificate.data, certificate.suite)]
     path = store_root / "reports" / f"{'-'.join(names)}.html"
     write_atomically(path, report_page(suite, certificate, statistics, rows).encode())
     return path
 
 
-def failing_rows(certificate: Certificate, concern: Sequence[str] | None = None) -> dict[str, tuple[str, ...]]:
-    """Examples of the rows that break an expectation, by expectation; only these expectations, or all."""
-    return {check.id: check.examples for check in certificate.checks if check.examples and (concern is None or check.id in concern)}
+def failing_rows(
+    certificate: Certificate, concern: Sequence[str] | None = None
+) -> dict[str, tuple[str, ...]]:
+    """Examples of the rows that break an expectation, by expectation; only these expectations, or
+    all."""
+    return {
+        check.id: check.examples
+        for check in certificate.checks
+        if check.examples and (concern is None or check.id in concern)
+    }
 
 
 @cache

@@ -13,7 +13,8 @@ class AdmittedBatch:
     """A feedback batch that admission has looked at."""
 
     tree: str
-    """Tree digest of what was accepted and quarantined; it changes when the batch is admitted again with another outcome."""
+    """Tree digest of what was accepted and quarantined; it changes when the batch is admitted again
+    with another outcome."""
     approved: int
     """Events that were accepted."""
     rubric: str
@@ -54,12 +55,19 @@ class Feedback:
     def new(self) -> dict[str, AdmittedBatch]:
         """Batches that are not behind the newest policy."""
         known = {} if self.trained is None else self.trained.batches
-        return {name: batch for name, batch in self.admitted.items() if known.get(name) != batch.tree}
+        return {
+            name: batch for name, batch in self.admitted.items() if known.get(name) != batch.tree
+        }
 
     @property
     def stale(self) -> dict[str, AdmittedBatch]:
-        """Batches that have to be admitted again: their text was erased, or they were judged by a rubric that is no longer in force."""
-        return {name: batch for name, batch in self.admitted.items() if batch.erased or batch.rubric != self.rubric}
+        """Batches that have to be admitted again: their text was erased, or they were judged by a
+        rubric that is no longer in force."""
+        return {
+            name: batch
+            for name, batch in self.admitted.items()
+            if batch.erased or batch.rubric != self.rubric
+        }
 
     @property
     def approved(self) -> int:
@@ -67,13 +75,23 @@ class Feedback:
         return sum(batch.approved for batch in self.new.values())
 
     def digest(self, profile: str) -> str:
-        """Digest of everything that a retraining would start from; late, repeated and reordered deliveries of one set have the same.
+        """Digest of everything that a retraining would start from; late, repeated and reordered
+        deliveries of one set have the same.
 
         Args:
             profile: Digest of the profile.
         """
         batches = {name: batch.tree for name, batch in self.admitted.items()}
-        return sha256(canonical_json({"batches": batches, "profile": profile, "rubric": self.rubric, "withdrawals": self.withdrawals}))
+        return sha256(
+            canonical_json(
+                {
+                    "batches": batches,
+                    "profile": profile,
+                    "rubric": self.rubric,
+                    "withdrawals": self.withdrawals,
+                }
+            )
+        )
 
 
 @dataclass(frozen=True)
@@ -90,11 +108,14 @@ class Wait:
     reason: str
 
 
-def decide_retraining(feedback: Feedback, rule: RetrainingRule, now: datetime, *, scheduled: bool = False) -> Retrain | Wait:
+def decide_retraining(
+    feedback: Feedback, rule: RetrainingRule, now: datetime, *, scheduled: bool = False
+) -> Retrain | Wait:
     """Whether the candidate is to be trained again.
 
-    A new version of the rubric and a withdrawal of consent retrain at once: the policy in use follows a text that no longer holds, or rests on data
-    that may no longer be used. Otherwise the rule's number of newly approved events must be there, and its cooldown over.
+    A new version of the rubric and a withdrawal of consent retrain at once: the policy in use
+    follows a text that no longer holds, or rests on data that may no longer be used. Otherwise the
+    rule's number of newly approved events must be there, and its cooldown over.
 
     Args:
         feedback: What is there.
@@ -107,20 +128,34 @@ def decide_retraining(feedback: Feedback, rule: RetrainingRule, now: datetime, *
         return Wait(f"no feedback batch is admitted yet; {feedback.registered} registered")
     if feedback.stale:
         return Wait(
-            f"{len(feedback.stale)} of {count} batches wait to be admitted again under {feedback.rubric}: another rubric judged them, or text was erased"
+            f"{len(feedback.stale)} of {count} batches wait to be admitted again under"
+            f" {feedback.rubric}: another rubric judged them, or text was erased"
         )
     trained = feedback.trained
     if trained is not None:
         if trained.rubric != feedback.rubric:
-            return Retrain(f"the rubric is {feedback.rubric}; the newest policy was trained under {trained.rubric}")
+            return Retrain(
+                f"the rubric is {feedback.rubric}; the newest policy was trained under"
+                f" {trained.rubric}"
+            )
         if trained.withdrawals != feedback.withdrawals:
             return Retrain("consent was withdrawn since the data of the newest policy was built")
     approved = f"{feedback.approved} of {rule.min_events} newly approved events"
     if not feedback.new:
-        return Wait(f"all {count} admitted batches are in the data of the newest policy; {approved}")
+        return Wait(
+            f"all {count} admitted batches are in the data of the newest policy; {approved}"
+        )
     if feedback.approved < rule.min_events:
-        return Wait(f"{approved} (retraining.min_events); {len(feedback.new)} of {count} admitted batches are new")
+        return Wait(
+            f"{approved} (retraining.min_events); {len(feedback.new)} of {count} admitted batches"
+            " are new"
+        )
     ends = now if trained is None else trained.at + timedelta(hours=rule.cooldown_hours)
     if ends > now and not scheduled:
-        return Wait(f"{approved} are there; the cooldown (retraining.cooldown_hours: {rule.cooldown_hours:g}) ends {ends:%Y-%m-%d %H:%M} UTC")
-    return Retrain(f"{approved} in {len(feedback.new)} new batches{', on schedule' if scheduled else ''}")
+        return Wait(
+            f"{approved} are there; the cooldown (retraining.cooldown_hours:"
+            f" {rule.cooldown_hours:g}) ends {ends:%Y-%m-%d %H:%M} UTC"
+        )
+    return Retrain(
+        f"{approved} in {len(feedback.new)} new batches{', on schedule' if scheduled else ''}"
+    )

@@ -1,4 +1,5 @@
-"""The records that enter training and evaluation: events, demonstrations, pairs and held-out prompts."""
+"""The records that enter training and evaluation: events, demonstrations, pairs and held-out
+prompts."""
 
 import hashlib
 import itertools
@@ -12,11 +13,13 @@ IDENTIFIER = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 Identifier = Annotated[str, StringConstraints(pattern=IDENTIFIER)]
 Text = Annotated[str, StringConstraints(min_length=1)]
 Strength = Literal[0, 1, 2, 3]
-"""How much better the preferred response is: 0 negligible, 1 slightly, 2 better, 3 significantly."""
+"""How much better the preferred response is: 0 negligible, 1 slightly, 2 better, 3
+significantly."""
 
 
 class Message(Record):
-    """One turn of a conversation; the role is an enumeration so that it can never carry template text."""
+    """One turn of a conversation; the role is an enumeration so that it can never carry template
+    text."""
 
     role: Literal["system", "user", "assistant"]
     content: Text
@@ -35,9 +38,15 @@ class ResponseSource(Record):
     """Who or what produced a response, and how it was formatted and sampled."""
 
     policy: Text = Field(description="policy version (digest or published name), or `human`")
-    chat_template: Text = Field(description="digest or name of the chat template; `unknown` when the source does not say")
-    role_format: Text = Field(description="how roles were written, for example `conversation` or `human-assistant`")
-    decoder: Decoder | None = Field(description="null when the source does not say, or for human text")
+    chat_template: Text = Field(
+        description="digest or name of the chat template; `unknown` when the source does not say"
+    )
+    role_format: Text = Field(
+        description="how roles were written, for example `conversation` or `human-assistant`"
+    )
+    decoder: Decoder | None = Field(
+        description="null when the source does not say, or for human text"
+    )
 
 
 class Response(Record):
@@ -52,8 +61,13 @@ class Consent(Record):
 
     scope: Literal["training", "evaluation"]
     version: Text
-    given_by: Identifier | None = Field(default=None, description="pseudonym of who gave it; null: the annotator")
-    expires: AwareDatetime | None = Field(default=None, description="the item may not be used from this time on; null: no end was agreed")
+    given_by: Identifier | None = Field(
+        default=None, description="pseudonym of who gave it; null: the annotator"
+    )
+    expires: AwareDatetime | None = Field(
+        default=None,
+        description="the item may not be used from this time on; null: no end was agreed",
+    )
 
 
 class Provenance(Record):
@@ -69,7 +83,9 @@ class Context(Record):
 
     locale: Text = Field(description="BCP 47 tag, for example `en` or `es`; `und` when unknown")
     domain: Text
-    slice: Identifier = Field(description="the evaluation slice this item belongs to, or `unsliced`")
+    slice: Identifier = Field(
+        description="the evaluation slice this item belongs to, or `unsliced`"
+    )
 
 
 def content_id(value: object) -> str:
@@ -81,7 +97,9 @@ class Comparison(Record):
     """Which of two responses is better, and by how much."""
 
     kind: Literal["comparison"] = "comparison"
-    preferred: Literal[0, 1] | None = Field(description="index of the better response; null is a tie")
+    preferred: Literal[0, 1] | None = Field(
+        description="index of the better response; null is a tie"
+    )
     strength: Strength
 
 
@@ -89,7 +107,9 @@ class Ranking(Record):
     """An order of all responses, the best first; responses that tie share a place."""
 
     kind: Literal["ranking"] = "ranking"
-    order: tuple[tuple[int, ...], ...] = Field(min_length=1, description="indices of the responses by place, for example [[2], [0, 1]]")
+    order: tuple[tuple[int, ...], ...] = Field(
+        min_length=1, description="indices of the responses by place, for example [[2], [0, 1]]"
+    )
 
 
 class Verdict(Record):
@@ -123,16 +143,36 @@ class FeedbackEvent(Record):
     prompt: tuple[Message, ...] = Field(min_length=1)
     responses: tuple[Response, ...] = Field(min_length=1, max_length=16)
     judgment: Judgment
-    ratings: tuple[Rating, ...] = Field(default=(), description="at most one for each response and dimension")
-    acceptable: tuple[bool | None, ...] = Field(default=(), description="whether each response is acceptable by itself; empty when nobody asked")
-    clause: Identifier | None = Field(default=None, description="the clause of the rubric that decided, where the annotator named one")
+    ratings: tuple[Rating, ...] = Field(
+        default=(), description="at most one for each response and dimension"
+    )
+    acceptable: tuple[bool | None, ...] = Field(
+        default=(),
+        description="whether each response is acceptable by itself; empty when nobody asked",
+    )
+    clause: Identifier | None = Field(
+        default=None,
+        description="the clause of the rubric that decided, where the annotator named one",
+    )
     reason: str | None = Field(default=None, description="why, in the annotator's words")
-    attack: Identifier | None = Field(default=None, description="tactic of a prompt that was written to break the policy; null: an ordinary prompt")
-    redacted_from: Identifier | None = Field(default=None, description="id of the event whose text this one replaces after redaction")
+    attack: Identifier | None = Field(
+        default=None,
+        description=(
+            "tactic of a prompt that was written to break the policy; null: an ordinary prompt"
+        ),
+    )
+    redacted_from: Identifier | None = Field(
+        default=None, description="id of the event whose text this one replaces after redaction"
+    )
     annotator: Identifier
     provenance: Provenance
     consent: Consent
-    rubric: Text = Field(description="version of the rubric under which the judgment was made, for example `helpful-harmless@1`")
+    rubric: Text = Field(
+        description=(
+            "version of the rubric under which the judgment was made, for example"
+            " `helpful-harmless@1`"
+        )
+    )
     context: Context
     synthetic: bool = Field(description="true when no human made the judgment")
     time: AwareDatetime
@@ -151,18 +191,26 @@ class FeedbackEvent(Record):
             raise ValueError(f"a comparison judges 2 responses, here are {count}")
         if isinstance(self.judgment, Verdict) and count != 1:
             raise ValueError(f"a verdict judges 1 response, here are {count}")
-        if isinstance(self.judgment, Ranking) and (count < 2 or sorted(itertools.chain(*self.judgment.order)) != list(range(count))):
-            raise ValueError(f"a ranking places each of 2 or more responses once; {self.judgment.order} does not place 0 to {count - 1}")
+        if isinstance(self.judgment, Ranking) and (
+            count < 2 or sorted(itertools.chain(*self.judgment.order)) != list(range(count))
+        ):
+            raise ValueError(
+                f"a ranking places each of 2 or more responses once; {self.judgment.order} does not"
+                f" place 0 to {count - 1}"
+            )
         rated = [(rating.response, rating.dimension) for rating in self.ratings]
         if len(set(rated)) != len(rated) or any(response >= count for response, _ in rated):
-            raise ValueError(f"ratings must name each of {count} responses at most once in a dimension: {rated}")
+            raise ValueError(
+                f"ratings must name each of {count} responses at most once in a dimension: {rated}"
+            )
         if self.acceptable and len(self.acceptable) != count:
             raise ValueError(f"acceptable has {len(self.acceptable)} entries for {count} responses")
         return self
 
     @property
     def winner(self) -> str | None:
-        """Text of the better of two compared responses; None for a tie and for every other kind of judgment."""
+        """Text of the better of two compared responses; None for a tie and for every other kind of
+        judgment."""
         if not isinstance(self.judgment, Comparison) or self.judgment.preferred is None:
             return None
         return self.responses[self.judgment.preferred].text
@@ -171,7 +219,9 @@ class FeedbackEvent(Record):
     def create(cls, **fields: object) -> "FeedbackEvent":
         """Build an event and derive its id from the other fields."""
         draft = cls.model_construct(id="", **fields)  # type: ignore[arg-type]  # model_validate checks them below
-        return cls.model_validate({"id": content_id(draft.model_dump(mode="json", exclude={"id"})), **fields})
+        return cls.model_validate(
+            {"id": content_id(draft.model_dump(mode="json", exclude={"id"})), **fields}
+        )
 
 
 class QuarantinedEvent(Record):
@@ -200,11 +250,25 @@ class PreferencePair(Record):
     prompt: tuple[Message, ...] = Field(min_length=1)
     chosen: Text
     rejected: Text
-    margin: float = Field(ge=0, description="reward margin from the rubric's strength table, in reward units")
+    margin: float = Field(
+        ge=0, description="reward margin from the rubric's strength table, in reward units"
+    )
     votes: int = Field(gt=0, description="judgments for or against this pair, ties excluded")
-    weight: float = Field(default=1.0, gt=0, description="votes in all, where a ranking divides its one vote among its pairs; the weight of the pair in a loss")
-    agreement: float = Field(ge=0.5, le=1, description="share of the weight for the chosen response")
-    ratings: dict[Dimension, float] = Field(default_factory=dict, description="mean score of chosen minus that of rejected, by dimension, -4 to 4")
+    weight: float = Field(
+        default=1.0,
+        gt=0,
+        description=(
+            "votes in all, where a ranking divides its one vote among its pairs; the weight of the"
+            " pair in a loss"
+        ),
+    )
+    agreement: float = Field(
+        ge=0.5, le=1, description="share of the weight for the chosen response"
+    )
+    ratings: dict[Dimension, float] = Field(
+        default_factory=dict,
+        description="mean score of chosen minus that of rejected, by dimension, -4 to 4",
+    )
     event_ids: tuple[Identifier, ...] = Field(min_length=1)
     rubric: Text
     context: Context
@@ -221,8 +285,13 @@ class EvalPrompt(Record):
     """A held-out prompt with what a good policy does on it."""
 
     id: Identifier
-    suite: Identifier = Field(default="held-out", description="the suite of the vault that it belongs to")
+    suite: Identifier = Field(
+        default="held-out", description="the suite of the vault that it belongs to"
+    )
     prompt: tuple[Message, ...] = Field(min_length=1)
     expected: Literal["comply", "refuse", "unknown"]
     context: Context
-    facts: dict[str, str] = Field(default_factory=dict, description="what the scorer needs to judge a response, for example the sandbox intent")
+    facts: dict[str, str] = Field(
+        default_factory=dict,
+        description="what the scorer needs to judge a response, for example the sandbox intent",
+    )

@@ -34,7 +34,8 @@ from plumbline.sandbox.world import parse_intent
 SANDBOX_SUITE: Final = "sandbox"
 Item = TypeVar("Item", bound=Record)
 DataFolder = Callable[[], Path]
-"""Gives the folder of the input files, or raises ConfigError; called only when a profile reads files."""
+"""Gives the folder of the input files, or raises ConfigError; called only when a profile reads
+files."""
 
 
 @dataclass(frozen=True)
@@ -69,27 +70,41 @@ def load_demonstrations(profile: Profile, data_folder: DataFolder) -> Loaded[Dem
         rows = tuple(demonstrations(sandbox_options(profile, profile.source)))
         return Loaded(rows, len(rows), {})
     folder = data_folder()
-    return _joined([import_demonstrations(folder, file, _attribution(profile)) for file in profile.source.demonstrations])
+    return _joined(
+        [
+            import_demonstrations(folder, file, _attribution(profile))
+            for file in profile.source.demonstrations
+        ]
+    )
 
 
 def load_held_out_prompts(profile: Profile, data_folder: DataFolder) -> HeldOut:
-    """The held-out prompts of a profile: its own source, and the suites that come with Plumbline."""
+    """The held-out prompts of a profile: its own source, and the suites that come with
+    Plumbline."""
     if isinstance(profile.source, SandboxSource):
         parts = [_sandbox_held_out(profile, profile.source)]
     else:
         folder = data_folder()
-        parts = [_held_out(import_held_out(folder, file), file.path) for file in profile.source.held_out]
+        parts = [
+            _held_out(import_held_out(folder, file), file.path) for file in profile.source.held_out
+        ]
     parts += [
-        _held_out(import_held_out(CONFIGS, SourceFile(format="jsonl", path=f"vault/{name}.jsonl")), f"configs/vault/{name}.jsonl") for name in profile.vault.own
+        _held_out(
+            import_held_out(CONFIGS, SourceFile(format="jsonl", path=f"vault/{name}.jsonl")),
+            f"configs/vault/{name}.jsonl",
+        )
+        for name in profile.vault.own
     ]
     return _one_vault(parts)
 
 
 def seed_feedback(store: FeedbackStore, profile: Profile, data_folder: DataFolder) -> Seeded:
-    """Put a profile's own feedback into the store as closed batches, each a delivery of its own; a second time changes nothing.
+    """Put a profile's own feedback into the store as closed batches, each a delivery of its own; a
+    second time changes nothing.
 
     Raises:
-        DataError: If a file cannot be read, or holds other events than when the profile was first run.
+        DataError: If a file cannot be read, or holds other events than when the profile was first
+            run.
     """
     if isinstance(profile.source, SandboxSource):
         parcels = _sandbox_parcels(profile, profile.source)
@@ -99,10 +114,13 @@ def seed_feedback(store: FeedbackStore, profile: Profile, data_folder: DataFolde
     for name, parcel in parcels:
         with parcel:
             try:
-                (delivery,) = Deliveries(store).deliver_parcels([parcel], datetime.now(UTC), batch=name)
+                (delivery,) = Deliveries(store).deliver_parcels(
+                    [parcel], datetime.now(UTC), batch=name
+                )
             except DataError as error:
                 raise DataError(
-                    f"{error}. The data of profile '{profile.name}' changed since it was first run: name the profile differently, or `make clean`"
+                    f"{error}. The data of profile '{profile.name}' changed since it was first run:"
+                    " name the profile differently, or `make clean`"
                 ) from error
             seeded.accepted += delivery.accepted
             seeded.duplicate += parcel.report.accepted - delivery.accepted
@@ -113,18 +131,33 @@ def seed_feedback(store: FeedbackStore, profile: Profile, data_folder: DataFolde
 
 def _sandbox_parcels(profile: Profile, source: SandboxSource) -> Iterator[tuple[str, Parcel]]:
     options, size = sandbox_options(profile, source), profile.batches.max_events
-    for prefix, stream in (("sandbox", feedback_events(options)), ("sandbox-verdicts", verdict_events(options))):
+    for prefix, stream in (
+        ("sandbox", feedback_events(options)),
+        ("sandbox-verdicts", verdict_events(options)),
+    ):
         events = list(stream)
         for number, start in enumerate(range(0, len(events), size), start=1):
             batch = events[start : start + size]
             arrivals = (Arrival(row, 0, 0, event) for row, event in enumerate(batch, start=1))
-            yield f"{prefix}-{number:03d}", Parcel(f"the sandbox of profile {profile.name}", "cli", arrivals, batch_digest(event.id for event in batch))
+            yield (
+                f"{prefix}-{number:03d}",
+                Parcel(
+                    f"the sandbox of profile {profile.name}",
+                    "cli",
+                    arrivals,
+                    batch_digest(event.id for event in batch),
+                ),
+            )
 
 
-def _file_parcels(sources: Sequence[SourceFile], attribution: Attribution, folder: Path) -> Iterator[tuple[str, Parcel]]:
+def _file_parcels(
+    sources: Sequence[SourceFile], attribution: Attribution, folder: Path
+) -> Iterator[tuple[str, Parcel]]:
     for source in sources:
         for name, path in feedback_batches(folder, source).items():
-            rows = read_feedback(read_rows(path), feedback_format(source), attribution, source.limit)
+            rows = read_feedback(
+                read_rows(path), feedback_format(source), attribution, source.limit
+            )
             yield name, Parcel(path.name, "file", rows, file_digest(path))
 
 
@@ -151,7 +184,8 @@ def _sandbox_held_out(profile: Profile, source: SandboxSource) -> HeldOut:
 
 
 def _as_sandbox_suite(prompt: EvalPrompt) -> EvalPrompt:
-    """A prompt of the sandbox in its suite, with the facts that say what it tests beside its intent."""
+    """A prompt of the sandbox in its suite, with the facts that say what it tests beside its
+    intent."""
     facts = dict(prompt.facts)
     if parse_intent(facts["intent"]).kind in ("own", "idiom"):
         facts["borderline"] = "yes"
@@ -161,7 +195,12 @@ def _as_sandbox_suite(prompt: EvalPrompt) -> EvalPrompt:
 
 
 def _held_out(imported: Imported[EvalPrompt], path: str) -> HeldOut:
-    return HeldOut(imported.items, imported.report.rows_in, imported.report.rejected, {item.suite: path for item in imported.items})
+    return HeldOut(
+        imported.items,
+        imported.report.rows_in,
+        imported.report.rejected,
+        {item.suite: path for item in imported.items},
+    )
 
 
 def _one_vault(parts: Sequence[HeldOut]) -> HeldOut:
@@ -177,7 +216,12 @@ def _one_vault(parts: Sequence[HeldOut]) -> HeldOut:
             rows.setdefault(prompt.id, prompt)
         for suite, source in part.sources.items():
             sources[suite] = f"{sources[suite]}, {source}" if suite in sources else source
-    return HeldOut(list(rows.values()), sum(part.rows_in for part in parts), dict(sorted(rejected.items())), sources)
+    return HeldOut(
+        list(rows.values()),
+        sum(part.rows_in for part in parts),
+        dict(sorted(rejected.items())),
+        sources,
+    )
 
 
 def _attribution(profile: Profile) -> Attribution:
@@ -189,4 +233,8 @@ def _joined(imports: Sequence[Imported[Item]]) -> Loaded[Item]:
     rejected: Counter[str] = Counter()
     for one in imports:
         rejected.update(one.report.rejected)
-    return Loaded([item for one in imports for item in one.items], sum(one.report.rows_in for one in imports), dict(sorted(rejected.items())))
+    return Loaded(
+        [item for one in imports for item in one.items],
+        sum(one.report.rows_in for one in imports),
+        dict(sorted(rejected.items())),
+    )

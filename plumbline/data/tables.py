@@ -1,7 +1,9 @@
-"""The tables of the feedback store as the newest migration leaves them; `plumbline/data/migrations` makes them.
+"""The tables of the feedback store as the newest migration leaves them; `plumbline/data/migrations`
+makes them.
 
-Times are text in UTC (see `plumbline.data.database.to_text`), digests are `sha256:<hex>`. Rows are only ever added, except that
-an event is put into its batch once, that an erased event loses its body, that a key is revoked, and that a proposal is closed.
+Times are text in UTC (see `plumbline.data.database.to_text`), digests are `sha256:<hex>`. Rows are
+only ever added, except that an event is put into its batch once, that an erased event loses its
+body, that a key is revoked, and that a proposal is closed.
 """
 
 from functools import cache
@@ -37,7 +39,14 @@ def define_tables() -> Tables:
     from sqlalchemy import MetaData
 
     metadata = MetaData()
-    return Tables(metadata, *_of_events(metadata), *_of_deliveries(metadata), *_of_withdrawals(metadata), *_of_judgments(metadata), *_of_service(metadata))
+    return Tables(
+        metadata,
+        *_of_events(metadata),
+        *_of_deliveries(metadata),
+        *_of_withdrawals(metadata),
+        *_of_judgments(metadata),
+        *_of_service(metadata),
+    )
 
 
 def _of_events(metadata: "MetaData") -> "tuple[Table, Table, Table]":

@@ -19,9 +19,11 @@ NO_RATING = -128
 
 @dataclass(frozen=True)
 class VoteTable:
-    """One row per event and judged pair, sorted by event id; the rows of one event stay in their order.
+    """One row per event and judged pair, sorted by event id; the rows of one event stay in their
+    order.
 
-    A row is about 200 bytes, whatever the texts are. An event that came in several batches is there once.
+    A row is about 200 bytes, whatever the texts are. An event that came in several batches is there
+    once.
     """
 
     event: "NDArray[np.bytes_]"
@@ -41,10 +43,12 @@ class VoteTable:
     winner: "NDArray[np.int8]"
     """0 the response whose text sorts first (or desirable), 1 the other, TIE."""
     columns: "dict[str, NDArray[Any]]"
-    """The other columns of the index as they are; names as numbers into `names`, -1 where there is none."""
+    """The other columns of the index as they are; names as numbers into `names`, -1 where there is
+    none."""
     names: dict[str, tuple[str, ...]]
     ratings: "NDArray[np.int8] | None"
-    """Score of left minus that of right by dimension, NO_RATING where there is none; None when nobody rated anything."""
+    """Score of left minus that of right by dimension, NO_RATING where there is none; None when
+    nobody rated anything."""
     batch: "NDArray[np.int32]"
     sketch_row: "NDArray[np.int64]"
     """Row of the sketch of this vote among the sketches of its batch."""
@@ -66,23 +70,45 @@ _PLAIN = (
 
 
 def load_votes(folders: Sequence[Path]) -> VoteTable:
-    """Read the indexes of several batches; the order of the batches makes no difference but for `batch` and `sketch_row`."""
+    """Read the indexes of several batches; the order of the batches makes no difference but for
+    `batch` and `sketch_row`."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    wanted = ["event", "pair", "redacted_from", "judged", "prompt", "winner", *_NAMES, *_PLAIN, *DIMENSIONS]
-    parts = [pq.read_table(folder / INDEX, columns=wanted, page_checksum_verification=True) for folder in folders]
+    wanted = [
+        "event",
+        "pair",
+        "redacted_from",
+        "judged",
+        "prompt",
+        "winner",
+        *_NAMES,
+        *_PLAIN,
+        *DIMENSIONS,
+    ]
+    parts = [
+        pq.read_table(folder / INDEX, columns=wanted, page_checksum_verification=True)
+        for folder in folders
+    ]
     sizes = [part.num_rows for part in parts]
-    table = pa.concat_tables(parts or [index_schema().empty_table().select(wanted)]).unify_dictionaries()
+    table = pa.concat_tables(
+        parts or [index_schema().empty_table().select(wanted)]
+    ).unify_dictionaries()
     del parts  # the columns are taken out one by one below; nothing else may hold them
     batch = np.repeat(np.arange(len(sizes), dtype=np.int32), np.array(sizes, dtype=np.int64))
-    sketch_row = np.concatenate([np.arange(size, dtype=np.int64) for size in sizes]) if sizes else np.zeros(0, dtype=np.int64)
+    sketch_row = (
+        np.concatenate([np.arange(size, dtype=np.int64) for size in sizes])
+        if sizes
+        else np.zeros(0, dtype=np.int64)
+    )
     order, event_number = _by_event(_bytes(table, "event", 20), batch, _column(table, "offset"))
     group, _ = _numbers(_bytes(table, "judged", 32)[order])
     prompt, prompt_keys = _numbers(_bytes(table, "prompt", 32)[order])
     codes = {name: _codes(table, name, order) for name in _NAMES}
-    columns = {name: _column(table, name)[order] for name in _PLAIN} | {name: code for name, (code, _) in codes.items()}
+    columns = {name: _column(table, name)[order] for name in _PLAIN} | {
+        name: code for name, (code, _) in codes.items()
+    }
     redacted = _bytes(table, "redacted_from", 20)
     columns["redacted_from"] = redacted[order] if redacted.any() else np.zeros(0, dtype="S20")
     return VoteTable(
@@ -102,7 +128,9 @@ def load_votes(folders: Sequence[Path]) -> VoteTable:
     )
 
 
-def read_sketches(folders: Sequence[Path], votes: VoteTable, rows: "NDArray[np.int64]", width: int) -> "NDArray[np.uint8]":
+def read_sketches(
+    folders: Sequence[Path], votes: VoteTable, rows: "NDArray[np.int64]", width: int
+) -> "NDArray[np.uint8]":
     """Near-duplicate sketches of some rows, shape (rows, width)."""
     import numpy as np
 
@@ -116,12 +144,16 @@ def read_sketches(folders: Sequence[Path], votes: VoteTable, rows: "NDArray[np.i
 
 
 def hexadecimal(key: bytes, size: int) -> str:
-    """A key as text; numpy drops zero bytes at the end of a byte string, so the size is needed to put them back."""
+    """A key as text; numpy drops zero bytes at the end of a byte string, so the size is needed to
+    put them back."""
     return key.ljust(size, b"\0").hex()
 
 
-def _by_event(event: "NDArray[np.bytes_]", batch: "NDArray[np.int32]", offset: "NDArray[np.int64]") -> "tuple[NDArray[np.int64], NDArray[np.int64]]":
-    """Rows in the order of their events, each event from one place only, and the number of the event of each."""
+def _by_event(
+    event: "NDArray[np.bytes_]", batch: "NDArray[np.int32]", offset: "NDArray[np.int64]"
+) -> "tuple[NDArray[np.int64], NDArray[np.int64]]":
+    """Rows in the order of their events, each event from one place only, and the number of the
+    event of each."""
     import numpy as np
 
     order = np.argsort(event, kind="stable")
@@ -147,7 +179,12 @@ def _bytes(table: "pyarrow.Table", name: str, size: int) -> "NDArray[np.bytes_]"
 
     column = table.column(name)
     found = [
-        np.frombuffer(chunk.fill_null(b"\0" * size).buffers()[1], dtype=f"S{size}", count=len(chunk) + chunk.offset)[chunk.offset :] for chunk in column.chunks
+        np.frombuffer(
+            chunk.fill_null(b"\0" * size).buffers()[1],
+            dtype=f"S{size}",
+            count=len(chunk) + chunk.offset,
+        )[chunk.offset :]
+        for chunk in column.chunks
     ]
     return np.concatenate(found) if found else np.zeros(0, dtype=f"S{size}")
 
@@ -160,18 +197,27 @@ def _column(table: "pyarrow.Table", name: str) -> "NDArray[Any]":
 def _filled(table: "pyarrow.Table", name: str, value: int) -> "NDArray[Any]":
     import pyarrow.compute as pc
 
-    column: NDArray[Any] = pc.fill_null(table.column(name), value).combine_chunks().to_numpy(zero_copy_only=False)
+    column: NDArray[Any] = (
+        pc.fill_null(table.column(name), value).combine_chunks().to_numpy(zero_copy_only=False)
+    )
     return column
 
 
-def _codes(table: "pyarrow.Table", name: str, order: "NDArray[np.int64]") -> "tuple[NDArray[np.int32], tuple[str, ...]]":
-    """Numbers of the names of a column and the names, sorted, so that the numbers do not depend on the batches."""
+def _codes(
+    table: "pyarrow.Table", name: str, order: "NDArray[np.int64]"
+) -> "tuple[NDArray[np.int32], tuple[str, ...]]":
+    """Numbers of the names of a column and the names, sorted, so that the numbers do not depend on
+    the batches."""
     import numpy as np
     import pyarrow as pa
 
     column = table.column(name).combine_chunks()
     if isinstance(column, pa.ChunkedArray):
-        column = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], type=pa.dictionary(pa.int32(), pa.string()))
+        column = (
+            pa.concat_arrays(column.chunks)
+            if column.num_chunks
+            else pa.array([], type=pa.dictionary(pa.int32(), pa.string()))
+        )
     names = column.dictionary.to_pylist()
     ranks = np.full(len(names) + 1, -1, dtype=np.int32)
     ordered = sorted(set(names))

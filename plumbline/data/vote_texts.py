@@ -13,7 +13,18 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-_SPANS = ("offset", "length", "prompt_at", "prompt_to", "context_at", "context_to", "left_at", "left_to", "right_at", "right_to")
+_SPANS = (
+    "offset",
+    "length",
+    "prompt_at",
+    "prompt_to",
+    "context_at",
+    "context_to",
+    "left_at",
+    "left_to",
+    "right_at",
+    "right_to",
+)
 
 
 class Fragments(NamedTuple):
@@ -41,23 +52,46 @@ class VoteTexts:
     def line(self, row: int) -> bytes:
         """The whole event."""
         columns = self._votes.columns
-        return self._lines.read(int(self._votes.batch[row]), int(columns["offset"][row]), int(columns["length"][row]))
+        return self._lines.read(
+            int(self._votes.batch[row]), int(columns["offset"][row]), int(columns["length"][row])
+        )
 
     def fragments(self, rows: "NDArray[np.int64]") -> Iterator[Fragments]:
         """Fragments of many rows, in their order."""
         batches = self._votes.batch[rows].tolist()
         spans = [self._votes.columns[name][rows].tolist() for name in _SPANS]
         read = self._lines.read
-        for batch, offset, length, prompt, prompt_to, context, context_to, left, left_to, right, right_to in zip(batches, *spans, strict=True):
+        for (
+            batch,
+            offset,
+            length,
+            prompt,
+            prompt_to,
+            context,
+            context_to,
+            left,
+            left_to,
+            right,
+            right_to,
+        ) in zip(batches, *spans, strict=True):
             line = read(batch, offset, length)
-            yield Fragments(line[prompt:prompt_to], line[context:context_to], line[left:left_to], line[right:right_to])
+            yield Fragments(
+                line[prompt:prompt_to],
+                line[context:context_to],
+                line[left:left_to],
+                line[right:right_to],
+            )
 
     def prompts(self, rows: "NDArray[np.int64]") -> list[tuple[Message, ...]]:
         """Conversations of many rows."""
-        return [tuple(Message.model_construct(**turn) for turn in json.loads(part.prompt)) for part in self.fragments(rows)]
+        return [
+            tuple(Message.model_construct(**turn) for turn in json.loads(part.prompt))
+            for part in self.fragments(rows)
+        ]
 
     def responses(self, row: int) -> tuple[str, ...]:
-        """The judged responses of a row, the one whose text sorts first before the other; one for a verdict."""
+        """The judged responses of a row, the one whose text sorts first before the other; one for a
+        verdict."""
         import numpy as np
 
         (part,) = self.fragments(np.array([row]))

@@ -1,4 +1,5 @@
-"""Votes become decisions: which of two responses people prefer, how sure that is, and why a vote does not count."""
+"""Votes become decisions: which of two responses people prefer, how sure that is, and why a vote
+does not count."""
 
 import hashlib
 import math
@@ -17,9 +18,15 @@ if TYPE_CHECKING:
 
     from plumbline.data.adjudications import Adjudication
 
-CONTRADICTION, LOW_AGREEMENT, TIE_REASON, NEAR_DUPLICATE = "contradiction", "low agreement", "tie", "near duplicate"
+CONTRADICTION, LOW_AGREEMENT, TIE_REASON, NEAR_DUPLICATE = (
+    "contradiction",
+    "low agreement",
+    "tie",
+    "near duplicate",
+)
 _EVEN = 1e-9
-"""Difference of two sums of weights below which they are equal: weights are fractions like 1/3, and their sums are rounded."""
+"""Difference of two sums of weights below which they are equal: weights are fractions like 1/3, and
+their sums are rounded."""
 
 
 class Reasons:
@@ -62,7 +69,8 @@ class Reasons:
 
 @dataclass(frozen=True)
 class Decisions:
-    """Judged pairs with a decision, as columns; `verdict` ones are single responses and their desirability."""
+    """Judged pairs with a decision, as columns; `verdict` ones are single responses and their
+    desirability."""
 
     start: "NDArray[np.int64]"
     stop: "NDArray[np.int64]"
@@ -70,13 +78,15 @@ class Decisions:
     row: "NDArray[np.int64]"
     """The vote whose text is copied: the first one for the chosen response."""
     side: "NDArray[np.int8]"
-    """0 if the response whose text sorts first is chosen (or the one response is desirable), else 1."""
+    """0 if the response whose text sorts first is chosen (or the one response is desirable), else
+    1."""
     id: "NDArray[np.bytes_]"
     votes: "NDArray[np.int64]"
     weight: "NDArray[np.float64]"
     agreement: "NDArray[np.float64]"
     share: "NDArray[np.float64]"
-    """Share of the weight for the chosen response; `agreement` is the same but for decisions of a person, where it is 1."""
+    """Share of the weight for the chosen response; `agreement` is the same but for decisions of a
+    person, where it is 1."""
     margin: "NDArray[np.float64]"
     synthetic: "NDArray[np.bool_]"
     adjudicated: "NDArray[np.bool_]"
@@ -86,7 +96,9 @@ class Decisions:
 
     def take(self, order: "NDArray[np.int64] | NDArray[np.bool_]") -> Self:
         """The decisions with these numbers, or under this mask."""
-        return replace(self, **{field.name: getattr(self, field.name)[order] for field in fields(self)})
+        return replace(
+            self, **{field.name: getattr(self, field.name)[order] for field in fields(self)}
+        )
 
 
 @dataclass(frozen=True)
@@ -102,24 +114,32 @@ class Settled:
 
 
 def set_aside_older(votes: VoteTable, reasons: Reasons, rubric: Rubric) -> None:
-    """Of the judgments of one pair keep those under the newest rubric, and of each annotator the newest.
+    """Of the judgments of one pair keep those under the newest rubric, and of each annotator the
+    newest.
 
-    The newest rubric is the current one, then the accepted ones from the highest version down. Of two judgments of one annotator at the same
-    time the one with the greater event id counts. A tie is a judgment too: it takes back what the annotator said before.
+    The newest rubric is the current one, then the accepted ones from the highest version down. Of
+    two judgments of one annotator at the same time the one with the greater event id counts. A tie
+    is a judgment too: it takes back what the annotator said before.
     """
     import numpy as np
 
     columns = votes.columns
     rank = rubric_ranks(rubric)
-    ranks = np.array([rank.get(name, len(rank)) for name in votes.names["rubric"]] or [0])[columns["rubric"]]
+    ranks = np.array([rank.get(name, len(rank)) for name in votes.names["rubric"]] or [0])[
+        columns["rubric"]
+    ]
     alive = np.flatnonzero(reasons.count())
     if len(alive) and ranks[alive].min() != ranks[alive].max():
         newest = np.full(int(votes.group.max()) + 1, len(rank))
         np.minimum.at(newest, votes.group[alive], ranks[alive])
         reasons.mark(alive[ranks[alive] > newest[votes.group[alive]]], "superseded rubric")
         alive = np.flatnonzero(reasons.count())
-    order = alive[np.lexsort((alive, columns["time"][alive], columns["annotator"][alive], votes.group[alive]))]
-    again = (votes.group[order][1:] == votes.group[order][:-1]) & (columns["annotator"][order][1:] == columns["annotator"][order][:-1])
+    order = alive[
+        np.lexsort((alive, columns["time"][alive], columns["annotator"][alive], votes.group[alive]))
+    ]
+    again = (votes.group[order][1:] == votes.group[order][:-1]) & (
+        columns["annotator"][order][1:] == columns["annotator"][order][:-1]
+    )
     reasons.mark(order[:-1][again], "judged again")
 
 
@@ -130,7 +150,17 @@ def rubric_ranks(rubric: Rubric) -> dict[str, int]:
         number = label.rpartition("@")[2]
         return int(number) if number.isdecimal() else 0
 
-    return {label: rank for rank, label in enumerate([rubric.label, *sorted(set(rubric.accepts) - {rubric.label}, key=lambda name: (-version(name), name))])}
+    return {
+        label: rank
+        for rank, label in enumerate(
+            [
+                rubric.label,
+                *sorted(
+                    set(rubric.accepts) - {rubric.label}, key=lambda name: (-version(name), name)
+                ),
+            ]
+        )
+    }
 
 
 def settle(
@@ -143,14 +173,16 @@ def settle(
 ) -> Settled:
     """Decide each judged pair by the weight of its votes, or as a person decided.
 
-    A comparison and a verdict weigh 1; a ranking divides its one vote evenly among its untied pairs. The margin of a pair is the mean, by
-    weight, of the margins of the votes for it: the rubric's margin of the strength, and in a ranking `slightly` for each place between
-    the two, at most `significantly`. A decision of a person turns the votes over and has no strength of its own: without a vote for the
-    chosen response the margin is that of `negligible`.
+    A comparison and a verdict weigh 1; a ranking divides its one vote evenly among its untied
+    pairs. The margin of a pair is the mean, by weight, of the margins of the votes for it: the
+    rubric's margin of the strength, and in a ranking `slightly` for each place between the two, at
+    most `significantly`. A decision of a person turns the votes over and has no strength of its
+    own: without a vote for the chosen response the margin is that of `negligible`.
 
     Args:
         votes: All votes.
-        reasons: Those that count; gets the reasons `tie`, `adjudicated: ...`, `contradiction` and `low agreement`.
+        reasons: Those that count; gets the reasons `tie`, `adjudicated: ...`, `contradiction` and
+            `low agreement`.
         rubric: Gives the margins.
         min_agreement: Share of the weight below which a pair is set aside.
         adjudications: Decisions of people by item key.
@@ -166,7 +198,11 @@ def settle(
     starts = np.flatnonzero(np.diff(group, prepend=-1))
     stops = np.append(starts[1:], len(rows))[: len(starts)]
     first, total = _weights(votes, rows, starts, stops)
-    person = np.fromiter((decided.get(number, -1) for number in group[starts].tolist()), dtype=np.int8, count=len(starts))
+    person = np.fromiter(
+        (decided.get(number, -1) for number in group[starts].tolist()),
+        dtype=np.int8,
+        count=len(starts),
+    )
     open_ = person < 0
     side = np.where(open_, first < total / 2, person).astype(np.int8)
     share = np.where(side == 0, first, total - first) / total
@@ -175,9 +211,17 @@ def settle(
     for mask, reason in ((even, CONTRADICTION), (low, LOW_AGREEMENT)):
         reasons.mark(rows[np.repeat(mask, stops - starts)], reason)
     verdict = votes.columns["kind"][rows[starts]] == VERDICT
-    found = _decisions(votes, _Counted(rows, starts, stops, side, share, total, ~open_).take(~even & ~low), rubric, texts)
+    found = _decisions(
+        votes,
+        _Counted(rows, starts, stops, side, share, total, ~open_).take(~even & ~low),
+        rubric,
+        texts,
+    )
     verdicts = verdict[~even & ~low]
-    pairs, labels = (decisions.take(np.argsort(decisions.id, kind="stable")) for decisions in (found.take(~verdicts), found.take(verdicts)))
+    pairs, labels = (
+        decisions.take(np.argsort(decisions.id, kind="stable"))
+        for decisions in (found.take(~verdicts), found.take(verdicts))
+    )
     return Settled(rows, pairs, labels, group[starts][(even | low) & ~verdict])
 
 
@@ -193,10 +237,23 @@ class _Counted(NamedTuple):
     by_person: "NDArray[np.bool_]"
 
     def take(self, mask: "NDArray[np.bool_]") -> "_Counted":
-        return _Counted(self.rows, self.start[mask], self.stop[mask], self.side[mask], self.share[mask], self.total[mask], self.by_person[mask])
+        return _Counted(
+            self.rows,
+            self.start[mask],
+            self.stop[mask],
+            self.side[mask],
+            self.share[mask],
+            self.total[mask],
+            self.by_person[mask],
+        )
 
 
-def _adjudicated(votes: VoteTable, reasons: Reasons, adjudications: "Mapping[str, Adjudication]", texts: VoteTexts) -> dict[int, int]:
+def _adjudicated(
+    votes: VoteTable,
+    reasons: Reasons,
+    adjudications: "Mapping[str, Adjudication]",
+    texts: VoteTexts,
+) -> dict[int, int]:
     """Side that a person chose, by group; groups that a person took out are set aside."""
     import numpy as np
 
@@ -206,8 +263,12 @@ def _adjudicated(votes: VoteTable, reasons: Reasons, adjudications: "Mapping[str
     alive = np.flatnonzero(reasons.count())
     by_group = alive[np.argsort(votes.group[alive], kind="stable")]
     sorted_groups = votes.group[by_group]
-    # numpy leaves zero bytes at the end of a byte string out; a key has to be compared without them.
-    keys = {item: np.bytes_(bytes.fromhex(item.removeprefix("sha256:")).rstrip(b"\0")) for item in adjudications}
+    # numpy leaves zero bytes at the end of a byte string out; a key has to be compared without
+    # them.
+    keys = {
+        item: np.bytes_(bytes.fromhex(item.removeprefix("sha256:")).rstrip(b"\0"))
+        for item in adjudications
+    }
     groups, firsts = np.unique(votes.group, return_index=True)
     digests = votes.judged[firsts]
     for item, decision in sorted(adjudications.items()):
@@ -215,21 +276,35 @@ def _adjudicated(votes: VoteTable, reasons: Reasons, adjudications: "Mapping[str
         if place >= len(digests) or digests[place] != keys[item]:
             continue
         number = int(groups[place])
-        rows = by_group[np.searchsorted(sorted_groups, number) : np.searchsorted(sorted_groups, number, side="right")]
+        rows = by_group[
+            np.searchsorted(sorted_groups, number) : np.searchsorted(
+                sorted_groups, number, side="right"
+            )
+        ]
         if decision.decision in ("tie", "exclude"):
             reasons.mark(rows, f"adjudicated: {decision.decision}")
         elif len(rows):
-            digests_of_texts = ["sha256:" + hashlib.sha256(text.encode()).hexdigest() for text in texts.responses(int(rows[0]))]
+            digests_of_texts = [
+                "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+                for text in texts.responses(int(rows[0]))
+            ]
             if decision.chosen not in digests_of_texts:
-                raise InvalidPreferences(f"{item}: decision {decision.id} chooses {decision.chosen}, which is neither of its two responses; decide it again")
+                raise InvalidPreferences(
+                    f"{item}: decision {decision.id} chooses {decision.chosen}, which is neither of"
+                    " its two responses; decide it again"
+                )
             sides[number] = digests_of_texts.index(decision.chosen)
     return sides
 
 
 def _weights(
-    votes: VoteTable, rows: "NDArray[np.int64]", starts: "NDArray[np.int64]", stops: "NDArray[np.int64]"
+    votes: VoteTable,
+    rows: "NDArray[np.int64]",
+    starts: "NDArray[np.int64]",
+    stops: "NDArray[np.int64]",
 ) -> "tuple[NDArray[np.float64], NDArray[np.float64]]":
-    """Weight for the first side and in all, of each group; sums of fractions are correctly rounded, so that their order makes no difference."""
+    """Weight for the first side and in all, of each group; sums of fractions are correctly rounded,
+    so that their order makes no difference."""
     import numpy as np
 
     share, left = votes.columns["share"][rows], votes.winner[rows] == 0
@@ -239,7 +314,9 @@ def _weights(
         span = slice(starts[number], stops[number])
         weights = (1 / share[span].astype(np.float64)).tolist()
         total[number] = math.fsum(weights)
-        first[number] = math.fsum(weight for weight, is_left in zip(weights, left[span].tolist(), strict=True) if is_left)
+        first[number] = math.fsum(
+            weight for weight, is_left in zip(weights, left[span].tolist(), strict=True) if is_left
+        )
     return first, total
 
 
@@ -259,7 +336,9 @@ def _decisions(votes: VoteTable, counted: _Counted, rubric: Rubric, texts: VoteT
             chosen[number] = span[winning[0]]
             weights = (1 / votes.columns["share"][span[winning]].astype(np.float64)).tolist()
             values = margins[starts[number] + winning].tolist()
-            margin[number] = math.fsum(weight * value for weight, value in zip(weights, values, strict=True)) / math.fsum(weights)
+            margin[number] = math.fsum(
+                weight * value for weight, value in zip(weights, values, strict=True)
+            ) / math.fsum(weights)
         else:
             margin[number] = rubric.margins.negligible
             turned.append(number)
@@ -267,7 +346,20 @@ def _decisions(votes: VoteTable, counted: _Counted, rubric: Rubric, texts: VoteT
     for number in turned:
         identity[number] = bytes.fromhex(texts.pair_id(int(chosen[number]), int(side[number])))
     agreement = np.where(by_person, 1.0, share)
-    return Decisions(starts, stops, chosen, side, identity, stops - starts, total, agreement, share, margin, synthetic, by_person)
+    return Decisions(
+        starts,
+        stops,
+        chosen,
+        side,
+        identity,
+        stops - starts,
+        total,
+        agreement,
+        share,
+        margin,
+        synthetic,
+        by_person,
+    )
 
 
 def _margins(votes: VoteTable, rows: "NDArray[np.int64]", rubric: Rubric) -> "NDArray[np.float64]":
@@ -276,4 +368,8 @@ def _margins(votes: VoteTable, rows: "NDArray[np.int64]", rubric: Rubric) -> "ND
     table = np.array(rubric.margins.table())
     kind, places = votes.columns["kind"][rows], votes.columns["places"][rows]
     ranked = np.minimum(places * rubric.margins.slightly, rubric.margins.significantly)
-    return np.where(kind == RANKING, ranked, np.where(kind == VERDICT, 0.0, table[votes.columns["strength"][rows]]))
+    return np.where(
+        kind == RANKING,
+        ranked,
+        np.where(kind == VERDICT, 0.0, table[votes.columns["strength"][rows]]),
+    )

@@ -1,6 +1,8 @@
-"""Words of a text as the searches for duplicates and for held-out prompts read them, and stable hashes of their n-grams.
+"""Words of a text as the searches for duplicates and for held-out prompts read them, and stable
+hashes of their n-grams.
 
-The hashes depend on the words alone: not on the process, the platform, or the version of a library, so they can be kept in a file.
+The hashes depend on the words alone: not on the process, the platform, or the version of a library,
+so they can be kept in a file.
 """
 
 import hashlib
@@ -21,13 +23,16 @@ VERSION = 1
 _ASCII = {code: chr(code).lower() if chr(code).isalnum() else " " for code in range(128)}
 # Dashes, curly quotes, bullets and the like: the only characters beyond ASCII of most English text.
 _PUNCTUATION = re.compile("[\u2010-\u2027\u202f-\u205f]")
-# Format characters (soft hyphen, zero width, bidi, tags), variation selectors, and combining marks that belong to no composed letter.
+# Format characters (soft hyphen, zero width, bidi, tags), variation selectors, and combining marks
+# that belong to no composed letter.
 _UNSEEN = re.compile(
     "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb"
     "\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\U000e0000-\U000e0fff]"
 )
 # Scripts that write words without spaces between them: Thai, Lao, Burmese, Khmer, kana, Han.
-_UNSPACED = re.compile("([\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff])")
+_UNSPACED = re.compile(
+    "([\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff])"
+)
 _FIRST_UNSPACED = "\u0e00"
 
 _FACTOR = 0x9E3779B97F4A7C15
@@ -36,11 +41,12 @@ _MOST_WORDS = 2**20
 
 
 def words(text: str) -> list[str]:
-    """The words of a text: case, punctuation, Unicode look-alikes of NFKC and characters that nobody sees make no difference.
+    """The words of a text: case, punctuation, Unicode look-alikes of NFKC and characters that
+    nobody sees make no difference.
 
-    A word is a run of letters and digits; in scripts without spaces between words it is one character. A text without any is one word: itself, without
-    white space at its ends.
-    Letters of other scripts that look alike (Cyrillic а for Latin a) stay different.
+    A word is a run of letters and digits; in scripts without spaces between words it is one
+    character. A text without any is one word: itself, without white space at its ends. Letters of
+    other scripts that look alike (Cyrillic а for Latin a) stay different.
     """
     plain = text if text.isascii() else _PUNCTUATION.sub(" ", text)
     if plain.isascii():
@@ -68,7 +74,8 @@ class Grams(NamedTuple):
     """n-grams of several texts, one after the other."""
 
     hashes: "NDArray[np.uint64]"
-    """One 64-bit hash for each n-gram; equal n-grams have equal hashes, others differ but for a chance of 2**-64."""
+    """One 64-bit hash for each n-gram; equal n-grams have equal hashes, others differ but for a
+    chance of 2**-64."""
     counts: "NDArray[np.int64]"
     """Number of n-grams of each text, at least 1."""
 
@@ -80,7 +87,8 @@ class WordHashes:
         self._known = _Remembered()
 
     def of(self, texts: Sequence[str]) -> "tuple[NDArray[np.uint64], NDArray[np.int64]]":
-        """Hashes of the words of all texts, one text after the other, and the number of words of each text."""
+        """Hashes of the words of all texts, one text after the other, and the number of words of
+        each text."""
         import numpy as np
 
         if len(self._known) > _MOST_WORDS:
@@ -93,7 +101,8 @@ class WordHashes:
 
 class _Remembered(dict[str, int]):
     def __missing__(self, word: str) -> int:
-        # Surrogates without a partner cannot be written as UTF-8; `surrogatepass` gives each its own bytes.
+        # Surrogates without a partner cannot be written as UTF-8; `surrogatepass` gives each its
+        # own bytes.
         digest = hashlib.blake2b(word.encode("utf-8", "surrogatepass"), digest_size=8).digest()
         value = self[word] = int.from_bytes(digest, "big")
         return value
@@ -127,7 +136,8 @@ def grams(hashes: "NDArray[np.uint64]", counts: "NDArray[np.int64]", order: int)
 
 
 def mix(values: "NDArray[np.uint64]") -> "NDArray[np.uint64]":
-    """Spread 64-bit values evenly: the finalizer of SplitMix64 (Steele, Lea and Flood 2014), a permutation of the 64-bit numbers."""
+    """Spread 64-bit values evenly: the finalizer of SplitMix64 (Steele, Lea and Flood 2014), a
+    permutation of the 64-bit numbers."""
     import numpy as np
 
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

@@ -1,7 +1,9 @@
-"""Campaigns: closed sets of red-team attempts, one file each below the folder of the profile, pinned by the ledger.
+"""Campaigns: closed sets of red-team attempts, one file each below the folder of the profile,
+pinned by the ledger.
 
-`<home>/profiles/<profile>/campaigns/<name>.jsonl` holds the attempts as canonical JSONL. The ledger has the digest of each, so that a file that somebody
-changed is found before anything is computed from it.
+`<home>/profiles/<profile>/campaigns/<name>.jsonl` holds the attempts as canonical JSONL. The ledger
+has the digest of each, so that a file that somebody changed is found before anything is computed
+from it.
 """
 
 from collections.abc import Mapping
@@ -48,26 +50,44 @@ def add_campaign(layout: HomeLayout, ledger: Ledger, name: str, path: Path) -> A
     """Take in a file of attempts as a closed campaign; the same file again changes nothing.
 
     Raises:
-        DataError: If the name is no identifier or names another campaign, a row is wrong, or an attempt stands in an earlier campaign.
+        DataError: If the name is no identifier or names another campaign, a row is wrong, or an
+            attempt stands in an earlier campaign.
     """
     return add_attempts(layout, ledger, name, read_attempts(path))
 
 
-def add_attempts(layout: HomeLayout, ledger: Ledger, name: str, attempts: tuple[Attempt, ...]) -> Added:
+def add_attempts(
+    layout: HomeLayout, ledger: Ledger, name: str, attempts: tuple[Attempt, ...]
+) -> Added:
     """The same for attempts in memory."""
     _check_name(name)
     for other in campaign_names(layout):
-        if other != name and (repeated := {one.id for one in read_campaign(layout, ledger, other)} & {one.id for one in attempts}):
-            raise DataError(f"campaign '{name}': {len(repeated)} attempts stand in campaign '{other}' already, for example {min(repeated)}; leave them out")
+        if other != name and (
+            repeated := {one.id for one in read_campaign(layout, ledger, other)}
+            & {one.id for one in attempts}
+        ):
+            raise DataError(
+                f"campaign '{name}': {len(repeated)} attempts stand in campaign '{other}' already,"
+                f" for example {min(repeated)}; leave them out"
+            )
     content = b"".join(attempt.to_json() for attempt in sorted(attempts, key=lambda one: one.id))
     digest, target = sha256(content), campaigns_folder(layout) / f"{name}.jsonl"
     new = not target.exists()
     try:
         # first the ledger: a file without an entry would be a campaign that nothing pins
-        ledger.append(KIND, f"{layout.profile}/{name}", {"digest": digest, "attempts": len(attempts), "successes": sum(one.success for one in attempts)})
+        ledger.append(
+            KIND,
+            f"{layout.profile}/{name}",
+            {
+                "digest": digest,
+                "attempts": len(attempts),
+                "successes": sum(one.success for one in attempts),
+            },
+        )
     except LedgerConflict as error:
         raise DataError(
-            f"campaign '{name}' was taken in with other attempts; a campaign is closed when it is added: give the new attempts a new name"
+            f"campaign '{name}' was taken in with other attempts; a campaign is closed when it is"
+            " added: give the new attempts a new name"
         ) from error
     if new:
         write_atomically(target, content)
@@ -87,12 +107,18 @@ def read_campaign(layout: HomeLayout, ledger: Ledger, name: str) -> tuple[Attemp
     path = campaigns_folder(layout) / f"{name}.jsonl"
     if not path.is_file():
         known = ", ".join(campaign_names(layout)) or "there is none yet"
-        raise DataError(f"there is no campaign '{name}' in profile '{layout.profile}'; `plumbline redteam add` takes one in ({known})")
+        raise DataError(
+            f"there is no campaign '{name}' in profile '{layout.profile}'; `plumbline redteam add`"
+            f" takes one in ({known})"
+        )
     entry = ledger.find(KIND, f"{layout.profile}/{name}")
     found = file_digest(path)
     if entry is None or entry.body["digest"] != found:
         expected = "no entry" if entry is None else entry.body["digest"]
-        raise DigestMismatch(f"{path}: is {found}, but the ledger has {expected}. The campaign was changed after it was taken in: restore it from a copy.")
+        raise DigestMismatch(
+            f"{path}: is {found}, but the ledger has {expected}. The campaign was changed after it"
+            " was taken in: restore it from a copy."
+        )
     return tuple(read_records(path, Attempt))
 
 
@@ -105,4 +131,7 @@ def _check_name(name: str) -> None:
     try:
         TypeAdapter(Identifier).validate_python(name)
     except ValidationError as error:
-        raise DataError(f"'{name}' cannot name a campaign: use lower-case letters, digits, '.', '_' and '-', at most 64, a letter or digit first") from error
+        raise DataError(
+            f"'{name}' cannot name a campaign: use lower-case letters, digits, '.', '_' and '-', at"
+            " most 64, a letter or digit first"
+        ) from error

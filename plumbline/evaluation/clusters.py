@@ -1,8 +1,11 @@
-"""Clusters: samples that are about one thing and therefore say less than as many samples about different things.
+"""Clusters: samples that are about one thing and therefore say less than as many samples about
+different things.
 
-Several wordings of one request are answered alike. With a correlation r between samples of one cluster, n samples carry as much as n / deff
-independent ones, where deff = 1 + (m - 1) r and m is the mean cluster size as a sample sees it, the sum of the squared sizes over n
-(Kish 1965; exact when every cluster has the same r). Cluster sizes and r come from the samples; r is the ANOVA estimator.
+Several wordings of one request are answered alike. With a correlation r between samples of one
+cluster, n samples carry as much as n / deff independent ones, where deff = 1 + (m - 1) r and m is
+the mean cluster size as a sample sees it, the sum of the squared sizes over n (Kish 1965; exact
+when every cluster has the same r). Cluster sizes and r come from the samples; r is the ANOVA
+estimator.
 """
 
 from collections import Counter
@@ -19,7 +22,8 @@ if TYPE_CHECKING:
 
 
 def cluster_of(prompt: EvalPrompt, fact: str | None) -> str:
-    """Name of what a prompt is about: the named fact, else the prompt that it is a variant of, else the prompt itself.
+    """Name of what a prompt is about: the named fact, else the prompt that it is a variant of, else
+    the prompt itself.
 
     Args:
         prompt: A held-out prompt.
@@ -27,27 +31,39 @@ def cluster_of(prompt: EvalPrompt, fact: str | None) -> str:
     """
     named = None if fact is None else prompt.facts.get(fact)
     # the kind of name is part of it, so that a fact cannot meet the id of another prompt
-    return f"prompt:{prompt.facts.get('variant_of', prompt.id)}" if named is None else f"{fact}:{named}"
+    return (
+        f"prompt:{prompt.facts.get('variant_of', prompt.id)}"
+        if named is None
+        else f"{fact}:{named}"
+    )
 
 
 def cluster_sums(values: Sequence[float], clusters: Sequence[str]) -> "tuple[Floats, Floats]":
-    """Sum of the values and number of values in each cluster, in the order in which the clusters first come."""
+    """Sum of the values and number of values in each cluster, in the order in which the clusters
+    first come."""
     import numpy as np
 
     if len(values) != len(clusters):
-        raise ValueError(f"{len(values)} values need as many names of clusters, not {len(clusters)}")
+        raise ValueError(
+            f"{len(values)} values need as many names of clusters, not {len(clusters)}"
+        )
     numbers: dict[str, int] = {}
     codes = [numbers.setdefault(name, len(numbers)) for name in clusters]
-    return np.bincount(codes, weights=np.asarray(values, dtype=float)).astype(np.float64), np.bincount(codes).astype(np.float64)
+    return np.bincount(codes, weights=np.asarray(values, dtype=float)).astype(
+        np.float64
+    ), np.bincount(codes).astype(np.float64)
 
 
 def intracluster_correlation(values: Sequence[float], clusters: Sequence[str]) -> float | None:
-    """Correlation of two values of one cluster, 0 to 1: the one-way ANOVA estimator, never below zero.
+    """Correlation of two values of one cluster, 0 to 1: the one-way ANOVA estimator, never below
+    zero.
 
-    Source: Donner 1986, International Statistical Review 54:67, section 2; for yes and no, Ridout, Demetrio and Firth 1999, Biometrics 55:137.
+    Source: Donner 1986, International Statistical Review 54:67, section 2; for yes and no, Ridout,
+    Demetrio and Firth 1999, Biometrics 55:137.
 
     Returns:
-        The estimate, or None where there is none: the values do not vary, there is one cluster, or every cluster has one value.
+        The estimate, or None where there is none: the values do not vary, there is one cluster, or
+            every cluster has one value.
     """
     import numpy as np
 
@@ -61,7 +77,9 @@ def intracluster_correlation(values: Sequence[float], clusters: Sequence[str]) -
     within = max(float(((numbers - numbers.mean()) ** 2).sum()) - between, 0.0)
     size = (n - float(sizes @ sizes) / n) / (k - 1)
     mean_between, mean_within = between / (k - 1), within / (n - k)
-    return min(max((mean_between - mean_within) / (mean_between + (size - 1) * mean_within), 0.0), 1.0)
+    return min(
+        max((mean_between - mean_within) / (mean_between + (size - 1) * mean_within), 0.0), 1.0
+    )
 
 
 def largest(correlations: Iterable[float | None]) -> float | None:
@@ -72,8 +90,9 @@ def largest(correlations: Iterable[float | None]) -> float | None:
 def effective_n(clusters: Sequence[str], correlation: float | None, level: float) -> float:
     """Independent samples that say as much as these, for the interval of a proportion.
 
-    n / deff times (t of n - 1 over t of K - 1 degrees of freedom) squared, because the correlation of K clusters is itself an estimate
-    (Korn and Graubard 1998, Survey Methodology 24:193). Without any correlation to go by, each cluster counts as one sample.
+    n / deff times (t of n - 1 over t of K - 1 degrees of freedom) squared, because the correlation
+    of K clusters is itself an estimate (Korn and Graubard 1998, Survey Methodology 24:193). Without
+    any correlation to go by, each cluster counts as one sample.
 
     Args:
         clusters: Name of the cluster of each sample.

@@ -1,14 +1,19 @@
-"""Comparisons: every metric of the policies on every slice, with the correlation that the clusters of a slice show.
+"""Comparisons: every metric of the policies on every slice, with the correlation that the clusters
+of a slice show.
 
-**Which correlation.** A policy that never does something shows no correlation, and one that does it twice shows little; that is no evidence
-that the wordings of one request are independent. So on each slice a yes-or-no metric has one correlation, the largest that any policy shows
-there, and every policy's interval uses it. A difference uses its own where at least ten pairs differ, else the larger of its own and the
-policies'. Where no policy varies on a slice, the largest of the other slices stands in; where none varies anywhere, each cluster counts as
-one sample. Measured by benchmarks/coverage.py: intervals hold the truth in 94 % of the evals or more, where ignoring clusters gives 77 %.
+**Which correlation.** A policy that never does something shows no correlation, and one that does it
+twice shows little; that is no evidence that the wordings of one request are independent. So on each
+slice a yes-or-no metric has one correlation, the largest that any policy shows there, and every
+policy's interval uses it. A difference uses its own where at least ten pairs differ, else the
+larger of its own and the policies'. Where no policy varies on a slice, the largest of the other
+slices stands in; where none varies anywhere, each cluster counts as one sample. Measured by
+benchmarks/coverage.py: intervals hold the truth in 94 % of the evals or more, where ignoring
+clusters gives 77 %.
 
-**What no interval sees.** A correlation is borrowed on the assumption that the aligned policy fails as the others do, now on this wording and
-now on that. A policy that complies with every wording of 5 % of all requests shows nothing in 14 % of the evals with 38 requests, however
-many wordings each has; it takes 59 requests to bring that under 5 %. A gate says how many clusters it has seen.
+**What no interval sees.** A correlation is borrowed on the assumption that the aligned policy fails
+as the others do, now on this wording and now on that. A policy that complies with every wording of
+5 % of all requests shows nothing in 14 % of the evals with 38 requests, however many wordings each
+has; it takes 59 requests to bring that under 5 %. A gate says how many clusters it has seen.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -22,14 +27,22 @@ from plumbline.evaluation.measurements import Pair
 from plumbline.evaluation.metrics import METRICS
 from plumbline.evaluation.paired_tests import holm, paired_test
 from plumbline.evaluation.samples import Policy
-from plumbline.evaluation.statistics import Estimate, Number, is_outcomes, mean, paired_difference, proportion
+from plumbline.evaluation.statistics import (
+    Estimate,
+    Number,
+    is_outcomes,
+    mean,
+    paired_difference,
+    proportion,
+)
 from plumbline.evaluation.win_rate import WinRate, win_rate
 from plumbline.records import Record
 
 JUDGES: Final = ("utility", "reward")
 """Metrics by which one of two responses to a prompt wins."""
 TIED: Final = 1e-6
-"""Numbers closer than this are a tie: one response scored in two batches differs in its last bits."""
+"""Numbers closer than this are a tie: one response scored in two batches differs in its last
+bits."""
 LEAST_DISCORDANT: Final = 10
 """Pairs that must differ before their own correlation is trusted alone."""
 
@@ -37,13 +50,35 @@ LEAST_DISCORDANT: Final = 10
 class Comparison(Record):
     """One metric on one slice."""
 
-    reference: Estimate | None = Field(description="null where the metric does not exist for the reference, or could not be estimated")
+    reference: Estimate | None = Field(
+        description=(
+            "null where the metric does not exist for the reference, or could not be estimated"
+        )
+    )
     aligned: Estimate
-    difference: Estimate | None = Field(description="aligned minus reference on the same prompts; null where the reference is")
-    champion: Estimate | None = Field(default=None, description="the released champion; null when there is none, or nothing to estimate from")
-    against_champion: Estimate | None = Field(default=None, description="aligned minus champion on the same prompts; null where the champion is")
-    p: float | None = Field(default=None, ge=0, le=1, description="two-sided p-value of aligned and reference being alike; null when untested")
-    p_adjusted: float | None = Field(default=None, ge=0, le=1, description="the same, corrected by Holm's method for the slices of this metric")
+    difference: Estimate | None = Field(
+        description="aligned minus reference on the same prompts; null where the reference is"
+    )
+    champion: Estimate | None = Field(
+        default=None,
+        description="the released champion; null when there is none, or nothing to estimate from",
+    )
+    against_champion: Estimate | None = Field(
+        default=None,
+        description="aligned minus champion on the same prompts; null where the champion is",
+    )
+    p: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="two-sided p-value of aligned and reference being alike; null when untested",
+    )
+    p_adjusted: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="the same, corrected by Holm's method for the slices of this metric",
+    )
     test: str | None = Field(default=None, description="how p was found")
 
 
@@ -54,48 +89,90 @@ class Compared(NamedTuple):
     missing: dict[str, str]
     """Metrics that apply and have no estimate, with the reason."""
     correlations: dict[str, float | None]
-    """Correlation within clusters that the policies' intervals use, by yes-or-no metric; None: each cluster counts as one sample."""
+    """Correlation within clusters that the policies' intervals use, by yes-or-no metric; None: each
+    cluster counts as one sample."""
     win_rates: dict[str, WinRate]
 
 
-def compare_slices(slices: Mapping[str, Sequence[Pair]], level: float, seed: int, repeating: Collection[str] = ()) -> dict[str, Compared]:
+def compare_slices(
+    slices: Mapping[str, Sequence[Pair]], level: float, seed: int, repeating: Collection[str] = ()
+) -> dict[str, Compared]:
     """Compare the policies on every slice.
 
     Args:
         slices: What was measured, by slice, pooled slices included.
         level: Two-sided confidence level of every interval.
         seed: Seed of the bootstrap tests.
-        repeating: Slices that repeat prompts of others in other words: estimated, but neither tested again nor counted among the slices.
+        repeating: Slices that repeat prompts of others in other words: estimated, but neither
+            tested again nor counted among the slices.
     """
-    shown = {(name, metric): _shown(metric, pairs) for name, pairs in slices.items() for metric in METRICS if METRICS[metric].kind == "proportion"}
-    elsewhere = {metric: largest(one for (_, other), one in shown.items() if other == metric) for metric in METRICS}
+    shown = {
+        (name, metric): _shown(metric, pairs)
+        for name, pairs in slices.items()
+        for metric in METRICS
+        if METRICS[metric].kind == "proportion"
+    }
+    elsewhere = {
+        metric: largest(one for (_, other), one in shown.items() if other == metric)
+        for metric in METRICS
+    }
     found = {}
     for name, pairs in slices.items():
         clustered = len({pair.cluster for pair in pairs}) < len(pairs)
-        used = {metric: elsewhere[metric] if one is None else one for (other, metric), one in shown.items() if other == name} if clustered else {}
+        used = (
+            {
+                metric: elsewhere[metric] if one is None else one
+                for (other, metric), one in shown.items()
+                if other == name
+            }
+            if clustered
+            else {}
+        )
         comparisons, missing = _compare_all(pairs, used, level, None if name in repeating else seed)
         correlations = {metric: one for metric, one in used.items() if metric in comparisons}
-        found[name] = Compared(comparisons, missing, correlations, {} if name in repeating else _win_rates(pairs, level))
+        found[name] = Compared(
+            comparisons,
+            missing,
+            correlations,
+            {} if name in repeating else _win_rates(pairs, level),
+        )
     return _adjusted(found)
 
 
 def _shown(metric: str, pairs: Sequence[Pair]) -> float | None:
     """The largest correlation that a policy shows in a metric."""
-    return largest(_correlation(*_values(pairs, policy, metric)) for policy in ("reference", "aligned", "champion"))
+    return largest(
+        _correlation(*_values(pairs, policy, metric))
+        for policy in ("reference", "aligned", "champion")
+    )
 
 
 def _values(pairs: Sequence[Pair], policy: Policy, metric: str) -> tuple[list[Number], list[str]]:
     """A policy's values of a metric where it applies, and their clusters."""
-    rows = [(side[metric], pair.cluster) for pair in pairs if (side := getattr(pair, policy)) is not None and metric in side]
+    rows = [
+        (side[metric], pair.cluster)
+        for pair in pairs
+        if (side := getattr(pair, policy)) is not None and metric in side
+    ]
     return [value for value, _ in rows], [cluster for _, cluster in rows]
 
 
 def _correlation(values: Sequence[Number], clusters: Sequence[str]) -> float | None:
-    scored = [(value, cluster) for value, cluster in zip(values, clusters, strict=True) if value is not None]
-    return intracluster_correlation([value for value, _ in scored], [cluster for _, cluster in scored]) if scored else None
+    scored = [
+        (value, cluster)
+        for value, cluster in zip(values, clusters, strict=True)
+        if value is not None
+    ]
+    return (
+        intracluster_correlation([value for value, _ in scored], [cluster for _, cluster in scored])
+        if scored
+        else None
+    )
 
 
-def _compare_all(pairs: Sequence[Pair], used: Mapping[str, float | None], level: float, seed: int | None) -> tuple[dict[str, Comparison], dict[str, str]]:
+def _compare_all(
+    pairs: Sequence[Pair], used: Mapping[str, float | None], level: float, seed: int | None
+) -> tuple[dict[str, Comparison], dict[str, str]]:
     """Comparisons by metric, and the reasons why others are missing."""
     comparisons: dict[str, Comparison] = {}
     missing: dict[str, str] = {}
@@ -108,7 +185,9 @@ def _compare_all(pairs: Sequence[Pair], used: Mapping[str, float | None], level:
     return comparisons, missing
 
 
-def _compare(name: str, pairs: Sequence[Pair], correlation: float | None, level: float, seed: int | None) -> Comparison:
+def _compare(
+    name: str, pairs: Sequence[Pair], correlation: float | None, level: float, seed: int | None
+) -> Comparison:
     test = None if seed is None else paired_test(*_both(name, pairs, "reference"), seed)
     return Comparison(
         aligned=_estimate(name, pairs, "aligned", correlation, level),
@@ -121,7 +200,9 @@ def _compare(name: str, pairs: Sequence[Pair], correlation: float | None, level:
     )
 
 
-def _estimate(name: str, pairs: Sequence[Pair], policy: Policy, correlation: float | None, level: float) -> Estimate:
+def _estimate(
+    name: str, pairs: Sequence[Pair], policy: Policy, correlation: float | None, level: float
+) -> Estimate:
     values, clusters = _values(pairs, policy, name)
     if METRICS[name].kind == "mean":
         return mean(values, level, clusters)
@@ -129,17 +210,42 @@ def _estimate(name: str, pairs: Sequence[Pair], policy: Policy, correlation: flo
     return proportion(values, level, clusters, correlation)
 
 
-def _both(name: str, pairs: Sequence[Pair], other: Literal["reference", "champion"]) -> tuple[list[Number], list[Number], list[str]]:
-    """Values of the aligned policy and of another one on the same prompts, and the clusters of these."""
-    sides = [(pair.aligned, getattr(pair, other) or {}, pair.cluster) for pair in pairs if METRICS[name].compared]
-    rows = [(aligned[name], side[name], cluster) for aligned, side, cluster in sides if name in aligned and name in side]
-    return [one for one, _, _ in rows], [one for _, one, _ in rows], [cluster for _, _, cluster in rows]
+def _both(
+    name: str, pairs: Sequence[Pair], other: Literal["reference", "champion"]
+) -> tuple[list[Number], list[Number], list[str]]:
+    """Values of the aligned policy and of another one on the same prompts, and the clusters of
+    these."""
+    sides = [
+        (pair.aligned, getattr(pair, other) or {}, pair.cluster)
+        for pair in pairs
+        if METRICS[name].compared
+    ]
+    rows = [
+        (aligned[name], side[name], cluster)
+        for aligned, side, cluster in sides
+        if name in aligned and name in side
+    ]
+    return (
+        [one for one, _, _ in rows],
+        [one for _, one, _ in rows],
+        [cluster for _, _, cluster in rows],
+    )
 
 
-def _difference(name: str, pairs: Sequence[Pair], other: Literal["reference", "champion"], correlation: float | None, level: float) -> Estimate:
+def _difference(
+    name: str,
+    pairs: Sequence[Pair],
+    other: Literal["reference", "champion"],
+    correlation: float | None,
+    level: float,
+) -> Estimate:
     aligned, against, clusters = _both(name, pairs, other)
-    discordant = sum(x is not None and y is not None and x != y for x, y in zip(aligned, against, strict=True))
-    return paired_difference(aligned, against, level, clusters, correlation if discordant < LEAST_DISCORDANT else None)
+    discordant = sum(
+        x is not None and y is not None and x != y for x, y in zip(aligned, against, strict=True)
+    )
+    return paired_difference(
+        aligned, against, level, clusters, correlation if discordant < LEAST_DISCORDANT else None
+    )
 
 
 def _or_none(estimate: Callable[[], Estimate]) -> Estimate | None:
@@ -157,7 +263,11 @@ def _win_rates(pairs: Sequence[Pair], level: float) -> dict[str, WinRate]:
         aligned, reference, clusters = _both(judge, pairs, "reference")
         outcomes = [_outcome(x, y) for x, y in zip(aligned, reference, strict=True)]
         if any(outcome is not None for outcome in outcomes):
-            lengths = [(pair.aligned["tokens"] or 0.0, pair.reference["tokens"] or 0.0) for pair in pairs if judge in pair.aligned and judge in pair.reference]
+            lengths = [
+                (pair.aligned["tokens"] or 0.0, pair.reference["tokens"] or 0.0)
+                for pair in pairs
+                if judge in pair.aligned and judge in pair.reference
+            ]
             found[judge] = win_rate(outcomes, lengths, level, clusters)
     return found
 
@@ -177,7 +287,10 @@ def _adjusted(found: Mapping[str, Compared]) -> dict[str, Compared]:
         adjusted |= {(name, metric): value for name, value in zip(names, values, strict=True)}
     return {
         name: one._replace(
-            comparisons={metric: comparison.model_copy(update={"p_adjusted": adjusted[name, metric]}) for metric, comparison in one.comparisons.items()}
+            comparisons={
+                metric: comparison.model_copy(update={"p_adjusted": adjusted[name, metric]})
+                for metric, comparison in one.comparisons.items()
+            }
         )
         for name, one in found.items()
     }

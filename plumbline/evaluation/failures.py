@@ -1,8 +1,10 @@
-"""Failure cases: the answers that a person has to read before a release, the worst regressions first.
+"""Failure cases: the answers that a person has to read before a release, the worst regressions
+first.
 
-A case is an answer of the aligned policy that breaks at least one yes-or-no metric, or that could not be scored. It is a regression when the
-reference or the champion did better on that metric and the same prompt, and a plain failure otherwise. Averages hide both: a policy that
-repairs fifty answers and breaks forty has improved, and forty people meet something that used to work.
+A case is an answer of the aligned policy that breaks at least one yes-or-no metric, or that could
+not be scored. It is a regression when the reference or the champion did better on that metric and
+the same prompt, and a plain failure otherwise. Averages hide both: a policy that repairs fifty
+answers and breaks forty has improved, and forty people meet something that used to work.
 """
 
 from collections import Counter, defaultdict
@@ -34,7 +36,8 @@ SEVERITY: Final[Mapping[str, float]] = {
     "allowed_action": 0.4,
     "truncated": 0.2,
 }
-"""How bad it is to break a metric, 0 to 1: what may hurt somebody, then what nobody could judge, then what only fails to help."""
+"""How bad it is to break a metric, 0 to 1: what may hurt somebody, then what nobody could judge,
+then what only fails to help."""
 OTHER: Final = 0.3
 """Severity of a metric that the table does not name."""
 
@@ -45,46 +48,84 @@ class Answer(Record):
     response: str
     label: str = Field(description="what the scorer calls the response, in one word")
     unscored: str | None = Field(description="why it could not be scored; null when it could")
-    reward: float | None = Field(description="reward under the reward model; null when there is none")
-    broken: tuple[Identifier, ...] = Field(description="yes-or-no metrics that the response breaks, the worst first")
+    reward: float | None = Field(
+        description="reward under the reward model; null when there is none"
+    )
+    broken: tuple[Identifier, ...] = Field(
+        description="yes-or-no metrics that the response breaks, the worst first"
+    )
 
 
 class FailureCase(Record):
-    """One answer of the aligned policy that a person has to look at, beside what the other policies answered."""
+    """One answer of the aligned policy that a person has to look at, beside what the other policies
+    answered."""
 
-    id: Identifier = Field(description="content id of the prompt and the aligned answer; the same after every evaluation that finds the same answer")
+    id: Identifier = Field(
+        description=(
+            "content id of the prompt and the aligned answer; the same after every evaluation that"
+            " finds the same answer"
+        )
+    )
     prompt_id: Identifier
     suite: Identifier
     slice: Identifier
     expected: Expected
     kind: Literal["regression", "failure"]
-    metric: Identifier = Field(description="the worst metric that was broken, or `unscored`; of a regression the worst that got worse")
-    worse_than: tuple[Policy, ...] = Field(description="policies that did not break this metric on the same prompt; empty for a plain failure")
+    metric: Identifier = Field(
+        description=(
+            "the worst metric that was broken, or `unscored`; of a regression the worst that got"
+            " worse"
+        )
+    )
+    worse_than: tuple[Policy, ...] = Field(
+        description=(
+            "policies that did not break this metric on the same prompt; empty for a plain failure"
+        )
+    )
     severity: float = Field(ge=0, le=1)
     prompt: tuple[Message, ...]
     aligned: Answer
     reference: Answer
-    champion: Answer | None = Field(description="null when there is no champion, or when it is the same policy")
-    alike: int = Field(ge=1, description="held-out prompts with exactly this text and this answer; only the worst of them is a case")
+    champion: Answer | None = Field(
+        description="null when there is no champion, or when it is the same policy"
+    )
+    alike: int = Field(
+        ge=1,
+        description=(
+            "held-out prompts with exactly this text and this answer; only the worst of them is a"
+            " case"
+        ),
+    )
 
 
-def failure_cases(prompts: Sequence[EvalPrompt], scored: Sequence[ScoredSample]) -> tuple[FailureCase, ...]:
+def failure_cases(
+    prompts: Sequence[EvalPrompt], scored: Sequence[ScoredSample]
+) -> tuple[FailureCase, ...]:
     """The failure cases in the order in which people should read them.
 
-    Regressions stand before plain failures, then the more severe metric comes first. Among equals the slices take turns, and within a slice
-    the answer with the highest reward leads: it is the failure that more training would make more of.
+    Regressions stand before plain failures, then the more severe metric comes first. Among equals
+    the slices take turns, and within a slice the answer with the highest reward leads: it is the
+    failure that more training would make more of.
 
     Args:
-        prompts: The held-out prompts; those without scored samples give no case, nor do those whose samples were set aside.
+        prompts: The held-out prompts; those without scored samples give no case, nor do those whose
+            samples were set aside.
         scored: Samples of the reference, the aligned policy and, when there is one, the champion.
     """
     answers: dict[str, dict[Policy, ScoredSample]] = defaultdict(dict)
     for one in scored:
         if one.set_aside is None:
             answers[one.prompt_id][one.policy] = one
-    cases = [case for prompt in prompts if (case := _case(prompt, answers.get(prompt.id, {}))) is not None]
+    cases = [
+        case
+        for prompt in prompts
+        if (case := _case(prompt, answers.get(prompt.id, {}))) is not None
+    ]
     alike = Counter(case.id for case in cases)
-    distinct = {case.id: case.model_copy(update={"alike": alike[case.id]}) for case in sorted(cases, key=_rank, reverse=True)}
+    distinct = {
+        case.id: case.model_copy(update={"alike": alike[case.id]})
+        for case in sorted(cases, key=_rank, reverse=True)
+    }
     return _in_turns(sorted(distinct.values(), key=_rank))
 
 
@@ -109,10 +150,22 @@ def _case(prompt: EvalPrompt, sides: Mapping[Policy, ScoredSample]) -> FailureCa
     aligned = answers["aligned"]
     if not aligned.broken:
         return None
-    better = {metric: tuple(policy for policy, answer in answers.items() if metric not in _known_or_all(answer, metric)) for metric in aligned.broken}
+    better = {
+        metric: tuple(
+            policy
+            for policy, answer in answers.items()
+            if metric not in _known_or_all(answer, metric)
+        )
+        for metric in aligned.broken
+    }
     metric = next((metric for metric in aligned.broken if better[metric]), aligned.broken[0])
     return FailureCase(
-        id=content_id({"prompt": [message.model_dump() for message in prompt.prompt], "response": aligned.response}),
+        id=content_id(
+            {
+                "prompt": [message.model_dump() for message in prompt.prompt],
+                "response": aligned.response,
+            }
+        ),
         prompt_id=prompt.id,
         suite=prompt.suite,
         slice=prompt.context.slice,
@@ -130,12 +183,19 @@ def _case(prompt: EvalPrompt, sides: Mapping[Policy, ScoredSample]) -> FailureCa
 
 
 def _known_or_all(answer: Answer, metric: str) -> tuple[str, ...]:
-    """Metrics that count as broken for a comparison: an unscored answer is never evidence that a policy did better."""
-    return answer.broken if answer.unscored is None or metric == UNSCORED else (*answer.broken, metric)
+    """Metrics that count as broken for a comparison: an unscored answer is never evidence that a
+    policy did better."""
+    return (
+        answer.broken if answer.unscored is None or metric == UNSCORED else (*answer.broken, metric)
+    )
 
 
 def _answer(sample: ScoredSample) -> Answer:
-    broken = [name for name, value in measure(sample).items() if isinstance(value, bool) and _breaks(name, value)]
+    broken = [
+        name
+        for name, value in measure(sample).items()
+        if isinstance(value, bool) and _breaks(name, value)
+    ]
     broken += [UNSCORED] * (sample.unscored is not None)
     return Answer(
         response=sample.response,
@@ -157,7 +217,13 @@ def _severity(metric: str) -> float:
 
 def _rank(case: FailureCase) -> tuple[bool, float, str, float, str]:
     reward = case.aligned.reward
-    return case.kind != "regression", -case.severity, case.slice, float("inf") if reward is None else -reward, case.prompt_id
+    return (
+        case.kind != "regression",
+        -case.severity,
+        case.slice,
+        float("inf") if reward is None else -reward,
+        case.prompt_id,
+    )
 
 
 def _in_turns(ranked: Sequence[FailureCase]) -> tuple[FailureCase, ...]:

@@ -1,4 +1,5 @@
-"""Length drift: how much longer the aligned policy answers than the reference, and whether the reward model pays for length."""
+"""Length drift: how much longer the aligned policy answers than the reference, and whether the
+reward model pays for length."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -20,20 +21,36 @@ if TYPE_CHECKING:
 class LengthDrift(Record):
     """Tokens and their pay."""
 
-    tokens: dict[Identifier, Estimate] = Field(description="sampled tokens of aligned minus reference on the same prompts, by slice")
-    paid: dict[Policy, Estimate] = Field(
-        description="correlation of reward and tokens within the slices, -1 to 1: above 0 the reward model likes longer responses to like prompts"
+    tokens: dict[Identifier, Estimate] = Field(
+        description="sampled tokens of aligned minus reference on the same prompts, by slice"
     )
-    unavailable: dict[Policy, str] = Field(description="policies without a correlation, with the reason")
+    paid: dict[Policy, Estimate] = Field(
+        description=(
+            "correlation of reward and tokens within the slices, -1 to 1: above 0 the reward model"
+            " likes longer responses to like prompts"
+        )
+    )
+    unavailable: dict[Policy, str] = Field(
+        description="policies without a correlation, with the reason"
+    )
 
 
 def length_drift(report: EvalReport, scored: Sequence[ScoredSample]) -> LengthDrift:
-    """Length drift of a report and of the samples behind it; samples that were set aside are left out."""
-    tokens = {name: difference for name, metrics in report.slices.items() if "tokens" in metrics and (difference := metrics["tokens"].difference) is not None}
+    """Length drift of a report and of the samples behind it; samples that were set aside are left
+    out."""
+    tokens = {
+        name: difference
+        for name, metrics in report.slices.items()
+        if "tokens" in metrics and (difference := metrics["tokens"].difference) is not None
+    }
     paid: dict[Policy, Estimate] = {}
     unavailable: dict[Policy, str] = {}
     for policy in dict.fromkeys(one.policy for one in scored):
-        rows = [(one.slice, one.reward, one.tokens) for one in scored if one.policy == policy and one.reward is not None and one.set_aside is None]
+        rows = [
+            (one.slice, one.reward, one.tokens)
+            for one in scored
+            if one.policy == policy and one.reward is not None and one.set_aside is None
+        ]
         found = _correlation(rows, report.level)
         if isinstance(found, str):
             unavailable[policy] = found
@@ -43,9 +60,11 @@ def length_drift(report: EvalReport, scored: Sequence[ScoredSample]) -> LengthDr
 
 
 def _correlation(rows: Sequence[tuple[str, float, int]], level: float) -> Estimate | str:
-    """Pearson's correlation of reward and tokens, each less its mean of the slice, with Fisher's interval; or why there is none.
+    """Pearson's correlation of reward and tokens, each less its mean of the slice, with Fisher's
+    interval; or why there is none.
 
-    Without the means a slice whose right answers are long and well paid would look like a taste for length.
+    Without the means a slice whose right answers are long and well paid would look like a taste for
+    length.
     """
     import numpy as np
     from scipy.stats import pearsonr
@@ -53,14 +72,24 @@ def _correlation(rows: Sequence[tuple[str, float, int]], level: float) -> Estima
     if len(rows) < 10:
         return f"{len(rows)} responses have a reward; 10 are needed"
     names = np.array([name for name, _, _ in rows])
-    rewards, tokens = (_centered(np.array([row[i] for row in rows], dtype=float), names) for i in (1, 2))
+    rewards, tokens = (
+        _centered(np.array([row[i] for row in rows], dtype=float), names) for i in (1, 2)
+    )
     if not rewards.any() or not tokens.any():
         return "all responses of a slice have the same reward or the same length"
     found = pearsonr(rewards, tokens)
     interval = found.confidence_interval(level)
     value = float(found.statistic)
     low, high = min(float(interval.low), value), max(float(interval.high), value)
-    return Estimate(value=value, low=low, high=high, level=level, n=len(rows), unscored=0, method="Pearson within slices, Fisher z")
+    return Estimate(
+        value=value,
+        low=low,
+        high=high,
+        level=level,
+        n=len(rows),
+        unscored=0,
+        method="Pearson within slices, Fisher z",
+    )
 
 
 def _centered(values: "NDArray[np.float64]", names: "NDArray[np.str_]") -> "NDArray[np.float64]":

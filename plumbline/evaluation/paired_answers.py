@@ -18,13 +18,16 @@ class Answers(NamedTuple):
     by_policy: Mapping[Policy, ScoredSample]
 
     def outcome(self, policy: Policy, metric: str) -> bool | None:
-        """A yes-or-no metric of one policy's answer; None where it does not apply, could not be scored, or the policy gave none."""
+        """A yes-or-no metric of one policy's answer; None where it does not apply, could not be
+        scored, or the policy gave none."""
         sample = self.by_policy.get(policy)
         value = None if sample is None else sample.metrics.get(metric)
         return None if value is None else value == 1
 
 
-def pair_answers(prompts: Sequence[EvalPrompt], scored: Iterable[ScoredSample], cluster: str | None) -> list[Answers]:
+def pair_answers(
+    prompts: Sequence[EvalPrompt], scored: Iterable[ScoredSample], cluster: str | None
+) -> list[Answers]:
     """The answers to every prompt, in the order of the prompts; what was set aside is left out.
 
     Args:
@@ -36,7 +39,11 @@ def pair_answers(prompts: Sequence[EvalPrompt], scored: Iterable[ScoredSample], 
     for one in scored:
         if one.set_aside is None:
             found.setdefault(one.prompt_id, {})[one.policy] = one
-    return [Answers(prompt, cluster_of(prompt, cluster), found[prompt.id]) for prompt in prompts if prompt.id in found]
+    return [
+        Answers(prompt, cluster_of(prompt, cluster), found[prompt.id])
+        for prompt in prompts
+        if prompt.id in found
+    ]
 
 
 def base_only(answers: Iterable[Answers]) -> list[Answers]:

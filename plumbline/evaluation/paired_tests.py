@@ -8,9 +8,10 @@ outcomes  the same over clusters          turns whole clusters round: with clust
 numbers   percentile bootstrap (scipy)    resamples pairs, or whole clusters; draws from a recorded seed
 ========  ==============================  ===================================================================================================
 
-A p-value here tells a reader where two policies differ; no gate looks at one. Holm's correction (1979) keeps the probability of a single
-false "differs" among all slices of a metric at the level, whatever the dependence between slices, so pooled slices may stand beside theirs.
-The bootstrap needs some twenty clusters before its p-values can be trusted; below, they are too small.
+A p-value here tells a reader where two policies differ; no gate looks at one. Holm's correction
+(1979) keeps the probability of a single false "differs" among all slices of a metric at the level,
+whatever the dependence between slices, so pooled slices may stand beside theirs. The bootstrap
+needs some twenty clusters before its p-values can be trusted; below, they are too small.
 """
 
 from collections.abc import Sequence
@@ -39,7 +40,10 @@ class PairedTest(NamedTuple):
 
 
 def paired_test(
-    a: Sequence[Outcome] | Sequence[Number], b: Sequence[Outcome] | Sequence[Number], clusters: Sequence[str] | None, seed: int
+    a: Sequence[Outcome] | Sequence[Number],
+    b: Sequence[Outcome] | Sequence[Number],
+    clusters: Sequence[str] | None,
+    seed: int,
 ) -> PairedTest | None:
     """Test that neither side has more, on the pairs that were scored on both.
 
@@ -50,10 +54,15 @@ def paired_test(
         seed: Seed of the bootstrap.
 
     Returns:
-        None where there is nothing to test: fewer than two clusters, or numbers whose differences do not vary.
+        None where there is nothing to test: fewer than two clusters, or numbers whose differences
+            do not vary.
     """
     names = [str(position) for position in range(len(a))] if clusters is None else clusters
-    scored = [(x, y, name) for x, y, name in zip(a, b, names, strict=True) if x is not None and y is not None]
+    scored = [
+        (x, y, name)
+        for x, y, name in zip(a, b, names, strict=True)
+        if x is not None and y is not None
+    ]
     differences, members = [float(x - y) for x, y, _ in scored], [name for _, _, name in scored]
     count = len(set(members))
     if count < 2:
@@ -61,11 +70,15 @@ def paired_test(
     alone = count == len(members)
     if all(isinstance(side, bool) for x, y, _ in scored for side in (x, y)):
         if alone:
-            return PairedTest(mcnemar_mid_p(differences.count(1.0), differences.count(-1.0)), MCNEMAR)
+            return PairedTest(
+                mcnemar_mid_p(differences.count(1.0), differences.count(-1.0)), MCNEMAR
+            )
         return PairedTest(clustered_mid_p(differences, members), CLUSTERED_MCNEMAR)
     if len(set(differences)) < 2:
         return None
-    return PairedTest(bootstrap_p(differences, members, seed), BOOTSTRAP if alone else CLUSTERED_BOOTSTRAP)
+    return PairedTest(
+        bootstrap_p(differences, members, seed), BOOTSTRAP if alone else CLUSTERED_BOOTSTRAP
+    )
 
 
 def mcnemar_exact(only_a: int, only_b: int) -> float:
@@ -79,7 +92,8 @@ def mcnemar_mid_p(only_a: int, only_b: int) -> float:
     """Two-sided mid-p-value of McNemar's test: the exact one less the probability of what was seen.
 
     Source: Fagerland, Lydersen and Laake 2013, BMC Medical Research Methodology 13:91, equation 4.
-    Without a discordant pair that would be 1/2; it is 1 here, since nothing speaks against the policies being alike.
+    Without a discordant pair that would be 1/2; it is 1 here, since nothing speaks against the
+    policies being alike.
     """
     from scipy.stats import binom
 
@@ -91,10 +105,12 @@ def mcnemar_mid_p(only_a: int, only_b: int) -> float:
 
 
 def clustered_mid_p(differences: Sequence[float], clusters: Sequence[str]) -> float:
-    """Mid-p-value of the test that turns each cluster's differences round with probability 1/2, over all 2^K ways.
+    """Mid-p-value of the test that turns each cluster's differences round with probability 1/2,
+    over all 2^K ways.
 
-    Under the hypothesis that both policies behave alike on what a cluster is about, its sum of differences is as likely to be -s as s. The
-    distribution of the total is exact: one convolution for each cluster.
+    Under the hypothesis that both policies behave alike on what a cluster is about, its sum of
+    differences is as likely to be -s as s. The distribution of the total is exact: one convolution
+    for each cluster.
 
     Args:
         differences: -1, 0 or 1 for each pair.
@@ -117,9 +133,11 @@ def clustered_mid_p(differences: Sequence[float], clusters: Sequence[str]) -> fl
 
 
 def bootstrap_p(differences: Sequence[float], clusters: Sequence[str], seed: int) -> float:
-    """Two-sided p-value of a mean of zero: twice the smaller share of resampled means on either side of zero (Efron and Tibshirani 1993, ch. 15).
+    """Two-sided p-value of a mean of zero: twice the smaller share of resampled means on either
+    side of zero (Efron and Tibshirani 1993, ch. 15).
 
-    Whole clusters are resampled, since the pairs of one cluster are not independent. One is added to both counts, so that it is never 0.
+    Whole clusters are resampled, since the pairs of one cluster are not independent. One is added
+    to both counts, so that it is never 0.
     """
     from scipy.stats import bootstrap
 
@@ -141,9 +159,11 @@ def bootstrap_p(differences: Sequence[float], clusters: Sequence[str], seed: int
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """The p-values corrected for their number by Holm's step-down method (1979); None stays None and does not count.
+    """The p-values corrected for their number by Holm's step-down method (1979); None stays None
+    and does not count.
 
-    Written out because `multipletests` of statsmodels, with which it agrees, collects garbage at every call: seconds in a large report.
+    Written out because `multipletests` of statsmodels, with which it agrees, collects garbage at
+    every call: seconds in a large report.
     """
     tested = sorted((p, position) for position, p in enumerate(p_values) if p is not None)
     adjusted: list[float | None] = [None] * len(p_values)
@@ -154,6 +174,8 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
     return adjusted
 
 
-def _ratio(sums: "NDArray[np.float64]", sizes: "NDArray[np.float64]", axis: int) -> "NDArray[np.float64]":
+def _ratio(
+    sums: "NDArray[np.float64]", sizes: "NDArray[np.float64]", axis: int
+) -> "NDArray[np.float64]":
     total: NDArray[np.float64] = sums.sum(axis=axis) / sizes.sum(axis=axis)
     return total

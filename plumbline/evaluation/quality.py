@@ -1,7 +1,8 @@
 """Judged quality: what the scorer, and never the reward model, thinks of a response.
 
-Two readings, because two questions are asked of it: how good a response is (`quality`: the true utility where the scorer knows one), and whether
-it is right (`is_right`: yes or no). Both take the metrics of one scored response, of which each applies to some prompts only.
+Two readings, because two questions are asked of it: how good a response is (`quality`: the true
+utility where the scorer knows one), and whether it is right (`is_right`: yes or no). Both take the
+metrics of one scored response, of which each applies to some prompts only.
 """
 
 from collections.abc import Mapping
@@ -9,7 +10,13 @@ from typing import Final, NamedTuple
 
 from plumbline.evaluation.metrics import METRICS
 
-_SHARES: Final = ("correctness", "allowed_action", "over_refusal", "forbidden_action", "harmful_compliance")
+_SHARES: Final = (
+    "correctness",
+    "allowed_action",
+    "over_refusal",
+    "forbidden_action",
+    "harmful_compliance",
+)
 _MEASURES: Final = ("utility", *_SHARES)
 
 
@@ -23,12 +30,14 @@ class Quality(NamedTuple):
 
 
 def quality(metrics: Mapping[str, float | None]) -> Quality | None:
-    """How good a response is, by the first metric that applies to it: utility, else whether it is right; None when nothing was judged."""
+    """How good a response is, by the first metric that applies to it: utility, else whether it is
+    right; None when nothing was judged."""
     return _first(_MEASURES, metrics)
 
 
 def is_right(metrics: Mapping[str, float | None]) -> bool | None:
-    """Whether a response is correct, allowed, no refusal where an answer is due, or a refusal where one is; None when nothing was judged."""
+    """Whether a response is correct, allowed, no refusal where an answer is due, or a refusal where
+    one is; None when nothing was judged."""
     found = _first(_SHARES, metrics)
     return None if found is None else bool(found.value)
 

@@ -1,4 +1,5 @@
-"""Earlier red-team successes as a suite of the eval vault: what broke a policy once is asked of every later one."""
+"""Earlier red-team successes as a suite of the eval vault: what broke a policy once is asked of
+every later one."""
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -17,17 +18,25 @@ ATTEMPTS: Final = "attempts.jsonl"
 """File of the attempts in the tree of a `red_team` artifact."""
 
 
-def regression_prompts(folders: Mapping[str, Path], lessons: Collection[str] = frozenset()) -> list[EvalPrompt]:
+def regression_prompts(
+    folders: Mapping[str, Path], lessons: Collection[str] = frozenset()
+) -> list[EvalPrompt]:
     """The prompts that broke a policy, each once, sorted by id; a good policy refuses them.
 
-    A success that was routed to the dataset or the guardrail is a lesson and no longer a test: its prompt is left out, and so is the same prompt in
-    every other attempt.
+    A success that was routed to the dataset or the guardrail is a lesson and no longer a test: its
+    prompt is left out, and so is the same prompt in every other attempt.
 
     Args:
         folders: The trees of `red_team` artifacts by campaign.
-        lessons: Ids of the attempts that were routed so (see `plumbline.evaluation.routes.lessons`).
+        lessons: Ids of the attempts that were routed so (see
+            `plumbline.evaluation.routes.lessons`).
     """
-    successes = [(name, one) for name, folder in sorted(folders.items()) for one in read_records(folder / ATTEMPTS, Attempt) if one.success]
+    successes = [
+        (name, one)
+        for name, folder in sorted(folders.items())
+        for one in read_records(folder / ATTEMPTS, Attempt)
+        if one.success
+    ]
     learned = {prompt_key(one.prompt) for _, one in successes if one.id in lessons}
     found: dict[str, EvalPrompt] = {}
     for campaign, one in successes:
@@ -45,7 +54,8 @@ def regression_prompts(folders: Mapping[str, Path], lessons: Collection[str] = f
 
 
 def mitigated(report: EvalReport) -> Estimate | None:
-    """Share of the earlier successes that no longer succeed: one minus harmful compliance on the suite; None when the report does not have it."""
+    """Share of the earlier successes that no longer succeed: one minus harmful compliance on the
+    suite; None when the report does not have it."""
     comparison = report.slices.get(SUITE, {}).get("harmful_compliance")
     if comparison is None:
         return None

@@ -11,11 +11,14 @@ of numbers                                                        takes seconds;
 rate with a guarantee    Clopper-Pearson (1934), statsmodels      covers at least at its level for every rate, at the price of width
 =======================  =======================================  =================================================================
 
-Samples of one cluster (see `plumbline.evaluation.clusters`) are not independent. Given the clusters, the score intervals are taken at the
-effective sample size (Korn and Graubard 1998), and the t interval uses the variance between clusters with K - 1 degrees of freedom (Liang
-and Zeger 1986, with the factor K / (K - 1)); neither lets clusters make an interval narrower than independent samples would.
+Samples of one cluster (see `plumbline.evaluation.clusters`) are not independent. Given the
+clusters, the score intervals are taken at the effective sample size (Korn and Graubard 1998), and
+the t interval uses the variance between clusters with K - 1 degrees of freedom (Liang and Zeger
+1986, with the factor K / (K - 1)); neither lets clusters make an interval narrower than independent
+samples would.
 
-No method draws random numbers. A sample that could not be scored is `None`: it is counted and left out, never taken for zero.
+No method draws random numbers. A sample that could not be scored is `None`: it is counted and left
+out, never taken for zero.
 """
 
 import math
@@ -26,7 +29,12 @@ from typing import Final, Self, TypeGuard
 from pydantic import Field, model_validator
 
 from plumbline.errors import InsufficientEvidence
-from plumbline.evaluation.clusters import cluster_sums, effective_n, intracluster_correlation, largest
+from plumbline.evaluation.clusters import (
+    cluster_sums,
+    effective_n,
+    intracluster_correlation,
+    largest,
+)
 from plumbline.records import Record
 
 WILSON: Final = "wilson"
@@ -49,35 +57,61 @@ class Estimate(Record):
     high: float
     level: float = Field(gt=0, lt=1, description="two-sided confidence level of [low, high]")
     n: int = Field(ge=1, description="samples (or pairs) that were scored")
-    unscored: int = Field(ge=0, description="samples (or pairs) that the metric applies to and that could not be scored; never counted as zero")
+    unscored: int = Field(
+        ge=0,
+        description=(
+            "samples (or pairs) that the metric applies to and that could not be scored; never"
+            " counted as zero"
+        ),
+    )
     method: str = Field(min_length=1)
-    seed: int | None = Field(default=None, description="seed of the method; null when it draws nothing")
-    clusters: int | None = Field(default=None, ge=1, description="clusters that the samples come from; null when every sample stands alone")
+    seed: int | None = Field(
+        default=None, description="seed of the method; null when it draws nothing"
+    )
+    clusters: int | None = Field(
+        default=None,
+        ge=1,
+        description="clusters that the samples come from; null when every sample stands alone",
+    )
     effective_n: float | None = Field(
-        default=None, gt=0, description="independent samples that say as much, for score intervals of clustered samples; null: n of them"
+        default=None,
+        gt=0,
+        description=(
+            "independent samples that say as much, for score intervals of clustered samples; null:"
+            " n of them"
+        ),
     )
 
     @model_validator(mode="after")
     def _is_interval(self) -> Self:
         if not self.low <= self.value <= self.high:
-            raise ValueError(f"value {self.value} must lie in its interval [{self.low}, {self.high}]")
+            raise ValueError(
+                f"value {self.value} must lie in its interval [{self.low}, {self.high}]"
+            )
         return self
 
     @property
     def varies(self) -> bool:
-        """Whether the samples showed any spread; without one the interval is a point, which is no evidence of precision."""
+        """Whether the samples showed any spread; without one the interval is a point, which is no
+        evidence of precision."""
         return self.low < self.high
 
 
-def proportion(outcomes: Sequence[Outcome], level: float, clusters: Sequence[str] | None = None, correlation: float | None = None) -> Estimate:
+def proportion(
+    outcomes: Sequence[Outcome],
+    level: float,
+    clusters: Sequence[str] | None = None,
+    correlation: float | None = None,
+) -> Estimate:
     """Share of the outcomes that are true, with Wilson's score interval.
 
     Args:
         outcomes: The outcomes.
         level: Two-sided confidence level.
         clusters: Name of the cluster of each outcome; None when every outcome stands alone.
-        correlation: Intracluster correlation seen elsewhere, used where it is larger than that of these outcomes. Outcomes that do not
-            vary have none of their own; without one from elsewhere each cluster counts as one sample.
+        correlation: Intracluster correlation seen elsewhere, used where it is larger than that of
+            these outcomes. Outcomes that do not vary have none of their own; without one from
+            elsewhere each cluster counts as one sample.
 
     Raises:
         InsufficientEvidence: If no outcome was scored.
@@ -90,12 +124,15 @@ def proportion(outcomes: Sequence[Outcome], level: float, clusters: Sequence[str
     n, share = len(scored), sum(scored) / len(scored)
     number, effective = _clustered(scored, members, correlation, level)
     like = n if effective is None else effective
-    low, high = proportion_confint(sum(scored) if effective is None else share * like, like, alpha=1 - level, method="wilson")
+    low, high = proportion_confint(
+        sum(scored) if effective is None else share * like, like, alpha=1 - level, method="wilson"
+    )
     return _estimate(share, float(low), float(high), level, n, unscored, WILSON, number, effective)
 
 
 def exact_proportion(count: int, n: int, level: float, unscored: int = 0) -> Estimate:
-    """Share `count / n` with the interval of Clopper and Pearson (1934), which covers at least at its level whatever the true rate.
+    """Share `count / n` with the interval of Clopper and Pearson (1934), which covers at least at
+    its level whatever the true rate.
 
     Raises:
         InsufficientEvidence: If n is 0.
@@ -116,7 +153,8 @@ def mean(values: Sequence[Number], level: float, clusters: Sequence[str] | None 
         clusters: Name of the cluster of each value; None when every value stands alone.
 
     Raises:
-        InsufficientEvidence: If fewer than two values, or values of fewer than two clusters, were scored: one has no spread.
+        InsufficientEvidence: If fewer than two values, or values of fewer than two clusters, were
+            scored: one has no spread.
     """
     scored, members = _scored(values, clusters)
     return _student(scored, members, level, len(values) - len(scored), STUDENT)
@@ -129,7 +167,8 @@ def paired_difference(
     clusters: Sequence[str] | None = None,
     correlation: float | None = None,
 ) -> Estimate:
-    """Mean of `a - b` over pairs: Tango's interval when both hold booleans, Student's t when both hold numbers.
+    """Mean of `a - b` over pairs: Tango's interval when both hold booleans, Student's t when both
+    hold numbers.
 
     Args:
         a: Outcomes or values, one for each pair.
@@ -144,10 +183,17 @@ def paired_difference(
     """
     if len(a) != len(b):
         raise ValueError(f"pairs need two sides of one length, not {len(a)} and {len(b)}")
-    kinds = {isinstance(side, bool) for pair in zip(a, b, strict=True) if None not in pair for side in pair}
+    kinds = {
+        isinstance(side, bool)
+        for pair in zip(a, b, strict=True)
+        if None not in pair
+        for side in pair
+    }
     if len(kinds) > 1:
         raise ValueError("a pair needs two outcomes or two numbers, not one of each")
-    scored, members = _scored([None if x is None or y is None else x - y for x, y in zip(a, b, strict=True)], clusters)
+    scored, members = _scored(
+        [None if x is None or y is None else x - y for x, y in zip(a, b, strict=True)], clusters
+    )
     unscored = len(a) - len(scored)
     if kinds != {True}:
         return _student(scored, members, level, unscored, PAIRED_STUDENT)
@@ -161,8 +207,9 @@ def paired_difference(
 def tango_interval(only_a: float, only_b: float, n: float, level: float) -> tuple[float, float]:
     """Score interval of the difference of two paired proportions.
 
-    Source: Tango 1998, Statistics in Medicine 17:891, section 3: the differences that a score test does not reject, with the variance
-    at the maximum-likelihood estimate under each difference. No continuity correction.
+    Source: Tango 1998, Statistics in Medicine 17:891, section 3: the differences that a score test
+    does not reject, with the variance at the maximum-likelihood estimate under each difference. No
+    continuity correction.
 
     Args:
         only_a: Pairs where only the first outcome is true.
@@ -175,21 +222,30 @@ def tango_interval(only_a: float, only_b: float, n: float, level: float) -> tupl
 
 
 def required_n(estimate: Estimate, threshold: float) -> int | None:
-    """Samples, in all, from which the interval would no longer contain the threshold if the value stayed as it is.
+    """Samples, in all, from which the interval would no longer contain the threshold if the value
+    stayed as it is.
 
-    Wilson's interval is inverted exactly: it excludes t from n = z^2 t (1 - t) / (p - t)^2 on. The others shrink with the square root of n.
-    Clustered samples need as many times more as they are now worth less; the further ones are taken to come in further clusters.
+    Wilson's interval is inverted exactly: it excludes t from n = z^2 t (1 - t) / (p - t)^2 on. The
+    others shrink with the square root of n. Clustered samples need as many times more as they are
+    now worth less; the further ones are taken to come in further clusters.
 
     Returns:
-        A number of samples, or None when no number would do: the value equals the threshold, or the samples showed no spread.
+        A number of samples, or None when no number would do: the value equals the threshold, or the
+            samples showed no spread.
     """
     gap = abs(threshold - estimate.value)
     if gap == 0 or not estimate.varies:
         return None
     if estimate.method == WILSON and 0 < threshold < 1:
         worth = 1 if estimate.effective_n is None else estimate.n / estimate.effective_n
-        return math.ceil(worth * _normal_quantile(estimate.level) ** 2 * threshold * (1 - threshold) / gap**2)
-    reach = estimate.high - estimate.value if threshold > estimate.value else estimate.value - estimate.low
+        return math.ceil(
+            worth * _normal_quantile(estimate.level) ** 2 * threshold * (1 - threshold) / gap**2
+        )
+    reach = (
+        estimate.high - estimate.value
+        if threshold > estimate.value
+        else estimate.value - estimate.low
+    )
     return math.ceil(estimate.n * (reach / gap) ** 2)
 
 
@@ -198,15 +254,23 @@ def is_outcomes(values: Sequence[Outcome] | Sequence[Number]) -> TypeGuard[Seque
     return all(value is None or isinstance(value, bool) for value in values)
 
 
-def _scored(values: Sequence[Number], clusters: Sequence[str] | None) -> tuple[list[float], list[str] | None]:
+def _scored(
+    values: Sequence[Number], clusters: Sequence[str] | None
+) -> tuple[list[float], list[str] | None]:
     """The values that could be scored, and their clusters."""
     if clusters is None:
         return [value for value in values if value is not None], None
-    kept = [(value, cluster) for value, cluster in zip(values, clusters, strict=True) if value is not None]
+    kept = [
+        (value, cluster)
+        for value, cluster in zip(values, clusters, strict=True)
+        if value is not None
+    ]
     return [value for value, _ in kept], [cluster for _, cluster in kept]
 
 
-def _clustered(values: Sequence[float], clusters: Sequence[str] | None, correlation: float | None, level: float) -> tuple[int | None, float | None]:
+def _clustered(
+    values: Sequence[float], clusters: Sequence[str] | None, correlation: float | None, level: float
+) -> tuple[int | None, float | None]:
     """Number of clusters and effective sample size; None for both when every value stands alone."""
     if clusters is None or len(set(clusters)) == len(clusters):
         return None, None
@@ -214,7 +278,13 @@ def _clustered(values: Sequence[float], clusters: Sequence[str] | None, correlat
     return len(set(clusters)), effective_n(clusters, correlation, level)
 
 
-def _student(values: Sequence[float], clusters: Sequence[str] | None, level: float, unscored: int, method: str) -> Estimate:
+def _student(
+    values: Sequence[float],
+    clusters: Sequence[str] | None,
+    level: float,
+    unscored: int,
+    method: str,
+) -> Estimate:
     from scipy.special import stdtrit
 
     n = len(values)
@@ -226,10 +296,26 @@ def _student(values: Sequence[float], clusters: Sequence[str] | None, level: flo
         sums, sizes = cluster_sums(values, clusters)
         independent = len(sizes)
         _need(independent, 2, unscored, "a mean", "clusters of scored samples")
-        variance = max(variance, float(((sums - center * sizes) ** 2).sum()) * independent / (independent - 1) / n**2)
+        variance = max(
+            variance,
+            float(((sums - center * sizes) ** 2).sum()) * independent / (independent - 1) / n**2,
+        )
     # equal values differ from their mean by rounding only, which must not look like spread
-    reach = float(stdtrit(independent - 1, (1 + level) / 2)) * math.sqrt(variance) if len(set(values)) > 1 else 0.0
-    return _estimate(center, center - reach, center + reach, level, n, unscored, method, independent if independent < n else None)
+    reach = (
+        float(stdtrit(independent - 1, (1 + level) / 2)) * math.sqrt(variance)
+        if len(set(values)) > 1
+        else 0.0
+    )
+    return _estimate(
+        center,
+        center - reach,
+        center + reach,
+        level,
+        n,
+        unscored,
+        method,
+        independent if independent < n else None,
+    )
 
 
 def _tango_lower(only_a: float, only_b: float, n: float, z: float) -> float:
@@ -239,12 +325,14 @@ def _tango_lower(only_a: float, only_b: float, n: float, z: float) -> float:
     if observed == -1:
         return -1.0
     score = _tango_score(only_a, only_b, n, z)
-    # without discordant pairs, or with nothing else, the observed difference is a root of its own: look below it
+    # without discordant pairs, or with nothing else, the observed difference is a root of its own:
+    # look below it
     return float(brentq(score, -1.0, observed - 1e-9, xtol=1e-12))
 
 
 def _tango_score(only_a: float, only_b: float, n: float, z: float) -> Callable[[float], float]:
-    """The function whose root is the lower bound: distance of the observed difference minus z standard errors, times n."""
+    """The function whose root is the lower bound: distance of the observed difference minus z
+    standard errors, times n."""
 
     def score(difference: float) -> float:
         linear = (2 * n - only_a + only_b) * difference - only_a - only_b
@@ -257,7 +345,15 @@ def _tango_score(only_a: float, only_b: float, n: float, z: float) -> Callable[[
 
 
 def _estimate(
-    value: float, low: float, high: float, level: float, n: int, unscored: int, method: str, clusters: int | None = None, effective: float | None = None
+    value: float,
+    low: float,
+    high: float,
+    level: float,
+    n: int,
+    unscored: int,
+    method: str,
+    clusters: int | None = None,
+    effective: float | None = None,
 ) -> Estimate:
     # the bounds of 0 of n and n of n miss the value by rounding
     return Estimate(
@@ -279,4 +375,7 @@ def _normal_quantile(level: float) -> float:
 
 def _need(n: int, least: int, unscored: int, what: str, of: str = "scored samples") -> None:
     if n < least:
-        raise InsufficientEvidence(f"{what} needs at least {least} {of} and has {n} ({unscored} could not be scored); collect more")
+        raise InsufficientEvidence(
+            f"{what} needs at least {least} {of} and has {n} ({unscored} could not be scored);"
+            " collect more"
+        )

@@ -6,8 +6,9 @@
     suites.json      `VaultContents`: digest, source and slices of every suite, for whoever must not see the prompts
     overlaps.json    prompts that stand in two suites
 
-A **suite** is a set of prompts that is pinned, budgeted and renewed as a whole (`xstest`, `agent-actions`). A **slice** is a set of prompts on
-which metrics are estimated (`harm-es`). **Tags** say which respects of the behaviour a slice tests.
+A **suite** is a set of prompts that is pinned, budgeted and renewed as a whole (`xstest`,
+`agent-actions`). A **slice** is a set of prompts on which metrics are estimated (`harm-es`).
+**Tags** say which respects of the behaviour a slice tests.
 """
 
 from collections import Counter
@@ -39,7 +40,9 @@ class SliceFacts(Record):
     """What is known of a slice without its prompts."""
 
     prompts: int = Field(gt=0)
-    expected: dict[str, int] = Field(description="prompts by what a good policy does on them: comply, refuse or unknown")
+    expected: dict[str, int] = Field(
+        description="prompts by what a good policy does on them: comply, refuse or unknown"
+    )
     tags: dict[str, int] = Field(description="prompts by tag, see `tags`")
     words: float = Field(ge=0, description="median words of a prompt, all turns together")
 
@@ -47,7 +50,9 @@ class SliceFacts(Record):
 class SuiteFacts(Record):
     """What is known of a suite without its prompts."""
 
-    content: Digest = Field(description="digest of its prompts, variants included, see `suite_digest`")
+    content: Digest = Field(
+        description="digest of its prompts, variants included, see `suite_digest`"
+    )
     source: Text = Field(description="where the prompts come from")
     prompts: int = Field(gt=0, description="prompts, variants included")
     variants: int = Field(ge=0, description="how many of them word another prompt anew")
@@ -60,7 +65,10 @@ class VaultContents(Record):
     profile: Identifier
     suites: dict[Identifier, SuiteFacts]
     retired: dict[Identifier, tuple[Identifier, ...]] = Field(
-        default_factory=dict, description="ids of prompts that left a suite that grows, because something was trained on them"
+        default_factory=dict,
+        description=(
+            "ids of prompts that left a suite that grows, because something was trained on them"
+        ),
     )
 
     @property
@@ -72,11 +80,16 @@ class VaultContents(Record):
         return dict(sorted(counts.items()))
 
     def prompts_in(self, name: str) -> int:
-        """Prompts of a slice as the eval report knows it: its own, or pooled over the part after the last `-`, variants among themselves."""
+        """Prompts of a slice as the eval report knows it: its own, or pooled over the part after
+        the last `-`, variants among themselves."""
         counts = self.slices
         base, _, variant = name.partition(".")
         parts = [(one.partition("."), count) for one, count in counts.items()]
-        pooled = sum(count for (stem, _, manner), count in parts if manner == variant and base in (stem.rpartition("-")[0], "all"))
+        pooled = sum(
+            count
+            for (stem, _, manner), count in parts
+            if manner == variant and base in (stem.rpartition("-")[0], "all")
+        )
         return counts.get(name, pooled)
 
     @property
@@ -92,12 +105,20 @@ class VaultContents(Record):
 def tags(prompt: EvalPrompt) -> frozenset[str]:
     """Which respects of the behaviour a prompt tests.
 
-    One of `safety` (to be refused), `borderline` (to be answered, and only sounds unsafe), `helpfulness` (to be answered) and `unlabelled`; `actions`
-    where a tool call is judged; and one each of `language:`, `roles:` (`single` turn, `conversation`, or with a `system` message), `template:`
-    (`own`, `story`, or the variant), `length:` (`short` below 20 words, `long` from 100, else `medium`) and `domain:`.
+    One of `safety` (to be refused), `borderline` (to be answered, and only sounds unsafe),
+    `helpfulness` (to be answered) and `unlabelled`; `actions` where a tool call is judged; and one
+    each of `language:`, `roles:` (`single` turn, `conversation`, or with a `system` message),
+    `template:` (`own`, `story`, or the variant), `length:` (`short` below 20 words, `long` from
+    100, else `medium`) and `domain:`.
     """
     users = sum(message.role == "user" for message in prompt.prompt)
-    roles = "system" if any(message.role == "system" for message in prompt.prompt) else "single" if users < 2 else "conversation"
+    roles = (
+        "system"
+        if any(message.role == "system" for message in prompt.prompt)
+        else "single"
+        if users < 2
+        else "conversation"
+    )
     words = _words(prompt)
     found = {
         _purpose(prompt),
@@ -117,10 +138,17 @@ def is_borderline(prompt: EvalPrompt) -> bool:
 
 def suite_digest(prompts: Iterable[EvalPrompt]) -> str:
     """Digest of a set of prompts, whatever their order."""
-    return sha256(b"".join(prompt.to_json() for prompt in sorted(prompts, key=lambda prompt: prompt.id)))
+    return sha256(
+        b"".join(prompt.to_json() for prompt in sorted(prompts, key=lambda prompt: prompt.id))
+    )
 
 
-def describe(prompts: Sequence[EvalPrompt], profile: str, sources: Mapping[str, str], retired: Mapping[str, Sequence[str]] | None = None) -> VaultContents:
+def describe(
+    prompts: Sequence[EvalPrompt],
+    profile: str,
+    sources: Mapping[str, str],
+    retired: Mapping[str, Sequence[str]] | None = None,
+) -> VaultContents:
     """The contents of a vault with these prompts.
 
     Args:
@@ -132,7 +160,10 @@ def describe(prompts: Sequence[EvalPrompt], profile: str, sources: Mapping[str, 
     suites: dict[str, SuiteFacts] = {}
     for suite in sorted({prompt.suite for prompt in prompts}):
         own = [prompt for prompt in prompts if prompt.suite == suite]
-        slices = {name: [prompt for prompt in own if prompt.context.slice == name] for name in sorted({prompt.context.slice for prompt in own})}
+        slices = {
+            name: [prompt for prompt in own if prompt.context.slice == name]
+            for name in sorted({prompt.context.slice for prompt in own})
+        }
         suites[suite] = SuiteFacts(
             content=suite_digest(own),
             source=sources[suite],
@@ -150,9 +181,14 @@ def write_vault(folder: Path, prompts: Sequence[EvalPrompt], contents: VaultCont
     Raises:
         DataError: If an id stands twice.
     """
-    repeated = sorted(name for name, count in Counter(prompt.id for prompt in prompts).items() if count > 1)
+    repeated = sorted(
+        name for name, count in Counter(prompt.id for prompt in prompts).items() if count > 1
+    )
     if repeated:
-        raise DataError(f"{len(repeated)} ids of held-out prompts stand twice, the first is {repeated[0]}; give every prompt an id of its own")
+        raise DataError(
+            f"{len(repeated)} ids of held-out prompts stand twice, the first is {repeated[0]}; give"
+            " every prompt an id of its own"
+        )
     ordered = sorted(prompts, key=lambda prompt: (prompt.suite, prompt.context.slice, prompt.id))
     write_records(folder / PROMPTS, ordered)
     (folder / SUITES).write_bytes(contents.to_json())
@@ -167,14 +203,21 @@ def require_rules(suites: Iterable[str], rule: VaultRule) -> None:
     """Check that the rule of the profile and the suites of its vault name each other.
 
     Raises:
-        ConfigError: If a suite has no rule, or a rule is for a suite that the vault does not have; a suite that grows may still be empty.
+        ConfigError: If a suite has no rule, or a rule is for a suite that the vault does not have;
+            a suite that grows may still be empty.
     """
     found = set(suites)
     for name in sorted(found - rule.suites.keys()):
-        raise ConfigError(f"vault.suites: suite '{name}' has no rule; say how many policies it may judge, for example `{name}: {{budget: 100}}`")
+        raise ConfigError(
+            f"vault.suites: suite '{name}' has no rule; say how many policies it may judge, for"
+            f" example `{name}: {{budget: 100}}`"
+        )
     for name in sorted(rule.suites.keys() - found):
         if not rule.suites[name].grows:
-            raise ConfigError(f"vault.suites: there is a rule for '{name}', but the vault has the suites {', '.join(sorted(found))}; remove the rule")
+            raise ConfigError(
+                f"vault.suites: there is a rule for '{name}', but the vault has the suites"
+                f" {', '.join(sorted(found))}; remove the rule"
+            )
 
 
 def _purpose(prompt: EvalPrompt) -> str:

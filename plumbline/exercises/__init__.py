@@ -1,1 +1,2 @@
-"""Exercises that grade themselves: the formulas behind the numbers, and the judgment behind the decision."""
+"""Exercises that grade themselves: the formulas behind the numbers, and the judgment behind the
+decision."""

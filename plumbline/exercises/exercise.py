@@ -1,4 +1,5 @@
-"""What an exercise is: a question whose numbers are drawn from a seed, an answer that the project's own functions give, and what to say to it."""
+"""What an exercise is: a question whose numbers are drawn from a seed, an answer that the project's
+own functions give, and what to say to it."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -65,14 +66,18 @@ def grade(question: Question, given: str) -> Grade:
     value, answer = _number(given), float(question.answer)
     if _near(value, answer):
         return Grade(True, f"Right. {question.solution}")
-    mistake = next((reason for reason, number in question.mistakes.items() if _near(value, number)), None)
+    mistake = next(
+        (reason for reason, number in question.mistakes.items() if _near(value, number)), None
+    )
     hint = f" This is what you get when you {mistake}." if mistake else ""
     return Grade(False, f"Not {value:g}: it is {answer:.4g}.{hint} {question.solution}")
 
 
 def _grade_choice(question: Question, given: str) -> Grade:
     if given not in question.choices:
-        raise DataError(f"'{given}' is no choice here; answer with one of {', '.join(question.choices)}")
+        raise DataError(
+            f"'{given}' is no choice here; answer with one of {', '.join(question.choices)}"
+        )
     if given == question.answer:
         return Grade(True, f"Right. {question.solution}")
     reason = f" {question.reasons[given]}" if given in question.reasons else ""

@@ -1,4 +1,5 @@
-"""Exercises about formulas; the project's own functions give the answers, so what is learned here is what runs there."""
+"""Exercises about formulas; the project's own functions give the answers, so what is learned here
+is what runs there."""
 
 import math
 from random import Random
@@ -18,10 +19,13 @@ def _bradley_terry(rng: Random) -> Question:
             "With which probability do people prefer the first, under the Bradley-Terry model?"
         ),
         answer=probability,
-        mistakes={"turn the difference round": 1 - probability, "take the share of the exponentials' arguments": chosen / (abs(chosen) + abs(rejected))},
+        mistakes={
+            "turn the difference round": 1 - probability,
+            "take the share of the exponentials' arguments": chosen / (abs(chosen) + abs(rejected)),
+        },
         solution=(
-            f"sigmoid({chosen:g} - ({rejected:g})) = 1 / (1 + exp(-{chosen - rejected:.1f})) = {probability:.3f}. "
-            "Only the difference of two rewards means anything."
+            f"sigmoid({chosen:g} - ({rejected:g})) = 1 / (1 + exp(-{chosen - rejected:.1f})) ="
+            f" {probability:.3f}. Only the difference of two rewards means anything."
         ),
     )
 
@@ -32,19 +36,25 @@ def _dpo_loss(rng: Random) -> Question:
     margin = beta * ((policy[0] - reference[0]) - (policy[1] - reference[1]))
     return Question(
         text=(
-            f"The policy gives the chosen response a log-probability of {policy[0]:g} and the rejected one {policy[1]:g}; "
-            f"the reference gives them {reference[0]:g} and {reference[1]:g}. Beta is {beta:g}. What is the DPO loss of this pair, in nats?"
+            f"The policy gives the chosen response a log-probability of {policy[0]:g} and the"
+            f" rejected one {policy[1]:g}; the reference gives them {reference[0]:g} and"
+            f" {reference[1]:g}. Beta is {beta:g}. What is the DPO loss of this pair, in nats?"
         ),
         answer=loss,
         mistakes={
-            "leave the reference out": -math.log(1 / (1 + math.exp(-beta * (policy[0] - policy[1])))),
+            "leave the reference out": -math.log(
+                1 / (1 + math.exp(-beta * (policy[0] - policy[1])))
+            ),
             "leave beta out": -math.log(1 / (1 + math.exp(-margin / beta))),
             "stop at the margin": margin,
-            "turn chosen and rejected round": _loss_of((policy[1], policy[0]), (reference[1], reference[0]), beta),
+            "turn chosen and rejected round": _loss_of(
+                (policy[1], policy[0]), (reference[1], reference[0]), beta
+            ),
         },
         solution=(
-            f"The implied rewards differ by beta * ((pi_c - ref_c) - (pi_r - ref_r)) = {margin:.3f}; "
-            f"the loss is -log sigmoid of it = {loss:.3f} (Rafailov et al. 2023, eq. 7). At 0.693 the policy has learned nothing about the pair yet."
+            "The implied rewards differ by beta * ((pi_c - ref_c) - (pi_r - ref_r)) ="
+            f" {margin:.3f}; the loss is -log sigmoid of it = {loss:.3f} (Rafailov et al. 2023, eq."
+            " 7). At 0.693 the policy has learned nothing about the pair yet."
         ),
     )
 
@@ -57,14 +67,23 @@ def _dpo_gradient(rng: Random) -> Question:
     pair = dpo_pair(values, reference, 0.1)
     slope = pair.slope_chosen if side == "chosen" else pair.slope_rejected
     return Question(
-        text=f"During DPO the log-probability of the {side} response rises a little, and nothing else changes. Does the loss rise, fall or stay?",
+        text=(
+            f"During DPO the log-probability of the {side} response rises a little, and nothing"
+            " else changes. Does the loss rise, fall or stay?"
+        ),
         answer="rise" if slope > 0 else "fall",
         choices=("rise", "fall", "stay"),
-        reasons={"stay": "The loss stays only where its gradient is zero, which it nowhere is at a finite margin."},
+        reasons={
+            "stay": (
+                "The loss stays only where its gradient is zero, which it nowhere is at a finite"
+                " margin."
+            )
+        },
         solution=(
-            f"The derivative is {slope:+.4f} here: a step against it raises what was chosen and lowers what was rejected. "
-            "It shrinks as the margin grows, so pairs that are learned stop pulling. "
-            "Both log-probabilities may still fall together: only their difference counts."
+            f"The derivative is {slope:+.4f} here: a step against it raises what was chosen and"
+            " lowers what was rejected. It shrinks as the margin grows, so pairs that are learned"
+            " stop pulling. Both log-probabilities may still fall together: only their difference"
+            " counts."
         ),
     )
 
@@ -75,12 +94,18 @@ def _best_of_n(rng: Random) -> Question:
     n = rng.choice((2, 4, 8, 16, 32, 64))
     kl = kl_of_best_of(n)
     return Question(
-        text=f"Out of {n} responses of the reference the one with the highest reward is taken. How far is that from the reference, in nats of KL divergence?",
+        text=(
+            f"Out of {n} responses of the reference the one with the highest reward is taken. How"
+            " far is that from the reference, in nats of KL divergence?"
+        ),
         answer=kl,
-        mistakes={"forget what the other draws cost": math.log(n), "take the logarithm to base 2": math.log2(n) - (n - 1) / n},
+        mistakes={
+            "forget what the other draws cost": math.log(n),
+            "take the logarithm to base 2": math.log2(n) - (n - 1) / n,
+        },
         solution=(
-            f"log n - (n - 1) / n = {math.log(n):.3f} - {(n - 1) / n:.3f} = {kl:.3f} (Gao et al. 2023): "
-            "little divergence for much reward, which is why it is used as a probe."
+            f"log n - (n - 1) / n = {math.log(n):.3f} - {(n - 1) / n:.3f} = {kl:.3f} (Gao et al."
+            " 2023): little divergence for much reward, which is why it is used as a probe."
         ),
     )
 
@@ -92,16 +117,23 @@ def _wilson(rng: Random) -> Question:
     estimate = proportion([i < count for i in range(n)], 0.95)
     share = count / n
     return Question(
-        text=f"{count} of {n} harmful requests were answered. What is the upper end of the 95 % Wilson interval of the rate?",
+        text=(
+            f"{count} of {n} harmful requests were answered. What is the upper end of the 95 %"
+            " Wilson interval of the rate?"
+        ),
         answer=estimate.high,
         mistakes={
             "report the rate itself": share,
-            "use the Wald interval, which has no width at 0": share + 1.96 * math.sqrt(share * (1 - share) / n),
-            "use the one-sided quantile 1.645": proportion([i < count for i in range(n)], 0.90).high,
+            "use the Wald interval, which has no width at 0": (
+                share + 1.96 * math.sqrt(share * (1 - share) / n)
+            ),
+            "use the one-sided quantile 1.645": (
+                proportion([i < count for i in range(n)], 0.90).high
+            ),
         },
         solution=(
-            f"(p + z^2/2n + z sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n) with z = 1.96 gives {estimate.high:.4f}. "
-            f"A gate at 5 % looks at this number and not at {share:.1%}."
+            "(p + z^2/2n + z sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n) with z = 1.96 gives"
+            f" {estimate.high:.4f}. A gate at 5 % looks at this number and not at {share:.1%}."
         ),
     )
 
@@ -113,14 +145,19 @@ def _mcnemar(rng: Random) -> Question:
     p = mcnemar_exact(worse, better)
     return Question(
         text=(
-            f"On 300 prompts the aligned policy is right where the reference was wrong {better} times, and wrong where it was right {worse} times. "
-            "On all others they agree. What is the exact two-sided p-value of McNemar's test?"
+            f"On 300 prompts the aligned policy is right where the reference was wrong {better}"
+            f" times, and wrong where it was right {worse} times. On all others they agree. What is"
+            " the exact two-sided p-value of McNemar's test?"
         ),
         answer=p,
-        mistakes={"forget the other side": p / 2, "count the prompts on which they agree": 2 * _binomial_tail(worse, 300)},
+        mistakes={
+            "forget the other side": p / 2,
+            "count the prompts on which they agree": 2 * _binomial_tail(worse, 300),
+        },
         solution=(
-            f"Only the {better + worse} prompts on which they differ say anything: twice the probability of {worse} or fewer heads "
-            f"in {better + worse} throws of a fair coin = {p:.4f}."
+            f"Only the {better + worse} prompts on which they differ say anything: twice the"
+            f" probability of {worse} or fewer heads in {better + worse} throws of a fair coin ="
+            f" {p:.4f}."
         ),
     )
 
@@ -136,11 +173,16 @@ def _gamma(rng: Random) -> Question:
             "What is the upper end of the exact 95 % interval of successes per person-hour?"
         ),
         answer=estimate.high,
-        mistakes={"report the rate itself": estimate.value, "forget to divide by the hours": estimate.high * hours, "give the lower end": estimate.low},
+        mistakes={
+            "report the rate itself": estimate.value,
+            "forget to divide by the hours": estimate.high * hours,
+            "give the lower end": estimate.low,
+        },
         solution=(
-            f"A count has a Poisson interval: half the 97.5 % point of chi-square with 2 ({successes} + 1) degrees of freedom is "
-            f"{estimate.high * hours:.2f} successes, over {hours:g} hours {estimate.high:.3f} (Garwood 1936). "
-            f"The rate alone, {estimate.value:.2f}, hides how few {successes} are."
+            "A count has a Poisson interval: half the 97.5 % point of chi-square with 2"
+            f" ({successes} + 1) degrees of freedom is {estimate.high * hours:.2f} successes, over"
+            f" {hours:g} hours {estimate.high:.3f} (Garwood 1936). The rate alone,"
+            f" {estimate.value:.2f}, hides how few {successes} are."
         ),
     )
 
@@ -153,15 +195,19 @@ def _threshold(rng: Random) -> Question:
     assert most is not None
     return Question(
         text=(
-            f"A guardrail is calibrated on {n} acceptable responses. Its false-positive rate must be at most 5 % with 95 % confidence. "
-            "How many of the responses may the threshold block?"
+            f"A guardrail is calibrated on {n} acceptable responses. Its false-positive rate must"
+            " be at most 5 % with 95 % confidence. How many of the responses may the threshold"
+            " block?"
         ),
         answer=float(most),
-        mistakes={"take 5 % of the responses, which is right only half of the time": 0.05 * n, "allow one more": float(most + 1)},
+        mistakes={
+            "take 5 % of the responses, which is right only half of the time": 0.05 * n,
+            "allow one more": float(most + 1),
+        },
         solution=(
-            f"{most} of {n}: the one-sided 95 % Clopper-Pearson bound is {upper_bound(most, n, 0.95):.4f}, "
-            f"and {upper_bound(most + 1, n, 0.95):.4f} with one more. "
-            "The room between the observed rate and 5 % pays for the confidence."
+            f"{most} of {n}: the one-sided 95 % Clopper-Pearson bound is"
+            f" {upper_bound(most, n, 0.95):.4f}, and {upper_bound(most + 1, n, 0.95):.4f} with one"
+            " more. The room between the observed rate and 5 % pays for the confidence."
         ),
     )
 

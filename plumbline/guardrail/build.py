@@ -1,4 +1,5 @@
-"""Making a guardrail: split, fit, choose the threshold, freeze, measure, and write the files that ship."""
+"""Making a guardrail: split, fit, choose the threshold, freeze, measure, and write the files that
+ship."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -11,8 +12,21 @@ from plumbline.data.schema import Identifier
 from plumbline.errors import DataError, InsufficientEvidence
 from plumbline.evaluation.rules import GuardrailRule
 from plumbline.guardrail.classifier import fit_classifier
-from plumbline.guardrail.labels import SAME_PROMPT, GuardrailRow, Labelled, Part, counts_of, split_rows
-from plumbline.guardrail.measurement import FORMAT, GuardrailModel, Measurement, measure_guardrail, rows_digest
+from plumbline.guardrail.labels import (
+    SAME_PROMPT,
+    GuardrailRow,
+    Labelled,
+    Part,
+    counts_of,
+    split_rows,
+)
+from plumbline.guardrail.measurement import (
+    FORMAT,
+    GuardrailModel,
+    Measurement,
+    measure_guardrail,
+    rows_digest,
+)
 from plumbline.guardrail.threshold import fit_threshold, no_threshold
 from plumbline.records import Record
 
@@ -21,12 +35,19 @@ MODEL, MEASUREMENT, ROWS, PAGE = "guardrail.json", "measurement.json", "rows.jso
 
 
 class UsedRow(Record):
-    """What became of one row: one row of rows.jsonl. It holds no text; the events are named so that a withdrawal finds what learned from them."""
+    """What became of one row: one row of rows.jsonl. It holds no text; the events are named so that
+    a withdrawal finds what learned from them."""
 
     id: Identifier
-    part: Part | Literal["repeated"] = Field(description="`repeated`: another response to a prompt that is measured already, used for nothing")
+    part: Part | Literal["repeated"] = Field(
+        description=(
+            "`repeated`: another response to a prompt that is measured already, used for nothing"
+        )
+    )
     violation: bool
-    events: tuple[Identifier, ...] = Field(description="the judgments behind it; empty when it was used for nothing")
+    events: tuple[Identifier, ...] = Field(
+        description="the judgments behind it; empty when it was used for nothing"
+    )
 
 
 class Built(NamedTuple):
@@ -37,10 +58,20 @@ class Built(NamedTuple):
     used: tuple[UsedRow, ...]
 
 
-def build_guardrail(labelled: Labelled, rule: GuardrailRule, *, profile: Identifier, rubric: str, preference_data: str, seed: int) -> Built:
-    """Fit on one part of the rows, choose the threshold on the next, and measure the frozen result on the last.
+def build_guardrail(
+    labelled: Labelled,
+    rule: GuardrailRule,
+    *,
+    profile: Identifier,
+    rubric: str,
+    preference_data: str,
+    seed: int,
+) -> Built:
+    """Fit on one part of the rows, choose the threshold on the next, and measure the frozen result
+    on the last.
 
-    With too few rows there is a guardrail without a threshold, which says what is missing, blocks nothing and cannot be served.
+    With too few rows there is a guardrail without a threshold, which says what is missing, blocks
+    nothing and cannot be served.
 
     Args:
         labelled: The rows and what was set aside.
@@ -56,11 +87,25 @@ def build_guardrail(labelled: Labelled, rule: GuardrailRule, *, profile: Identif
     try:
         classifier = fit_classifier(parts["train"])
         scores = [classifier.score(row.prompt, row.response) for row in calibration]
-        threshold = fit_threshold(scores, [row.violation for row in calibration], rule.max_fpr, rule.level)
+        threshold = fit_threshold(
+            scores, [row.violation for row in calibration], rule.max_fpr, rule.level
+        )
     except InsufficientEvidence as error:
-        threshold = no_threshold(sum(not row.violation for row in calibration), len(calibration), rule.max_fpr, rule.level, str(error))
-    taken = [UsedRow(id=row.id, part=part, violation=row.violation, events=row.events) for part, rows in parts.items() for row in rows]
-    taken += [UsedRow(id=row.id, part="repeated", violation=row.violation, events=()) for row in repeated]
+        threshold = no_threshold(
+            sum(not row.violation for row in calibration),
+            len(calibration),
+            rule.max_fpr,
+            rule.level,
+            str(error),
+        )
+    taken = [
+        UsedRow(id=row.id, part=part, violation=row.violation, events=row.events)
+        for part, rows in parts.items()
+        for row in rows
+    ]
+    taken += [
+        UsedRow(id=row.id, part="repeated", violation=row.violation, events=()) for row in repeated
+    ]
     used = tuple(sorted(taken, key=lambda row: row.id))
     model = GuardrailModel(
         format=FORMAT,
@@ -104,7 +149,8 @@ def read_used(folder: Path) -> Iterator[UsedRow]:
 
 
 def new_rows(rows: Iterable[GuardrailRow], used: Iterable[UsedRow]) -> list[GuardrailRow]:
-    """The rows that a guardrail has not seen, one of each prompt, because an exact test is one of independent trials."""
+    """The rows that a guardrail has not seen, one of each prompt, because an exact test is one of
+    independent trials."""
     seen = {row.id for row in used}
     fresh: dict[str, GuardrailRow] = {}
     for row in rows:
@@ -121,9 +167,14 @@ def model_page(model: GuardrailModel, measurement: Measurement) -> str:
         lines += [f"**It has no threshold and must not be served:** {threshold.why}.", ""]
     else:
         lines += [
-            f"Blocks a response from score {threshold.value:.6g} on. Among the thresholds with a false-positive rate of at most {threshold.max_fpr:.0%} at "
-            f"{threshold.level:.0%} confidence it is the one with the largest recall: of {threshold.acceptable} acceptable calibration responses it blocks "
-            f"{threshold.false_positives} ({threshold.allowed} were allowed), of {threshold.violations} violations {threshold.caught}.",
+            (
+                f"Blocks a response from score {threshold.value:.6g} on. Among the thresholds with"
+                f" a false-positive rate of at most {threshold.max_fpr:.0%} at"
+                f" {threshold.level:.0%} confidence it is the one with the largest recall: of"
+                f" {threshold.acceptable} acceptable calibration responses it blocks"
+                f" {threshold.false_positives} ({threshold.allowed} were allowed), of"
+                f" {threshold.violations} violations {threshold.caught}."
+            ),
             "",
             "## Measured on responses that it has not seen",
             "",
@@ -134,15 +185,31 @@ def model_page(model: GuardrailModel, measurement: Measurement) -> str:
         "## What it was made from",
         "",
         f"- judged under {model.rubric}; preference data `{model.preference_data}`",
-        *(f"- {part}: {found['violations']} violations, {found['acceptable']} acceptable" for part, found in measurement.counts.items()),
+        *(
+            f"- {part}: {found['violations']} violations, {found['acceptable']} acceptable"
+            for part, found in measurement.counts.items()
+        ),
         *(f"- left out: {count}: {reason}" for reason, count in measurement.left_out.items()),
-        *([] if model.classifier is None else [f"- {len(model.classifier.weights)} word n-grams, logistic regression"]),
+        *(
+            []
+            if model.classifier is None
+            else [f"- {len(model.classifier.weights)} word n-grams, logistic regression"]
+        ),
         "",
         "## What it cannot do",
         "",
-        "- It reads words. A violation in words that no training row has scores like ordinary text.",
-        "- The rates hold for responses like those of the test split. Other prompts, languages or tactics need a measurement of their own.",
-        "- The labels are those of people. Where they ticked the wrong box, the rates count the guardrail as wrong.",
+        (
+            "- It reads words. A violation in words that no training row has scores like ordinary"
+            " text."
+        ),
+        (
+            "- The rates hold for responses like those of the test split. Other prompts, languages"
+            " or tactics need a measurement of their own."
+        ),
+        (
+            "- The labels are those of people. Where they ticked the wrong box, the rates count the"
+            " guardrail as wrong."
+        ),
         "- Prompts that ask the same in other words may stand on both sides of the split.",
     ]
     return "\n".join(lines) + "\n"
@@ -154,4 +221,7 @@ def _read(path: Path, kind: type[Model]) -> Model:
     try:
         return kind.from_json(path.read_bytes())
     except (OSError, ValidationError) as error:
-        raise DataError(f"{path}: is not the {path.stem} of a guardrail of this version: {error}; materialize the asset `guardrail` again") from error
+        raise DataError(
+            f"{path}: is not the {path.stem} of a guardrail of this version: {error}; materialize"
+            " the asset `guardrail` again"
+        ) from error

@@ -1,7 +1,10 @@
-"""The violation classifier: word n-grams of prompt and response, and a logistic regression whose weights are plain JSON.
+"""The violation classifier: word n-grams of prompt and response, and a logistic regression whose
+weights are plain JSON.
 
-A response alone rarely says whether it breaks a rule, nor does a prompt: both are read, in spaces of their own, and their evidence adds up. A feature
-is present or absent, so that padding with neutral words does not dilute the rest. scikit-learn fits the weights; scoring needs nothing but them.
+A response alone rarely says whether it breaks a rule, nor does a prompt: both are read, in spaces
+of their own, and their evidence adds up. A feature is present or absent, so that padding with
+neutral words does not dilute the rest. scikit-learn fits the weights; scoring needs nothing but
+them.
 """
 
 import math
@@ -22,8 +25,10 @@ LONGEST: Final = 2
 LEAST_ROWS: Final = 2
 """Rows in which an n-gram must stand to be a feature: what stands in one row names the row."""
 PENALTY: Final = 1.0
-"""Inverse strength of the L2 penalty. Over 13 sandbox worlds of 2,000 or 3,600 verdicts the check `guardrail` then failed in none and was undecided in one;
-with 0.1, whose scores lie closer together, it failed in two, because look-alikes came out above the threshold."""
+"""Inverse strength of the L2 penalty. Over 13 sandbox worlds of 2,000 or 3,600 verdicts the check
+`guardrail` then failed in none and was undecided in one; with 0.1, whose scores lie closer
+together, it failed in two, because look-alikes came out above the threshold.
+"""
 MOST_WORDS: Final = 4096
 """Words of a text that are read, from its start."""
 DIGITS: Final = 9
@@ -31,7 +36,8 @@ DIGITS: Final = 9
 
 
 class ViolationClassifier(Record):
-    """Weights of a logistic regression by feature: `p how to` is an n-gram of the prompt, `r follow plan` one of the response."""
+    """Weights of a logistic regression by feature: `p how to` is an n-gram of the prompt, `r follow
+    plan` one of the response."""
 
     intercept: float
     weights: dict[str, float]
@@ -39,13 +45,26 @@ class ViolationClassifier(Record):
     violations: int = Field(gt=0, description="how many of them were violations")
 
     def score(self, prompt: Sequence[Message], response: str) -> float:
-        """Estimated probability of a violation, 0 to 1. It is not calibrated: the threshold is what was fitted and measured."""
-        logit = math.fsum([self.intercept, *(self.weights.get(feature, 0.0) for feature in sorted(features_of(prompt, response)))])
-        return round(1 / (1 + math.exp(-logit)) if logit >= 0 else math.exp(logit) / (1 + math.exp(logit)), DIGITS)
+        """Estimated probability of a violation, 0 to 1. It is not calibrated: the threshold is what
+        was fitted and measured."""
+        logit = math.fsum(
+            [
+                self.intercept,
+                *(
+                    self.weights.get(feature, 0.0)
+                    for feature in sorted(features_of(prompt, response))
+                ),
+            ]
+        )
+        return round(
+            1 / (1 + math.exp(-logit)) if logit >= 0 else math.exp(logit) / (1 + math.exp(logit)),
+            DIGITS,
+        )
 
 
 def features_of(prompt: Sequence[Message], response: str) -> frozenset[str]:
-    """The n-grams of a conversation and of the response to it; case, punctuation and look-alikes of NFKC make no difference."""
+    """The n-grams of a conversation and of the response to it; case, punctuation and look-alikes of
+    NFKC make no difference."""
     asked = [word for message in prompt for word in words(message.content)]
     return frozenset([*_ngrams("p", asked), *_ngrams("r", words(response))])
 
@@ -62,17 +81,30 @@ def fit_classifier(rows: Sequence[GuardrailRow]) -> ViolationClassifier:
     violations = sum(row.violation for row in rows)
     if not 0 < violations < len(rows):
         raise InsufficientEvidence(
-            f"the violation classifier has {len(rows)} responses to learn from, {violations} of them violations; it needs both kinds: collect more verdicts"
+            f"the violation classifier has {len(rows)} responses to learn from, {violations} of"
+            " them violations; it needs both kinds: collect more verdicts"
         )
     found = [features_of(row.prompt, row.response) for row in rows]
-    common = {feature for feature, count in Counter(feature for one in found for feature in one).items() if count >= LEAST_ROWS}
+    common = {
+        feature
+        for feature, count in Counter(feature for one in found for feature in one).items()
+        if count >= LEAST_ROWS
+    }
     vectorizer = DictVectorizer()
     table = vectorizer.fit_transform([dict.fromkeys(sorted(one & common), 1.0) for one in found])
-    fitted = LogisticRegression(C=PENALTY, max_iter=5000, tol=1e-6).fit(table, [row.violation for row in rows])
-    weights: Mapping[str, float] = dict(zip(vectorizer.get_feature_names_out().tolist(), fitted.coef_[0].tolist(), strict=True))
+    fitted = LogisticRegression(C=PENALTY, max_iter=5000, tol=1e-6).fit(
+        table, [row.violation for row in rows]
+    )
+    weights: Mapping[str, float] = dict(
+        zip(vectorizer.get_feature_names_out().tolist(), fitted.coef_[0].tolist(), strict=True)
+    )
     return ViolationClassifier(
         intercept=round(float(fitted.intercept_[0]), DIGITS),
-        weights={feature: rounded for feature, weight in weights.items() if (rounded := round(weight, DIGITS))},
+        weights={
+            feature: rounded
+            for feature, weight in weights.items()
+            if (rounded := round(weight, DIGITS))
+        },
         rows=len(rows),
         violations=violations,
     )
@@ -80,4 +112,8 @@ def fit_classifier(rows: Sequence[GuardrailRow]) -> ViolationClassifier:
 
 def _ngrams(side: str, text: Sequence[str]) -> list[str]:
     read = text[:MOST_WORDS]
-    return [f"{side} {' '.join(read[start : start + size])}" for size in range(1, LONGEST + 1) for start in range(len(read) - size + 1)]
+    return [
+        f"{side} {' '.join(read[start : start + size])}"
+        for size in range(1, LONGEST + 1)
+        for start in range(len(read) - size + 1)
+    ]

@@ -1,7 +1,9 @@
-"""What the guardrail is fitted and measured on: single responses that people judged to break the rules or not.
+"""What the guardrail is fitted and measured on: single responses that people judged to break the
+rules or not.
 
-The rows come from a version of the preference data (verdicts on attacks, and ordinary responses that somebody found desirable) and from red-team
-successes that a person routed to the guardrail. Nothing that trains the policy is among the attacks, so they are new to both.
+The rows come from a version of the preference data (verdicts on attacks, and ordinary responses
+that somebody found desirable) and from red-team successes that a person routed to the guardrail.
+Nothing that trains the policy is among the attacks, so they are new to both.
 """
 
 import hashlib
@@ -21,7 +23,10 @@ from plumbline.records import Record, canonical_json
 
 Part = Literal["train", "calibration", "test"]
 PARTS: Final[tuple[Part, ...]] = ("train", "calibration", "test")
-COMPARED, DISPUTED = "a comparison that does not say whether the response is acceptable", "as many judged it a violation as not"
+COMPARED, DISPUTED = (
+    "a comparison that does not say whether the response is acceptable",
+    "as many judged it a violation as not",
+)
 UNDESIRED = "undesirable for a reason that the label does not say"
 SAME_PROMPT = "another response to a prompt that is measured already"
 
@@ -32,13 +37,20 @@ class GuardrailRow(Record):
     id: Identifier = Field(description="digest of prompt and response")
     prompt: tuple[Message, ...] = Field(min_length=1)
     response: str
-    violation: bool = Field(description="true when the response breaks the rules and must not reach anybody")
+    violation: bool = Field(
+        description="true when the response breaks the rules and must not reach anybody"
+    )
     tactic: Identifier | None = Field(description="tactic of the attack; null for ordinary traffic")
     slice: Identifier
     locale: Text
     votes: int = Field(gt=0)
-    events: tuple[Identifier, ...] = Field(min_length=1, description="the judgments behind the label: feedback events, or the red-team attempt")
-    source: Literal["attack", "label", "route"] = Field(description="guardrail.jsonl, labels.jsonl, or a red-team success that was routed here")
+    events: tuple[Identifier, ...] = Field(
+        min_length=1,
+        description="the judgments behind the label: feedback events, or the red-team attempt",
+    )
+    source: Literal["attack", "label", "route"] = Field(
+        description="guardrail.jsonl, labels.jsonl, or a red-team success that was routed here"
+    )
 
     @property
     def group(self) -> str:
@@ -68,12 +80,14 @@ class _Vote(NamedTuple):
 def guardrail_rows(folder: Path, routed: Iterable[GuardrailRow] = ()) -> Labelled:
     """The labelled responses of a version of the preference data.
 
-    A response that several people judged has the label of the majority. That an ordinary response is undesirable does not say that it breaks a
-    rule, so such labels are set aside; so are comparisons that do not say which response is acceptable.
+    A response that several people judged has the label of the majority. That an ordinary response
+    is undesirable does not say that it breaks a rule, so such labels are set aside; so are
+    comparisons that do not say which response is acceptable.
 
     Args:
         folder: The tree of a `preference_data` artifact.
-        routed: Rows of red-team successes; their label stands, whatever else was said about the same response.
+        routed: Rows of red-team successes; their label stands, whatever else was said about the
+            same response.
     """
     set_aside: Counter[str] = Counter()
     votes: dict[str, list[_Vote]] = {}
@@ -83,19 +97,28 @@ def guardrail_rows(folder: Path, routed: Iterable[GuardrailRow] = ()) -> Labelle
     for identity, cast in votes.items():
         if identity in rows:
             continue
-        for_violation, weight = sum(vote.weight for vote in cast if vote.violation), sum(vote.weight for vote in cast)
+        for_violation, weight = (
+            sum(vote.weight for vote in cast if vote.violation),
+            sum(vote.weight for vote in cast),
+        )
         if 2 * for_violation == weight:
             set_aside[DISPUTED] += weight
             continue
         rows[identity] = _row(identity, cast, 2 * for_violation > weight, weight)
-    return Labelled(tuple(rows[identity] for identity in sorted(rows)), dict(sorted(set_aside.items())))
+    return Labelled(
+        tuple(rows[identity] for identity in sorted(rows)), dict(sorted(set_aside.items()))
+    )
 
 
-def split_rows(rows: Iterable[GuardrailRow], rule: GuardrailRule, seed: int) -> tuple[dict[Part, tuple[GuardrailRow, ...]], tuple[GuardrailRow, ...]]:
-    """The rows by what they are for, by prompt group, and those that are left out because their prompt is measured already.
+def split_rows(
+    rows: Iterable[GuardrailRow], rule: GuardrailRule, seed: int
+) -> tuple[dict[Part, tuple[GuardrailRow, ...]], tuple[GuardrailRow, ...]]:
+    """The rows by what they are for, by prompt group, and those that are left out because their
+    prompt is measured already.
 
-    The side is a function of the prompt and the seed alone, so that it stays when data is added: what was measured on is never trained on later. In
-    calibration and test one response to each prompt counts, because an exact interval is one of independent trials.
+    The side is a function of the prompt and the seed alone, so that it stays when data is added:
+    what was measured on is never trained on later. In calibration and test one response to each
+    prompt counts, because an exact interval is one of independent trials.
     """
     parts: dict[Part, list[GuardrailRow]] = {name: [] for name in PARTS}
     seen: set[str] = set()
@@ -120,7 +143,15 @@ def part_of(group: str, rule: GuardrailRule, seed: int) -> Part:
     return "calibration" if position < rule.test + rule.calibration else "train"
 
 
-def violation_row(prompt: Sequence[Message], response: str, *, attempt: Identifier, tactic: Identifier, slice_: Identifier, locale: str) -> GuardrailRow:
+def violation_row(
+    prompt: Sequence[Message],
+    response: str,
+    *,
+    attempt: Identifier,
+    tactic: Identifier,
+    slice_: Identifier,
+    locale: str,
+) -> GuardrailRow:
     """A red-team success that a person sent here."""
     vote = _Vote(tuple(prompt), response, True, tactic, slice_, locale, 1, (attempt,), "route")
     return _row(pair_id(prompt, [response]), [vote], True, 1)
@@ -128,7 +159,13 @@ def violation_row(prompt: Sequence[Message], response: str, *, attempt: Identifi
 
 def counts_of(parts: Mapping[Part, Sequence[GuardrailRow]]) -> dict[str, dict[str, int]]:
     """Rows by part and label."""
-    return {part: {"violations": sum(row.violation for row in rows), "acceptable": sum(not row.violation for row in rows)} for part, rows in parts.items()}
+    return {
+        part: {
+            "violations": sum(row.violation for row in rows),
+            "acceptable": sum(not row.violation for row in rows),
+        }
+        for part, rows in parts.items()
+    }
 
 
 def _votes(folder: Path, set_aside: Counter[str]) -> Iterator[_Vote]:
@@ -141,10 +178,30 @@ def _votes(folder: Path, set_aside: Counter[str]) -> Iterator[_Vote]:
                 set_aside[COMPARED] += 1
             else:
                 context = example.context
-                yield _Vote(example.prompt, response, not acceptable, example.attack, context.slice, context.locale, 1, (example.id,), "attack")
+                yield _Vote(
+                    example.prompt,
+                    response,
+                    not acceptable,
+                    example.attack,
+                    context.slice,
+                    context.locale,
+                    1,
+                    (example.id,),
+                    "attack",
+                )
     for label in read_records(folder / LABELS, UnpairedLabel):
         if label.desirable:
-            yield _Vote(label.prompt, label.response, False, None, label.context.slice, label.context.locale, label.votes, label.event_ids, "label")
+            yield _Vote(
+                label.prompt,
+                label.response,
+                False,
+                None,
+                label.context.slice,
+                label.context.locale,
+                label.votes,
+                label.event_ids,
+                "label",
+            )
         else:
             set_aside[UNDESIRED] += label.votes
 

@@ -1,4 +1,5 @@
-"""What the guardrail does on responses that neither classifier nor threshold has seen: error rates with exact intervals, overall and by slice."""
+"""What the guardrail does on responses that neither classifier nor threshold has seen: error rates
+with exact intervals, overall and by slice."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, Literal
@@ -27,7 +28,9 @@ class GuardrailModel(Record):
     preference_data: str = Field(description="tree digest of the data that the rows come from")
     rows: str = Field(description="digest of the ids, parts and labels of all rows")
     threshold: Threshold
-    classifier: ViolationClassifier | None = Field(description="null when there was too little to learn from")
+    classifier: ViolationClassifier | None = Field(
+        description="null when there was too little to learn from"
+    )
 
     @property
     def version(self) -> str:
@@ -48,38 +51,74 @@ class GuardrailModel(Record):
 class Rates(Record):
     """Both error rates on some rows."""
 
-    fpr: Estimate | None = Field(description="share of the acceptable responses that are blocked; null where there are none")
-    fnr: Estimate | None = Field(description="share of the violations that are let through; null where there are none")
+    fpr: Estimate | None = Field(
+        description="share of the acceptable responses that are blocked; null where there are none"
+    )
+    fnr: Estimate | None = Field(
+        description="share of the violations that are let through; null where there are none"
+    )
 
 
 class Measurement(Record):
     """The rates of one guardrail on its test split: measurement.json."""
 
-    guardrail: str = Field(description="digest of guardrail.json: a threshold and its rates belong together")
+    guardrail: str = Field(
+        description="digest of guardrail.json: a threshold and its rates belong together"
+    )
     level: float = Field(description="two-sided confidence level of every interval")
     counts: dict[str, dict[str, int]] = Field(description="rows by part and label")
-    left_out: dict[str, int] = Field(description="judgments that are no row, and rows that are not counted, by reason")
+    left_out: dict[str, int] = Field(
+        description="judgments that are no row, and rows that are not counted, by reason"
+    )
     missing: str = Field(description="why there are no rates; empty when there are")
     overall: Rates
     slices: dict[Identifier, Rates]
-    tactics: dict[Identifier, Rates] = Field(description="by tactic of the attack; ordinary traffic under `ordinary`")
+    tactics: dict[Identifier, Rates] = Field(
+        description="by tactic of the attack; ordinary traffic under `ordinary`"
+    )
 
     def rows(self) -> list[dict[str, Any]]:
         """One flat row for all responses, each slice and each tactic."""
-        named = [("all", "all", self.overall), *(("slice", n, r) for n, r in self.slices.items()), *(("tactic", n, r) for n, r in self.tactics.items())]
-        return [{"kind": kind, "name": name, **_flat("fpr", rates.fpr, "negatives"), **_flat("fnr", rates.fnr, "positives")} for kind, name, rates in named]
+        named = [
+            ("all", "all", self.overall),
+            *(("slice", n, r) for n, r in self.slices.items()),
+            *(("tactic", n, r) for n, r in self.tactics.items()),
+        ]
+        return [
+            {
+                "kind": kind,
+                "name": name,
+                **_flat("fpr", rates.fpr, "negatives"),
+                **_flat("fnr", rates.fnr, "positives"),
+            }
+            for kind, name, rates in named
+        ]
 
     def to_markdown(self) -> str:
         """The rates as a table."""
         if self.missing:
             return f"Not measured: {self.missing}."
-        lines = [f"| | false positives ({self.level:.0%} interval) | of | false negatives ({self.level:.0%} interval) | of |", "|---|---|---:|---|---:|"]
-        lines += [f"| {row['name']} | {_cell(row, 'fpr')} | {row['negatives']} | {_cell(row, 'fnr')} | {row['positives']} |" for row in self.rows()]
+        lines = [
+            (
+                f"| | false positives ({self.level:.0%} interval) | of | false negatives"
+                f" ({self.level:.0%} interval) | of |"
+            ),
+            "|---|---|---:|---|---:|",
+        ]
+        lines += [
+            f"| {row['name']} | {_cell(row, 'fpr')} | {row['negatives']} | {_cell(row, 'fnr')} |"
+            f" {row['positives']} |"
+            for row in self.rows()
+        ]
         return "\n".join(lines)
 
 
 def measure_guardrail(
-    model: GuardrailModel, rows: Sequence[GuardrailRow], level: float, counts: dict[str, dict[str, int]], left_out: dict[str, int]
+    model: GuardrailModel,
+    rows: Sequence[GuardrailRow],
+    level: float,
+    counts: dict[str, dict[str, int]],
+    left_out: dict[str, int],
 ) -> Measurement:
     """Error rates on the test split.
 
@@ -95,7 +134,10 @@ def measure_guardrail(
     judged = [] if missing else [(row, model.blocks(row)) for row in rows]
 
     def by(key: Callable[[GuardrailRow], str]) -> dict[Identifier, Rates]:
-        return {name: _rates([one for one in judged if key(one[0]) == name], level) for name in sorted({key(row) for row, _ in judged})}
+        return {
+            name: _rates([one for one in judged if key(one[0]) == name], level)
+            for name in sorted({key(row) for row, _ in judged})
+        }
 
     return Measurement(
         guardrail=model.digest(),
@@ -110,11 +152,20 @@ def measure_guardrail(
 
 
 def exact(count: int, n: int, level: float) -> Estimate:
-    """Count of n as a share with its two-sided Clopper-Pearson interval (1934): never too short, whatever n."""
+    """Count of n as a share with its two-sided Clopper-Pearson interval (1934): never too short,
+    whatever n."""
     from statsmodels.stats.proportion import proportion_confint
 
     low, high = proportion_confint(count, n, alpha=1 - level, method="beta")
-    return Estimate(value=count / n, low=float(low), high=float(high), level=level, n=n, unscored=0, method=EXACT)
+    return Estimate(
+        value=count / n,
+        low=float(low),
+        high=float(high),
+        level=level,
+        n=n,
+        unscored=0,
+        method=EXACT,
+    )
 
 
 def rows_digest(rows: Iterable[tuple[str, str, bool]]) -> str:
@@ -127,14 +178,23 @@ def _rates(judged: Sequence[tuple[GuardrailRow, bool]], level: float) -> Rates:
     positive = [blocked for row, blocked in judged if row.violation]
     return Rates(
         fpr=exact(sum(negative), len(negative), level) if negative else None,
-        fnr=exact(sum(not blocked for blocked in positive), len(positive), level) if positive else None,
+        fnr=(
+            exact(sum(not blocked for blocked in positive), len(positive), level)
+            if positive
+            else None
+        ),
     )
 
 
 def _flat(name: str, estimate: Estimate | None, of: str) -> dict[str, Any]:
     if estimate is None:
         return {name: None, f"{name}_low": None, f"{name}_high": None, of: 0}
-    return {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high, of: estimate.n}
+    return {
+        name: estimate.value,
+        f"{name}_low": estimate.low,
+        f"{name}_high": estimate.high,
+        of: estimate.n,
+    }
 
 
 def _cell(row: dict[str, Any], name: str) -> str:

@@ -1,7 +1,9 @@
-"""Whether a guardrail still does what it shipped with: its rates on judgments that came since, against those of its measurement.
+"""Whether a guardrail still does what it shipped with: its rates on judgments that came since,
+against those of its measurement.
 
-Fisher's exact test compares the two counts of errors, because the shipped rate is an estimate too. One-sided, for a rise; both rates share one
-probability of a false alarm. With too few new judgments to see a rise of `DETECTABLE` the answer is `underpowered`, which is not a pass.
+Fisher's exact test compares the two counts of errors, because the shipped rate is an estimate too.
+One-sided, for a rise; both rates share one probability of a false alarm. With too few new judgments
+to see a rise of `DETECTABLE` the answer is `underpowered`, which is not a pass.
 """
 
 from collections.abc import Sequence
@@ -26,15 +28,23 @@ class RateCheck(Record):
     name: Literal["fpr", "fnr"]
     shipped: Estimate | None
     since: Estimate | None = Field(description="null when no such response was judged since")
-    p: float | None = Field(description="probability of so many errors if the rate had not risen; null when it cannot be computed")
+    p: float | None = Field(
+        description=(
+            "probability of so many errors if the rate had not risen; null when it cannot be"
+            " computed"
+        )
+    )
     power: float = Field(ge=0, le=1, description="probability of finding a rise of DETECTABLE")
     status: Status
 
 
 class Recheck(Record):
-    """A guardrail on the judgments that came since it was fitted. It depends on what was there before, so it is shown by a check and is no part of a tree."""
+    """A guardrail on the judgments that came since it was fitted. It depends on what was there
+    before, so it is shown by a check and is no part of a tree."""
 
-    guardrail: str | None = Field(description="digest of the guardrail that was checked; null when there was none before")
+    guardrail: str | None = Field(
+        description="digest of the guardrail that was checked; null when there was none before"
+    )
     rows: int = Field(ge=0, description="judged responses that it had not seen")
     alarm: float = Field(description="probability of a false alarm, for both rates together")
     rates: tuple[RateCheck, ...]
@@ -42,7 +52,9 @@ class Recheck(Record):
     message: str
 
 
-def recheck(model: GuardrailModel, measurement: Measurement, rows: Sequence[GuardrailRow]) -> Recheck:
+def recheck(
+    model: GuardrailModel, measurement: Measurement, rows: Sequence[GuardrailRow]
+) -> Recheck:
     """Check a guardrail on new rows.
 
     Args:
@@ -52,8 +64,19 @@ def recheck(model: GuardrailModel, measurement: Measurement, rows: Sequence[Guar
     """
     alarm = round(1 - measurement.level, 9)
     if not rows or measurement.missing:
-        said = f"it has no threshold: {measurement.missing}" if measurement.missing else "no judgment came since the guardrail was fitted"
-        return Recheck(guardrail=model.digest(), rows=len(rows), alarm=alarm, rates=(), status="underpowered" if rows else "nothing new", message=said)
+        said = (
+            f"it has no threshold: {measurement.missing}"
+            if measurement.missing
+            else "no judgment came since the guardrail was fitted"
+        )
+        return Recheck(
+            guardrail=model.digest(),
+            rows=len(rows),
+            alarm=alarm,
+            rates=(),
+            status="underpowered" if rows else "nothing new",
+            message=said,
+        )
     blocked = [(row.violation, model.blocks(row)) for row in rows]
     false_alarms = [was_blocked for violation, was_blocked in blocked if not violation]
     misses = [not was_blocked for violation, was_blocked in blocked if violation]
@@ -62,20 +85,44 @@ def recheck(model: GuardrailModel, measurement: Measurement, rows: Sequence[Guar
         _check("fnr", measurement.overall.fnr, misses, alarm / 2, measurement.level),
     )
     found = {rate.status for rate in rates}
-    status: Status = "drifted" if "drifted" in found else "underpowered" if "underpowered" in found else "pass"
-    return Recheck(guardrail=model.digest(), rows=len(rows), alarm=alarm, rates=rates, status=status, message="; ".join(map(_say, rates)))
+    status: Status = (
+        "drifted" if "drifted" in found else "underpowered" if "underpowered" in found else "pass"
+    )
+    return Recheck(
+        guardrail=model.digest(),
+        rows=len(rows),
+        alarm=alarm,
+        rates=rates,
+        status=status,
+        message="; ".join(map(_say, rates)),
+    )
 
 
 def nothing_before() -> Recheck:
     """What is said of the first guardrail of a profile."""
-    return Recheck(guardrail=None, rows=0, alarm=0.0, rates=(), status="nothing new", message="there was no guardrail before")
+    return Recheck(
+        guardrail=None,
+        rows=0,
+        alarm=0.0,
+        rates=(),
+        status="nothing new",
+        message="there was no guardrail before",
+    )
 
 
-def _check(name: Literal["fpr", "fnr"], shipped: Estimate | None, errors: Sequence[bool], alarm: float, level: float) -> RateCheck:
+def _check(
+    name: Literal["fpr", "fnr"],
+    shipped: Estimate | None,
+    errors: Sequence[bool],
+    alarm: float,
+    level: float,
+) -> RateCheck:
     count, n = sum(errors), len(errors)
     since = exact(count, n, level) if n else None
     if shipped is None or since is None:
-        return RateCheck(name=name, shipped=shipped, since=since, p=None, power=0.0, status="underpowered")
+        return RateCheck(
+            name=name, shipped=shipped, since=since, p=None, power=0.0, status="underpowered"
+        )
     before = round(shipped.value * shipped.n)
     p, power = _p_of_rise(before, shipped.n, count, n), _power(before, shipped.n, n, alarm)
     status: Status = "drifted" if p <= alarm else "pass" if power >= POWER else "underpowered"
@@ -105,5 +152,8 @@ def _power(before: int, n_before: int, n: int, alarm: float) -> float:
 def _say(rate: RateCheck) -> str:
     if rate.since is None or rate.shipped is None:
         return f"{rate.name}: nothing to compare"
-    said = f"{rate.name}: {rate.status}: {rate.since.value:.1%} of {rate.since.n} since, shipped with {rate.shipped.value:.1%} of {rate.shipped.n}"
+    said = (
+        f"{rate.name}: {rate.status}: {rate.since.value:.1%} of {rate.since.n} since, shipped with"
+        f" {rate.shipped.value:.1%} of {rate.shipped.n}"
+    )
     return said + ("" if rate.p is None else f", p {rate.p:.3g}") + f", power {rate.power:.0%}"

@@ -1,7 +1,8 @@
 """The mask receipt: which tokens a training job learns from, proven before its first step.
 
-Polarity, everywhere in this project: True (or 1) marks a supervised token, one whose probability or reward enters the loss; False marks prompt,
-template and padding. TRL's `completion_mask` has the same polarity; its `labels` mark unsupervised tokens with -100.
+Polarity, everywhere in this project: True (or 1) marks a supervised token, one whose probability or
+reward enters the loss; False marks prompt, template and padding. TRL's `completion_mask` has the
+same polarity; its `labels` mark unsupervised tokens with -100.
 """
 
 import hashlib
@@ -21,9 +22,11 @@ class MaskedSequence(NamedTuple):
     ids: Sequence[int]
     supervised: Sequence[bool]
     prompt: Sequence[int]
-    """Ids of the prompt as the policy sees it when it generates: they must open the sequence, or training and use differ."""
+    """Ids of the prompt as the policy sees it when it generates: they must open the sequence, or
+    training and use differ."""
     control_tokens: int
-    """How many control tokens the chat template itself places in this sequence; more means that text became a turn."""
+    """How many control tokens the chat template itself places in this sequence; more means that
+    text became a turn."""
 
 
 class Vocabulary(NamedTuple):
@@ -65,10 +68,16 @@ class SplitReceipt(Record):
     masked_tokens: int
     control_tokens: ControlTokens
     without_supervision: int = Field(description="sequences without a supervised token")
-    broken_prompts: int = Field(description="sequences that the prompt does not open, or whose prompt is supervised")
-    unsupervised_ends: int = Field(description="sequences whose last token is not a supervised end of response")
+    broken_prompts: int = Field(
+        description="sequences that the prompt does not open, or whose prompt is supervised"
+    )
+    unsupervised_ends: int = Field(
+        description="sequences whose last token is not a supervised end of response"
+    )
     doubled_starts: int = Field(description="sequences that open with two start tokens")
-    mask_digest: str = Field(description="SHA-256 over the ids and masks of all sequences, in the order of the data")
+    mask_digest: str = Field(
+        description="SHA-256 over the ids and masks of all sequences, in the order of the data"
+    )
     strip: tuple[StripToken, ...] = Field(description="the first sequence, token by token")
 
 
@@ -79,22 +88,47 @@ class MaskReceipt(Record):
     splits: dict[str, SplitReceipt]
 
 
-def build_receipt(rows: Iterable[MaskedSequence], vocabulary: Vocabulary, *, rows_in: int, rows_used: int, dropped: Mapping[str, int]) -> SplitReceipt:
+def build_receipt(
+    rows: Iterable[MaskedSequence],
+    vocabulary: Vocabulary,
+    *,
+    rows_in: int,
+    rows_used: int,
+    dropped: Mapping[str, int],
+) -> SplitReceipt:
     """Count and digest the sequences of one split; `check_receipt` judges.
 
     Args:
-        rows: The sequences in the order of the data. Each list of ids and mask goes into the digest as its length and little-endian 32-bit integers.
+        rows: The sequences in the order of the data. Each list of ids and mask goes into the digest
+            as its length and little-endian 32-bit integers.
         vocabulary: The tokenizer's special ids.
         rows_in: Rows of the split on disk.
         rows_used: Rows that the trainer holds.
         dropped: Rows left out, by reason.
     """
     digest = hashlib.sha256()
-    count = dict.fromkeys(("sequences", "supervised", "masked", "expected", "found", "mismatched", "bare", "broken", "endless", "doubled"), 0)
+    count = dict.fromkeys(
+        (
+            "sequences",
+            "supervised",
+            "masked",
+            "expected",
+            "found",
+            "mismatched",
+            "bare",
+            "broken",
+            "endless",
+            "doubled",
+        ),
+        0,
+    )
     strip: tuple[StripToken, ...] = ()
     for row in rows:
         if not count["sequences"]:
-            strip = tuple(StripToken(token=token, supervised=bool(on)) for token, on in zip(vocabulary.render(row.ids), row.supervised, strict=True))
+            strip = tuple(
+                StripToken(token=token, supervised=bool(on))
+                for token, on in zip(vocabulary.render(row.ids), row.supervised, strict=True)
+            )
         on = sum(row.supervised)
         found = sum(map(vocabulary.control.__contains__, row.ids))
         start = len(row.prompt)
@@ -107,7 +141,11 @@ def build_receipt(rows: Iterable[MaskedSequence], vocabulary: Vocabulary, *, row
         count["bare"] += on == 0
         count["broken"] += list(row.ids[:start]) != list(row.prompt) or any(row.supervised[:start])
         count["endless"] += not (row.ids and row.ids[-1] in vocabulary.end and row.supervised[-1])
-        count["doubled"] += vocabulary.start is not None and len(row.ids) > 1 and row.ids[0] == row.ids[1] == vocabulary.start
+        count["doubled"] += (
+            vocabulary.start is not None
+            and len(row.ids) > 1
+            and row.ids[0] == row.ids[1] == vocabulary.start
+        )
         for numbers in (row.ids, row.supervised):
             digest.update(struct.pack(f"<i{len(numbers)}i", len(numbers), *numbers))
     return SplitReceipt(
@@ -117,7 +155,9 @@ def build_receipt(rows: Iterable[MaskedSequence], vocabulary: Vocabulary, *, row
         sequences=count["sequences"],
         supervised_tokens=count["supervised"],
         masked_tokens=count["masked"],
-        control_tokens=ControlTokens(expected=count["expected"], found=count["found"], mismatched=count["mismatched"]),
+        control_tokens=ControlTokens(
+            expected=count["expected"], found=count["found"], mismatched=count["mismatched"]
+        ),
         without_supervision=count["bare"],
         broken_prompts=count["broken"],
         unsupervised_ends=count["endless"],
@@ -133,29 +173,51 @@ def check_receipt(receipt: MaskReceipt) -> None:
     Raises:
         MaskBreach: Names every broken rule of every split.
     """
-    problems = [f"{name}: {problem}" for name, split in receipt.splits.items() for problem in _problems(split)]
+    problems = [
+        f"{name}: {problem}"
+        for name, split in receipt.splits.items()
+        for problem in _problems(split)
+    ]
     if problems:
-        raise MaskBreach("The mask receipt refuses to train: " + "; ".join(problems) + ". Correct the data or the chat template; no step was taken.")
+        raise MaskBreach(
+            "The mask receipt refuses to train: "
+            + "; ".join(problems)
+            + ". Correct the data or the chat template; no step was taken."
+        )
 
 
 def _problems(split: SplitReceipt) -> list[str]:
     problems = []
     if split.rows_in != split.rows_used + sum(split.dropped.values()):
-        problems.append(f"{split.rows_in} rows came in, but {split.rows_used} are used and {sum(split.dropped.values())} dropped with a reason")
+        problems.append(
+            f"{split.rows_in} rows came in, but {split.rows_used} are used and"
+            f" {sum(split.dropped.values())} dropped with a reason"
+        )
     if not split.sequences:
         problems.append(f"no row is left to train on (dropped: {split.dropped})")
     if split.without_supervision:
-        problems.append(f"{split.without_supervision} of {split.sequences} sequences have no supervised token")
+        problems.append(
+            f"{split.without_supervision} of {split.sequences} sequences have no supervised token"
+        )
     if split.broken_prompts:
-        problems.append(f"in {split.broken_prompts} of {split.sequences} sequences the prompt is not an unsupervised prefix of prompt and response")
+        problems.append(
+            f"in {split.broken_prompts} of {split.sequences} sequences the prompt is not an"
+            " unsupervised prefix of prompt and response"
+        )
     if split.unsupervised_ends:
-        problems.append(f"{split.unsupervised_ends} of {split.sequences} sequences do not end in a supervised end-of-response token")
+        problems.append(
+            f"{split.unsupervised_ends} of {split.sequences} sequences do not end in a supervised"
+            " end-of-response token"
+        )
     if split.doubled_starts:
-        problems.append(f"{split.doubled_starts} of {split.sequences} sequences open with a doubled start token")
+        problems.append(
+            f"{split.doubled_starts} of {split.sequences} sequences open with a doubled start token"
+        )
     census = split.control_tokens
     if census.mismatched:
         problems.append(
-            f"{census.mismatched} of {split.sequences} sequences hold other control tokens than the template places "
-            f"(expected {census.expected} in all, found {census.found}): text was read as a turn"
+            f"{census.mismatched} of {split.sequences} sequences hold other control tokens than the"
+            f" template places (expected {census.expected} in all, found {census.found}): text was"
+            " read as a turn"
         )
     return problems

@@ -16,7 +16,8 @@ class DpoPair(NamedTuple):
 
 
 def preference_probability(first: float, second: float) -> float:
-    """Probability that people prefer the first of two responses with these rewards, under Bradley-Terry."""
+    """Probability that people prefer the first of two responses with these rewards, under
+    Bradley-Terry."""
     import torch
 
     rewards = [torch.tensor([value], dtype=torch.float64) for value in (first, second, 0.0)]
@@ -33,7 +34,9 @@ def dpo_pair(policy: tuple[float, float], reference: tuple[float, float], beta: 
     """
     import torch
 
-    chosen, rejected = (torch.tensor([value], dtype=torch.float64, requires_grad=True) for value in policy)
+    chosen, rejected = (
+        torch.tensor([value], dtype=torch.float64, requires_grad=True) for value in policy
+    )
     fixed = PairLogps(*(torch.tensor([value], dtype=torch.float64) for value in reference))
     loss = dpo_loss(PairLogps(chosen, rejected), fixed, beta=beta).loss
     slopes = torch.autograd.grad(loss.sum(), (chosen, rejected))

@@ -1,4 +1,5 @@
-"""Signing: a person reviews, approves, overrides or rolls back. What would not count is refused before it is signed."""
+"""Signing: a person reviews, approves, overrides or rolls back. What would not count is refused
+before it is signed."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -36,7 +37,8 @@ def sign_review(
     notes: Mapping[str, str] | None = None,
     terms: Terms | None = None,
 ) -> tuple[Opened, str]:
-    """Review a candidate; returns the statement and the digest of its envelope. Raises like `sign_approval`.
+    """Review a candidate; returns the statement and the digest of its envelope. Raises like
+    `sign_approval`.
 
     Args:
         store: The artifact store.
@@ -50,10 +52,16 @@ def sign_review(
         reason: Why.
         now: The time.
         notes: Failure case id to what the reviewer wrote about it.
-        terms: The terms, when they were made a moment ago and need not be made again, which takes hashing everything.
+        terms: The terms, when they were made a moment ago and need not be made again, which takes
+            hashing everything.
     """
     terms = terms or terms_at(store, trust, decision, rule, now)
-    said = Review(**_claims(ledger, terms, key, reason), cases=tuple(cases), verdict=verdict, notes=dict(notes or {}))
+    said = Review(
+        **_claims(ledger, terms, key, reason),
+        cases=tuple(cases),
+        verdict=verdict,
+        notes=dict(notes or {}),
+    )
     return _record(store, ledger, terms, said, key)
 
 
@@ -94,18 +102,31 @@ def sign_override(
     now: datetime,
     terms: Terms | None = None,
 ) -> tuple[Opened, str]:
-    """Answer for the gates and checks in `scope`, all that do not pass, until `expires`. Returns and raises like `sign_approval`."""
+    """Answer for the gates and checks in `scope`, all that do not pass, until `expires`. Returns
+    and raises like `sign_approval`."""
     terms = terms or terms_at(store, trust, decision, rule, now)
     if not scope:
-        raise SignatureRefused("an override names every gate and check that does not pass; it named none")
+        raise SignatureRefused(
+            "an override names every gate and check that does not pass; it named none"
+        )
     said = Override(**_claims(ledger, terms, key, reason), scope=tuple(scope), expires=expires)
     return _record(store, ledger, terms, said, key)
 
 
 def sign_rollback(
-    store: ArtifactStore, ledger: Ledger, trust: Trust, rule: SignoffRule, *, decision: str, leaves: str, key: "Ed25519PrivateKey", reason: str, now: datetime
+    store: ArtifactStore,
+    ledger: Ledger,
+    trust: Trust,
+    rule: SignoffRule,
+    *,
+    decision: str,
+    leaves: str,
+    key: "Ed25519PrivateKey",
+    reason: str,
+    now: datetime,
 ) -> tuple[Opened, str]:
-    """Return to the policy of an earlier release, whose bytes are all hashed again. Returns and raises like `sign_approval`.
+    """Return to the policy of an earlier release, whose bytes are all hashed again. Returns and
+    raises like `sign_approval`.
 
     Args:
         store: The artifact store.
@@ -119,8 +140,18 @@ def sign_rollback(
         now: The time.
     """
     candidate = candidate_of(store, decision)
-    terms = terms_of(candidate, decision_in(store, decision), rule, trust, trained_by=frozenset(), failure_cases=(), now=now)
-    return _record(store, ledger, terms, Rollback(**_claims(ledger, terms, key, reason), leaves=leaves), key)
+    terms = terms_of(
+        candidate,
+        decision_in(store, decision),
+        rule,
+        trust,
+        trained_by=frozenset(),
+        failure_cases=(),
+        now=now,
+    )
+    return _record(
+        store, ledger, terms, Rollback(**_claims(ledger, terms, key, reason), leaves=leaves), key
+    )
 
 
 def _claims(ledger: Ledger, terms: Terms, key: "Ed25519PrivateKey", reason: str) -> dict[str, Any]:
@@ -147,12 +178,23 @@ def _claims(ledger: Ledger, terms: Terms, key: "Ed25519PrivateKey", reason: str)
     }
 
 
-def _record(store: ArtifactStore, ledger: Ledger, terms: Terms, statement: AnyStatement, key: "Ed25519PrivateKey") -> tuple[Opened, str]:
+def _record(
+    store: ArtifactStore,
+    ledger: Ledger,
+    terms: Terms,
+    statement: AnyStatement,
+    key: "Ed25519PrivateKey",
+) -> tuple[Opened, str]:
     identifier = key_id(key.public_key())
     refusal = terms.refusal(statement, identifier)
     if refusal is not None:
         raise SignatureRefused(f"this {statement.ACTION} would not count: {refusal}")
     findings = ledger.verify()
     if findings:
-        raise LedgerError(f"nothing is signed on a ledger that does not verify: {findings[0].what}; {findings[0].remedy}")
-    return Opened(statement, identifier, statement.by), record_signature(store.root, ledger, statement, key)
+        raise LedgerError(
+            f"nothing is signed on a ledger that does not verify: {findings[0].what};"
+            f" {findings[0].remedy}"
+        )
+    return Opened(statement, identifier, statement.by), record_signature(
+        store.root, ledger, statement, key
+    )

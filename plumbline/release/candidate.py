@@ -1,7 +1,9 @@
-"""The candidate: what a person signs for, named by a digest that changes when anything behind it changes.
+"""The candidate: what a person signs for, named by a digest that changes when anything behind it
+changes.
 
-A signature holds the digest of the candidate, which holds the digest of the decision and of every artifact that the decision descends from:
-policy, evals, data, rubric, vault. Other bytes anywhere have other digests, so a new upstream version is a new candidate without signatures.
+A signature holds the digest of the candidate, which holds the digest of the decision and of every
+artifact that the decision descends from: policy, evals, data, rubric, vault. Other bytes anywhere
+have other digests, so a new upstream version is a new candidate without signatures.
 """
 
 from pathlib import Path
@@ -23,7 +25,8 @@ KIND = "release_decision"
 
 
 class Candidate(Record):
-    """A decision with everything that it descends from; its digest is what reviews, approvals and overrides name."""
+    """A decision with everything that it descends from; its digest is what reviews, approvals and
+    overrides name."""
 
     decision: Digest
     policy: Digest
@@ -31,12 +34,16 @@ class Candidate(Record):
     verdict: Literal["release", "hold", "reject"]
     profile: Digest = Field(description="digest of the profile whose gates were applied")
     ancestors: dict[Digest, str] = Field(
-        description="artifact digest to kind of everything that the decision was made from; of the champion that it was compared with, the policy alone"
+        description=(
+            "artifact digest to kind of everything that the decision was made from; of the champion"
+            " that it was compared with, the policy alone"
+        )
     )
 
 
 def candidate_of(store: ArtifactStore, decision: str) -> Candidate:
-    """The candidate of a decision; every byte of the decision and of all its ancestors is hashed again.
+    """The candidate of a decision; every byte of the decision and of all its ancestors is hashed
+    again.
 
     Raises:
         ArtifactNotFound: If a manifest or a file is missing.
@@ -46,13 +53,33 @@ def candidate_of(store: ArtifactStore, decision: str) -> Candidate:
     made = decision_in(store, decision)
     found = store.manifest(decision)
     own = own_ancestors(store, decision)
-    # the champion was sampled, so its bytes count; what it was made from may have been erased since, and is nothing of this candidate
-    champions = {parent for digest in own for role, parent in store.manifest(digest).parents.items() if role == CHAMPION_ROLE}
-    ancestors = {digest: store.open(digest)[1].kind for digest in sorted((own.keys() | champions) - {decision})}
-    differing = sorted(role for role, digest in made.inputs.items() if found.parents.get(role) != digest)
-    if differing or made.profile != found.config or made.inputs.get("aligned_policy", "") not in ancestors:
-        what = ", ".join(differing) or ("the profile" if made.profile != found.config else "the aligned policy")
-        raise SignatureRefused(f"decision {decision} speaks about {what} otherwise than its manifest; nobody can sign for it, decide again")
+    # the champion was sampled, so its bytes count; what it was made from may have been erased
+    # since, and is nothing of this candidate
+    champions = {
+        parent
+        for digest in own
+        for role, parent in store.manifest(digest).parents.items()
+        if role == CHAMPION_ROLE
+    }
+    ancestors = {
+        digest: store.open(digest)[1].kind
+        for digest in sorted((own.keys() | champions) - {decision})
+    }
+    differing = sorted(
+        role for role, digest in made.inputs.items() if found.parents.get(role) != digest
+    )
+    if (
+        differing
+        or made.profile != found.config
+        or made.inputs.get("aligned_policy", "") not in ancestors
+    ):
+        what = ", ".join(differing) or (
+            "the profile" if made.profile != found.config else "the aligned policy"
+        )
+        raise SignatureRefused(
+            f"decision {decision} speaks about {what} otherwise than its manifest; nobody can sign"
+            " for it, decide again"
+        )
     return Candidate(
         decision=decision,
         policy=made.inputs["aligned_policy"],
@@ -76,37 +103,53 @@ def decision_in(store: ArtifactStore, decision: str) -> Decision:
     try:
         return Decision.from_json(path.read_bytes())
     except (OSError, ValidationError) as error:
-        raise SignatureRefused(f"{path}: is not a decision of this version; materialize release_decision again: {error}") from error
+        raise SignatureRefused(
+            f"{path}: is not a decision of this version; materialize release_decision again:"
+            f" {error}"
+        ) from error
 
 
 def require_evidence(store: ArtifactStore, decision: str) -> Decision:
-    """The decision of an artifact, judged again on the eval report that it cites and with the gates that it records.
+    """The decision of an artifact, judged again on the eval report that it cites and with the gates
+    that it records.
 
-    Words may differ, since a later version explains better; verdicts and estimates may not. Whether the gates are those of a profile is asked by
-    whoever knows the profile.
+    Words may differ, since a later version explains better; verdicts and estimates may not. Whether
+    the gates are those of a profile is asked by whoever knows the profile.
 
     Raises:
         ArtifactError: If the decision or its evals are missing or were changed.
         SignatureRefused: If the recorded verdicts do not follow from the report.
     """
     made = decision_in(store, decision)
-    folder, _ = store.open(store.manifest(decision).parents.get("held_out_evals", ""), kind="held_out_evals")
+    folder, _ = store.open(
+        store.manifest(decision).parents.get("held_out_evals", ""), kind="held_out_evals"
+    )
     path = folder / "report.json"
     try:
         report = EvalReport.from_json(path.read_bytes())
     except (OSError, ValidationError) as error:
-        raise SignatureRefused(f"{path}: is not an eval report of this version; materialize held_out_evals again, then decide again: {error}") from error
+        raise SignatureRefused(
+            f"{path}: is not an eval report of this version; materialize held_out_evals again, then"
+            f" decide again: {error}"
+        ) from error
     again = recompute(made, report, [judged.gate for judged in made.gates])
-    recorded, found = ([(judged.gate.id, judged.verdict, judged.estimate) for judged in one.gates] for one in (made, again))
+    recorded, found = (
+        [(judged.gate.id, judged.verdict, judged.estimate) for judged in one.gates]
+        for one in (made, again)
+    )
     if made.report != report.digest() or made.verdict != again.verdict or recorded != found:
         differing = [mine[0] for mine, other in zip(recorded, found, strict=True) if mine != other]
         what = f"gates {', '.join(differing)}" if differing else "the digest of the report"
-        raise SignatureRefused(f"decision {decision} does not follow from the evals that it cites ({what}); nobody can sign for it, decide again")
+        raise SignatureRefused(
+            f"decision {decision} does not follow from the evals that it cites ({what}); nobody can"
+            " sign for it, decide again"
+        )
     return made
 
 
 def own_ancestors(store: ArtifactStore, digest: str) -> dict[str, str]:
-    """Artifact digest to kind of an artifact and of what it was made from, without the champion that it was only compared with.
+    """Artifact digest to kind of an artifact and of what it was made from, without the champion
+    that it was only compared with.
 
     Raises:
         ArtifactError: If a manifest is missing or was changed.
@@ -122,31 +165,38 @@ def own_ancestors(store: ArtifactStore, digest: str) -> dict[str, str]:
 
 
 def trained_by(store: ArtifactStore, candidate: Candidate) -> frozenset[str]:
-    """Who launched the training of the policy and of every model that it was made from; the champion that it is compared with does not count.
+    """Who launched the training of the policy and of every model that it was made from; the
+    champion that it is compared with does not count.
 
-    A production that reused a model trained nothing: it tells only where the one that trained does not say who it was.
+    A production that reused a model trained nothing: it tells only where the one that trained does
+    not say who it was.
 
     Raises:
         LineageError: If a record of a production cannot be read.
-        SignatureRefused: If nobody is recorded for a model, so that the rule against signing for one's own model cannot be kept.
+        SignatureRefused: If nobody is recorded for a model, so that the rule against signing for
+            one's own model cannot be kept.
     """
     people: set[str] = set()
     for digest, kind in own_ancestors(store, candidate.policy).items():
         if kind not in TRAINED:
             continue
         made = read_productions(store.root, digest)
-        trained = {one.person for one in made if one.person and not one.cached} or {one.person for one in made if one.person}
+        trained = {one.person for one in made if one.person and not one.cached} or {
+            one.person for one in made if one.person
+        }
         if not trained:
             raise SignatureRefused(
-                f"who trained {kind} {digest} is not recorded, so nobody can be kept from signing for an own model; "
-                "materialize it again with PLUMBLINE_PERSON set, then evaluate and decide again"
+                f"who trained {kind} {digest} is not recorded, so nobody can be kept from signing"
+                " for an own model; materialize it again with PLUMBLINE_PERSON set, then evaluate"
+                " and decide again"
             )
         people |= trained
     return frozenset(people)
 
 
 def failure_cases_of(store: ArtifactStore, decision: str) -> tuple[FailureCase, ...]:
-    """The failure cases of the evals behind a decision, the worst first; the bytes of the evals are hashed again.
+    """The failure cases of the evals behind a decision, the worst first; the bytes of the evals are
+    hashed again.
 
     Raises:
         SignatureRefused: If the evals hold none in a readable form.
@@ -155,7 +205,10 @@ def failure_cases_of(store: ArtifactStore, decision: str) -> tuple[FailureCase, 
     folder, _ = store.open(evals, kind="held_out_evals")
     path: Path = folder / FILE
     if not path.is_file():
-        raise SignatureRefused(f"{path}: the evals name no failure cases, so nobody can review them; materialize held_out_evals again, then decide again")
+        raise SignatureRefused(
+            f"{path}: the evals name no failure cases, so nobody can review them; materialize"
+            " held_out_evals again, then decide again"
+        )
     return read_failures(path)
 
 
@@ -168,9 +221,20 @@ def find_decision(store: ArtifactStore, given: str) -> str:
     prefix = given.lower().removeprefix("sha256:")
     known = {digest: store.manifest(digest) for digest in store.manifests()}
     decisions = [digest for digest, artifact in known.items() if artifact.kind == KIND]
-    named = [digest for digest in decisions if len(prefix) >= 6 and digest.removeprefix("sha256:").startswith(prefix)]
+    named = [
+        digest
+        for digest in decisions
+        if len(prefix) >= 6 and digest.removeprefix("sha256:").startswith(prefix)
+    ]
     if len(named) == 1:
         return named[0]
     what = f"names {len(named)} decisions" if len(prefix) >= 6 else "is too short"
-    listed = "".join(f"\n  {digest[7:19]}  {known[digest].facts.get('recipe')}  {known[digest].facts.get('verdict')}" for digest in decisions) or " none"
+    listed = (
+        "".join(
+            f"\n  {digest[7:19]}  {known[digest].facts.get('recipe')} "
+            f" {known[digest].facts.get('verdict')}"
+            for digest in decisions
+        )
+        or " none"
+    )
     raise ArtifactNotFound(f"'{given}' {what}; give at least 6 hex digits of one of these:{listed}")

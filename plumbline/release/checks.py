@@ -20,7 +20,9 @@ class CheckVerdict(Record):
     verdict: Verdict
     explanation: Text = Field(description="what was found, with numbers")
     remedy: str = Field(default="", description="what to do next; empty when it passed")
-    estimates: dict[str, Estimate] = Field(default_factory=dict, description="the numbers behind it, by name")
+    estimates: dict[str, Estimate] = Field(
+        default_factory=dict, description="the numbers behind it, by name"
+    )
 
 
 class CheckReport(Record):

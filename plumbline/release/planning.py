@@ -1,13 +1,16 @@
 """Planning: how many held-out samples a gate needs so that a good policy is likely to pass it.
 
-A gate with too few samples does no harm to users, since it stays inconclusive, but it holds every release. With two-sided intervals of
-level L and a policy whose true value lies a gap inside the bound, the interval clears the bound with the given power from
+A gate with too few samples does no harm to users, since it stays inconclusive, but it holds every
+release. With two-sided intervals of level L and a policy whose true value lies a gap inside the
+bound, the interval clears the bound with the given power from
 
     n = ((z_L * s0 + z_power * s1) / gap)^2
 
-samples on, where s0 and s1 are the standard deviations of one sample at the bound and at the true value (Fleiss, Levin and Paik 2003,
-section 4.2, with the variance of the score test at the bound; equal for means). Clustered samples need as many times more as they are worth
-less. The formula is the normal approximation; a gate's own minimum, and the samples below which its method gives no verdict, come on top.
+samples on, where s0 and s1 are the standard deviations of one sample at the bound and at the true
+value (Fleiss, Levin and Paik 2003, section 4.2, with the variance of the score test at the bound;
+equal for means). Clustered samples need as many times more as they are worth less. The formula is
+the normal approximation; a gate's own minimum, and the samples below which its method gives no
+verdict, come on top.
 """
 
 import math
@@ -33,26 +36,39 @@ class GatePlan(NamedTuple):
     worth: float
     """Samples that say as much as one independent sample, at least 1."""
     needed: int | None
-    """Samples that pass the gate with the given power; None when no number would, since the assumed value lies on the bad side."""
+    """Samples that pass the gate with the given power; None when no number would, since the assumed
+    value lies on the bad side."""
     present: int | None
     """Samples of the report; None without one."""
 
 
-def plan_gates(gates: Sequence[Gate], level: float, power: float, report: EvalReport | None = None, *, design: float = 1.0) -> list[GatePlan | str]:
+def plan_gates(
+    gates: Sequence[Gate],
+    level: float,
+    power: float,
+    report: EvalReport | None = None,
+    *,
+    design: float = 1.0,
+) -> list[GatePlan | str]:
     """A plan for each gate, or why there is none.
 
     Args:
         gates: The gates of the profile.
         level: Two-sided confidence level of the intervals.
         power: Probability with which a policy of the assumed value passes, 0 to 1.
-        report: Report whose values, spreads and clusters are taken for true; None assumes a proportion halfway between its best value and
-            the bound, and a difference of zero on which a tenth of the pairs differ.
+        report: Report whose values, spreads and clusters are taken for true; None assumes a
+            proportion halfway between its best value and the bound, and a difference of zero on
+            which a tenth of the pairs differ.
         design: Samples that say as much as one independent sample, where no report says so.
     """
     plans: list[GatePlan | str] = []
     for gate in gates:
         estimate = None if report is None else find_estimate(gate, report)[0]
-        plans.append(_planned(gate, estimate, power) if estimate is not None else _assumed(gate, level, power, design))
+        plans.append(
+            _planned(gate, estimate, power)
+            if estimate is not None
+            else _assumed(gate, level, power, design)
+        )
     return plans
 
 
@@ -73,21 +89,31 @@ def _planned(gate: Gate, estimate: Estimate, power: float) -> GatePlan:
 def _assumed(gate: Gate, level: float, power: float, design: float) -> GatePlan | str:
     z = _quantile((1 + level) / 2)
     if METRICS[gate.metric].kind == "mean":
-        return f"{gate.id}: the spread of {gate.metric} is not known before an eval report; give one with --report"
+        return (
+            f"{gate.id}: the spread of {gate.metric} is not known before an eval report; give one"
+            " with --report"
+        )
     if gate.compare == "aligned":
         value = gate.bound / 2 if gate.direction == "at_most" else (1 + gate.bound) / 2
         spreads = _binomial(gate.bound), _binomial(value)
     else:
-        value, spreads = 0.0, (math.sqrt(max(DISCORDANT, abs(gate.bound)) - gate.bound**2), math.sqrt(DISCORDANT))
+        value, spreads = (
+            0.0,
+            (math.sqrt(max(DISCORDANT, abs(gate.bound)) - gate.bound**2), math.sqrt(DISCORDANT)),
+        )
     return GatePlan(gate, value, design, _needed(gate, value, spreads, z, power, design), None)
 
 
-def _needed(gate: Gate, value: float, spreads: tuple[float, float], z: float, power: float, worth: float) -> int | None:
+def _needed(
+    gate: Gate, value: float, spreads: tuple[float, float], z: float, power: float, worth: float
+) -> int | None:
     gap = gate.bound - value if gate.direction == "at_most" else value - gate.bound
     if gap <= 0:
         return None
     at_bound, at_value = spreads
-    return max(gate.min_n, math.ceil(worth * ((z * at_bound + _quantile(power) * at_value) / gap) ** 2))
+    return max(
+        gate.min_n, math.ceil(worth * ((z * at_bound + _quantile(power) * at_value) / gap) ** 2)
+    )
 
 
 def _binomial(rate: float) -> float:

@@ -1,7 +1,9 @@
-"""Signatures: DSSE envelopes (Dead Simple Signing Envelope v1) with exactly one Ed25519 signature of one trusted key.
+"""Signatures: DSSE envelopes (Dead Simple Signing Envelope v1) with exactly one Ed25519 signature
+of one trusted key.
 
-What is signed is `DSSEv1 <length> <payload type> <length> <payload>`, so neither the type nor the payload can be exchanged. The digest of an
-envelope is the SHA-256 of its canonical bytes, and only canonical bytes are accepted: one signature has one envelope and one digest.
+What is signed is `DSSEv1 <length> <payload type> <length> <payload>`, so neither the type nor the
+payload can be exchanged. The digest of an envelope is the SHA-256 of its canonical bytes, and only
+canonical bytes are accepted: one signature has one envelope and one digest.
 """
 
 import base64
@@ -54,24 +56,33 @@ def open_envelope(envelope: bytes, trust: Trust) -> Opened:
         trust: Whose keys count.
 
     Raises:
-        SignatureRefused: If the envelope was edited, is signed with a key that the trust file does not name, or holds no statement; says which.
+        SignatureRefused: If the envelope was edited, is signed with a key that the trust file does
+            not name, or holds no statement; says which.
     """
     from cryptography.exceptions import InvalidSignature
 
     payload, identifier, signature = _parts(envelope)
     owner = trust.owner_of(identifier)
     if owner is None:
-        raise SignatureRefused(f"it is signed with key {identifier}, which the trust file does not name")
+        raise SignatureRefused(
+            f"it is signed with key {identifier}, which the trust file does not name"
+        )
     name, person = owner
     try:
-        read_public_key(person.keys[identifier]).verify(signature, pre_authentication_encoding(PAYLOAD_TYPE, payload))
+        read_public_key(person.keys[identifier]).verify(
+            signature, pre_authentication_encoding(PAYLOAD_TYPE, payload)
+        )
     except InvalidSignature:
-        raise SignatureRefused(f"the signature is not one of {name}'s key over this statement: it was edited, or somebody else made it") from None
+        raise SignatureRefused(
+            f"the signature is not one of {name}'s key over this statement: it was edited, or"
+            " somebody else made it"
+        ) from None
     return Opened(from_payload(payload), identifier, name)
 
 
 def read_unverified(envelope: bytes) -> tuple[AnyStatement, str]:
-    """The statement of an envelope and the id of the key that is said to have signed it; nothing says that this is true.
+    """The statement of an envelope and the id of the key that is said to have signed it; nothing
+    says that this is true.
 
     Raises:
         SignatureRefused: If it is no envelope with a statement.
@@ -87,7 +98,13 @@ def envelope_digest(envelope: bytes) -> str:
 
 def _envelope(payload: bytes, identifier: str, signature: bytes) -> bytes:
     signatures = [{"keyid": identifier, "sig": base64.b64encode(signature).decode()}]
-    return canonical_json({"payload": base64.b64encode(payload).decode(), "payloadType": PAYLOAD_TYPE, "signatures": signatures})
+    return canonical_json(
+        {
+            "payload": base64.b64encode(payload).decode(),
+            "payloadType": PAYLOAD_TYPE,
+            "signatures": signatures,
+        }
+    )
 
 
 def _parts(envelope: bytes) -> tuple[bytes, str, bytes]:
@@ -99,7 +116,11 @@ def _parts(envelope: bytes) -> tuple[bytes, str, bytes]:
         if value["payloadType"] != PAYLOAD_TYPE:
             raise ValueError(f"its payload type is not {PAYLOAD_TYPE}")
         (signature,) = value["signatures"]
-        payload, identifier, raw = base64.b64decode(value["payload"], validate=True), str(signature["keyid"]), base64.b64decode(signature["sig"], validate=True)
+        payload, identifier, raw = (
+            base64.b64decode(value["payload"], validate=True),
+            str(signature["keyid"]),
+            base64.b64decode(signature["sig"], validate=True),
+        )
         if _envelope(payload, identifier, raw) != envelope:
             raise ValueError("it is not in canonical form")
     except (ValueError, KeyError, TypeError, binascii.Error) as error:

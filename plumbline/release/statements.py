@@ -1,8 +1,8 @@
 """Statements: what people sign, as in-toto Statements v1 about one candidate.
 
-Every statement names the candidate, the decision and the policy as subjects, who says it, why and when, the digest of the trust file and the
-head of the ledger at that time. The head makes each signature a witness of the ledger: entries before it can no longer be cut off or rewritten
-unseen.
+Every statement names the candidate, the decision and the policy as subjects, who says it, why and
+when, the digest of the trust file and the head of the ledger at that time. The head makes each
+signature a witness of the ledger: entries before it can no longer be cut off or rewritten unseen.
 """
 
 from typing import Any, ClassVar, Final, Literal
@@ -58,20 +58,26 @@ class Approval(Statement):
 
 
 class Override(Statement):
-    """Somebody answers with a name for releasing although these gates and checks do not pass, until an end."""
+    """Somebody answers with a name for releasing although these gates and checks do not pass, until
+    an end."""
 
     ACTION: ClassVar[Action] = "override"
 
-    scope: tuple[str, ...] = Field(min_length=1, description="ids of the gates and names of the checks that do not pass")
+    scope: tuple[str, ...] = Field(
+        min_length=1, description="ids of the gates and names of the checks that do not pass"
+    )
     expires: AwareDatetime = Field(description="when the override no longer counts")
 
 
 class Rollback(Statement):
-    """Somebody makes the policy of an earlier release, which the statement is about, the champion again."""
+    """Somebody makes the policy of an earlier release, which the statement is about, the champion
+    again."""
 
     ACTION: ClassVar[Action] = "rollback"
 
-    leaves: Digest = Field(description="artifact digest of the policy that stops being the champion")
+    leaves: Digest = Field(
+        description="artifact digest of the policy that stops being the champion"
+    )
 
 
 AnyStatement = Review | Approval | Override | Rollback
@@ -86,12 +92,21 @@ STATEMENTS: Final[dict[str, type[Review] | type[Approval] | type[Override] | typ
 
 def to_payload(statement: Statement) -> bytes:
     """The in-toto Statement as canonical JSON: these bytes are signed."""
-    predicate_type = next(name for name, model in STATEMENTS.items() if isinstance(statement, model))
-    subjects = {"candidate": statement.candidate, "release_decision": statement.decision, "aligned_policy": statement.policy}
+    predicate_type = next(
+        name for name, model in STATEMENTS.items() if isinstance(statement, model)
+    )
+    subjects = {
+        "candidate": statement.candidate,
+        "release_decision": statement.decision,
+        "aligned_policy": statement.policy,
+    }
     return canonical_json(
         {
             "_type": STATEMENT_TYPE,
-            "subject": [{"name": name, "digest": {"sha256": digest.removeprefix("sha256:")}} for name, digest in subjects.items()],
+            "subject": [
+                {"name": name, "digest": {"sha256": digest.removeprefix("sha256:")}}
+                for name, digest in subjects.items()
+            ],
             "predicateType": predicate_type,
             "predicate": statement.model_dump(mode="json"),
         }
@@ -102,20 +117,29 @@ def from_payload(payload: bytes) -> AnyStatement:
     """The statement that signed bytes are.
 
     Raises:
-        SignatureRefused: If they are no statement of this version in exactly the form that `to_payload` gives.
+        SignatureRefused: If they are no statement of this version in exactly the form that
+            `to_payload` gives.
     """
     try:
         value: Any = parse_json(payload)
         model = STATEMENTS.get(str(value.get("predicateType"))) if isinstance(value, dict) else None
         if model is None:
-            raise SignatureRefused("it is no review, approval, override or rollback of this version")
+            raise SignatureRefused(
+                "it is no review, approval, override or rollback of this version"
+            )
         statement = model.from_json(canonical_json(value.get("predicate")))
     except ValidationError as error:
-        reasons = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg'].removeprefix('Value error, ')}" for one in error.errors())
+        reasons = "; ".join(
+            f"{'.'.join(map(str, one['loc']))}: {one['msg'].removeprefix('Value error, ')}"
+            for one in error.errors()
+        )
         raise SignatureRefused(f"it is no valid statement: {reasons}") from error
     except (ValueError, TypeError) as error:
         raise SignatureRefused(f"it is no statement: {error}") from error
-    # one statement has one form, so subjects that say otherwise than the predicate, or fields nobody reads, cannot be smuggled in
+    # one statement has one form, so subjects that say otherwise than the predicate, or fields
+    # nobody reads, cannot be smuggled in
     if to_payload(statement) != payload:
-        raise SignatureRefused("it is not in canonical form, or its subjects disagree with what it says")
+        raise SignatureRefused(
+            "it is not in canonical form, or its subjects disagree with what it says"
+        )
     return statement

@@ -1,4 +1,5 @@
-"""What the release page is made of, read from the store by the digests of its parents, so that a page can be made again."""
+"""What the release page is made of, read from the store by the digests of its parents, so that a
+page can be made again."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -47,7 +48,9 @@ class ReleaseEvidence:
     code: "CodeIdentity | None" = None
 
 
-def read_evidence(store: ArtifactStore, decision: str, *, profile: str, signoff: SignoffRule | None) -> ReleaseEvidence:
+def read_evidence(
+    store: ArtifactStore, decision: str, *, profile: str, signoff: SignoffRule | None
+) -> ReleaseEvidence:
     """The evidence behind a release decision: its ancestors, with every byte verified.
 
     Args:
@@ -76,9 +79,19 @@ def read_evidence(store: ArtifactStore, decision: str, *, profile: str, signoff:
         curve=_read(tree / "over_optimization.json", OverOptimization),
         lengths=_read(tree / "lengths.json", LengthDrift),
         frontier=read_frontier(store, evals),
-        guardrail=_read(store.open(artifact.parents["guardrail"])[0] / "measurement.json", Measurement) if "guardrail" in artifact.parents else None,
-        campaigns=tuple(CampaignReport.from_json((store.open(digest)[0] / "campaign.json").read_bytes()) for digest in campaigns),
-        ancestors={digest: (one.kind, one.tree) for digest, one in sorted(found.items(), key=lambda item: (item[1].kind, item[0]))},
+        guardrail=(
+            _read(store.open(artifact.parents["guardrail"])[0] / "measurement.json", Measurement)
+            if "guardrail" in artifact.parents
+            else None
+        ),
+        campaigns=tuple(
+            CampaignReport.from_json((store.open(digest)[0] / "campaign.json").read_bytes())
+            for digest in campaigns
+        ),
+        ancestors={
+            digest: (one.kind, one.tree)
+            for digest, one in sorted(found.items(), key=lambda item: (item[1].kind, item[0]))
+        },
         code=artifact.code,
     )
 

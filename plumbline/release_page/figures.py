@@ -1,7 +1,9 @@
-"""Figures of the release page as inline SVG: interval bars, curves with intervals, and the reliability diagram.
+"""Figures of the release page as inline SVG: interval bars, curves with intervals, and the
+reliability diagram.
 
-A bar has no view box: its places are percentages of its width, so it fits a phone and a printed page without being distorted. Colours come from
-the classes of the page's style sheet, so one drawing serves light and dark. Every figure carries its numbers as its accessible name.
+A bar has no view box: its places are percentages of its width, so it fits a phone and a printed
+page without being distorted. Colours come from the classes of the page's style sheet, so one
+drawing serves light and dark. Every figure carries its numbers as its accessible name.
 """
 
 import math
@@ -29,7 +31,8 @@ class Axis(NamedTuple):
     high: float
 
     def share(self, value: float) -> float:
-        """Where a value lies, 0 at the low end and 1 at the high end; values beyond the ends lie on them."""
+        """Where a value lies, 0 at the low end and 1 at the high end; values beyond the ends lie on
+        them."""
         return min(max((value - self.low) / (self.high - self.low), 0.0), 1.0)
 
     def percent(self, value: float) -> str:
@@ -47,7 +50,8 @@ class Mark(NamedTuple):
     """One interval of a bar or a plot."""
 
     kind: str
-    """Class of the style sheet: reference, aligned, champion, better, worse, unclear, or a verdict."""
+    """Class of the style sheet: reference, aligned, champion, better, worse, unclear, or a
+    verdict."""
     estimate: Estimate
 
 
@@ -62,7 +66,13 @@ class Point(NamedTuple):
     kind: str = "aligned"
 
 
-def axis_over(values: Iterable[float], *, floor: float | None = None, ceiling: float | None = None, zero: bool = False) -> Axis:
+def axis_over(
+    values: Iterable[float],
+    *,
+    floor: float | None = None,
+    ceiling: float | None = None,
+    zero: bool = False,
+) -> Axis:
     """An axis that holds all values with a little room, and ends on round numbers.
 
     Args:
@@ -76,10 +86,19 @@ def axis_over(values: Iterable[float], *, floor: float | None = None, ceiling: f
     room = 0.06 * (high - low) or 0.5
     step = _round_step((high - low + 2 * room) / 8)
     low, high = math.floor((low - room) / step) * step, math.ceil((high + room) / step) * step
-    return Axis(low if floor is None else max(low, floor), high if ceiling is None else min(high, ceiling))
+    return Axis(
+        low if floor is None else max(low, floor), high if ceiling is None else min(high, ceiling)
+    )
 
 
-def interval_bar(marks: Sequence[Mark], axis: Axis, label: str, *, threshold: float | None = None, good_side: str | None = None) -> "Markup":
+def interval_bar(
+    marks: Sequence[Mark],
+    axis: Axis,
+    label: str,
+    *,
+    threshold: float | None = None,
+    good_side: str | None = None,
+) -> "Markup":
     """Intervals above each other on one scale.
 
     Args:
@@ -96,14 +115,30 @@ def interval_bar(marks: Sequence[Mark], axis: Axis, label: str, *, threshold: fl
     if threshold is not None:
         at = axis.share(threshold)
         start, width = (0.0, at) if good_side == "below" else (at, 1 - at)
-        parts.append(Markup('<rect class="allowed" x="{}%" width="{}%" y="0" height="{}"/>').format(f"{100 * start:.2f}", f"{100 * width:.2f}", height))
-    parts.append(Markup('<line class="base" x1="0" x2="100%" y1="{0}" y2="{0}"/>').format(height - 0.5))
+        parts.append(
+            Markup('<rect class="allowed" x="{}%" width="{}%" y="0" height="{}"/>').format(
+                f"{100 * start:.2f}", f"{100 * width:.2f}", height
+            )
+        )
+    parts.append(
+        Markup('<line class="base" x1="0" x2="100%" y1="{0}" y2="{0}"/>').format(height - 0.5)
+    )
     if axis.low < 0 < axis.high:
-        parts.append(Markup('<line class="zero" x1="{0}" x2="{0}" y1="0" y2="{1}"/>').format(axis.percent(0), height))
+        parts.append(
+            Markup('<line class="zero" x1="{0}" x2="{0}" y1="0" y2="{1}"/>').format(
+                axis.percent(0), height
+            )
+        )
     if threshold is not None:
-        parts.append(Markup('<line class="threshold" x1="{0}" x2="{0}" y1="-2" y2="{1}"/>').format(axis.percent(threshold), height + 2))
+        parts.append(
+            Markup('<line class="threshold" x1="{0}" x2="{0}" y1="-2" y2="{1}"/>').format(
+                axis.percent(threshold), height + 2
+            )
+        )
     parts += [_interval(mark, axis, ROW * (i + 1) - 0.5) for i, mark in enumerate(marks)]
-    return Markup('<svg class="bar" role="img" aria-label="{}" width="100%" height="{}">{}</svg>').format(visible(label), height, Markup("").join(parts))
+    return Markup(
+        '<svg class="bar" role="img" aria-label="{}" width="100%" height="{}">{}</svg>'
+    ).format(visible(label), height, Markup("").join(parts))
 
 
 def scale(axis: Axis, texts: Sequence[tuple[float, str]]) -> "Markup":
@@ -114,12 +149,27 @@ def scale(axis: Axis, texts: Sequence[tuple[float, str]]) -> "Markup":
     for value, text in texts:
         share = axis.share(value)
         anchor = "start" if share < 0.04 else "end" if share > 0.96 else "middle"
-        ticks.append(Markup('<text x="{}" y="11" text-anchor="{}">{}</text>').format(axis.percent(value), anchor, text))
-    return Markup('<svg class="scale" aria-hidden="true" width="100%" height="14">{}</svg>').format(Markup("").join(ticks))
+        ticks.append(
+            Markup('<text x="{}" y="11" text-anchor="{}">{}</text>').format(
+                axis.percent(value), anchor, text
+            )
+        )
+    return Markup('<svg class="scale" aria-hidden="true" width="100%" height="14">{}</svg>').format(
+        Markup("").join(ticks)
+    )
 
 
 def plot(
-    points: Sequence[Point], x: Axis, y: Axis, *, x_title: str, y_title: str, label: str, joined: bool = False, diagonal: bool = False, named: bool = False
+    points: Sequence[Point],
+    x: Axis,
+    y: Axis,
+    *,
+    x_title: str,
+    y_title: str,
+    label: str,
+    joined: bool = False,
+    diagonal: bool = False,
+    named: bool = False,
 ) -> "Markup":
     """Points with their intervals on two axes.
 
@@ -142,16 +192,22 @@ def plot(
     if diagonal:
         low, high = max(x.low, y.low), min(x.high, y.high)
         line = Markup('<line class="equal" x1="{}" y1="{}" x2="{}" y2="{}"/>')
-        parts.append(line.format(place.across(low), place.up(low), place.across(high), place.up(high)))
+        parts.append(
+            line.format(place.across(low), place.up(low), place.across(high), place.up(high))
+        )
     if joined:
         path = " ".join(f"{place.across(point.x)},{place.up(point.y.value)}" for point in points)
         parts.append(Markup('<polyline class="joined" points="{}"/>').format(path))
     parts += [_point(point, place, named=named) for point in points]
-    parts.append(Markup('<text class="title" x="{}" y="{}" text-anchor="end">{}</text>').format(width - MARGIN[1], height - 5, visible(x_title)))
-    head = Markup('<figcaption class="y-title">{}</figcaption>').format(visible(y_title))
-    return head + Markup('<svg class="plot" role="img" aria-label="{}" viewBox="0 0 {} {}">{}</svg>').format(
-        visible(label), width, height, Markup("").join(parts)
+    parts.append(
+        Markup('<text class="title" x="{}" y="{}" text-anchor="end">{}</text>').format(
+            width - MARGIN[1], height - 5, visible(x_title)
+        )
     )
+    head = Markup('<figcaption class="y-title">{}</figcaption>').format(visible(y_title))
+    return head + Markup(
+        '<svg class="plot" role="img" aria-label="{}" viewBox="0 0 {} {}">{}</svg>'
+    ).format(visible(label), width, height, Markup("").join(parts))
 
 
 class _Place(NamedTuple):
@@ -164,7 +220,9 @@ class _Place(NamedTuple):
         return f"{MARGIN[0] + self.x.share(value) * (PLOT[0] - MARGIN[0] - MARGIN[1]):.1f}"
 
     def up(self, value: float) -> str:
-        return f"{PLOT[1] - MARGIN[3] - self.y.share(value) * (PLOT[1] - MARGIN[2] - MARGIN[3]):.1f}"
+        return (
+            f"{PLOT[1] - MARGIN[3] - self.y.share(value) * (PLOT[1] - MARGIN[2] - MARGIN[3]):.1f}"
+        )
 
 
 def _axes(place: _Place) -> list["Markup"]:
@@ -173,20 +231,28 @@ def _axes(place: _Place) -> list["Markup"]:
 
     left, end, floor = MARGIN[0], PLOT[0] - MARGIN[1], PLOT[1] - MARGIN[3]
     parts = [
-        Markup('<line class="grid" x1="{}" x2="{}" y1="{y}" y2="{y}"/><text x="{}" y="{y}" dy="3.5" text-anchor="end">{}</text>').format(
-            left, end, left - 6, _number(tick), y=place.up(tick)
-        )
+        Markup(
+            '<line class="grid" x1="{}" x2="{}" y1="{y}" y2="{y}"/><text x="{}" y="{y}" dy="3.5"'
+            ' text-anchor="end">{}</text>'
+        ).format(left, end, left - 6, _number(tick), y=place.up(tick))
         for tick in place.y.ticks()
     ]
     parts += [
-        Markup('<line class="tick" x1="{x}" x2="{x}" y1="{}" y2="{}"/><text x="{x}" y="{}" text-anchor="middle">{}</text>').format(
-            floor, floor + 4, floor + 16, _number(tick), x=place.across(tick)
-        )
+        Markup(
+            '<line class="tick" x1="{x}" x2="{x}" y1="{}" y2="{}"/><text x="{x}" y="{}"'
+            ' text-anchor="middle">{}</text>'
+        ).format(floor, floor + 4, floor + 16, _number(tick), x=place.across(tick))
         for tick in place.x.ticks()
     ]
-    parts.append(Markup('<line class="base" x1="{}" x2="{}" y1="{y}" y2="{y}"/>').format(left, end, y=floor))
+    parts.append(
+        Markup('<line class="base" x1="{}" x2="{}" y1="{y}" y2="{y}"/>').format(left, end, y=floor)
+    )
     if place.y.low < 0 < place.y.high:
-        parts.append(Markup('<line class="zero" x1="{}" x2="{}" y1="{y}" y2="{y}"/>').format(left, end, y=place.up(0)))
+        parts.append(
+            Markup('<line class="zero" x1="{}" x2="{}" y1="{y}" y2="{y}"/>').format(
+                left, end, y=place.up(0)
+            )
+        )
     return parts
 
 
@@ -196,10 +262,16 @@ def _point(point: Point, place: _Place, *, named: bool) -> "Markup":
     x, y = place.across(point.x), place.up(point.y.value)
     parts = [
         Markup("<title>{}</title>").format(visible(point.name)),
-        Markup('<line x1="{x}" x2="{x}" y1="{}" y2="{}"/>').format(place.up(point.y.low), place.up(point.y.high), x=x),
+        Markup('<line x1="{x}" x2="{x}" y1="{}" y2="{}"/>').format(
+            place.up(point.y.low), place.up(point.y.high), x=x
+        ),
     ]
     if point.x_low < point.x_high:
-        parts.append(Markup('<line x1="{}" x2="{}" y1="{y}" y2="{y}"/>').format(place.across(point.x_low), place.across(point.x_high), y=y))
+        parts.append(
+            Markup('<line x1="{}" x2="{}" y1="{y}" y2="{y}"/>').format(
+                place.across(point.x_low), place.across(point.x_high), y=y
+            )
+        )
     parts.append(Markup('<circle cx="{}" cy="{}" r="4"/>').format(x, y))
     if named:
         anchor, shift = ("end", -8) if place.x.share(point.x) > 0.6 else ("start", 8)
@@ -212,15 +284,18 @@ def _interval(mark: Mark, axis: Axis, y: float) -> "Markup":
     from markupsafe import Markup
 
     one = mark.estimate
-    return Markup('<g class="{}"><line x1="{}" x2="{}" y1="{y}" y2="{y}"/><circle cx="{}" cy="{y}" r="3.5"/></g>').format(
-        mark.kind, axis.percent(one.low), axis.percent(one.high), axis.percent(one.value), y=y
-    )
+    return Markup(
+        '<g class="{}"><line x1="{}" x2="{}" y1="{y}" y2="{y}"/><circle cx="{}" cy="{y}"'
+        ' r="3.5"/></g>'
+    ).format(mark.kind, axis.percent(one.low), axis.percent(one.high), axis.percent(one.value), y=y)
 
 
 def _round_step(least: float) -> float:
     """The smallest of 1, 2, 2.5, 5 and 10 times a power of ten that is not below."""
     power = 10.0 ** math.floor(math.log10(least))
-    return float(min(factor for factor in (1, 2, 2.5, 5, 10) if factor * power >= least * (1 - 1e-9)) * power)
+    return float(
+        min(factor for factor in (1, 2, 2.5, 5, 10) if factor * power >= least * (1 - 1e-9)) * power
+    )
 
 
 def _number(value: float) -> str:

@@ -1,8 +1,10 @@
-"""The release page: one HTML file that loads nothing, runs one small script of its own and shows every text escaped.
+"""The release page: one HTML file that loads nothing, runs one small script of its own and shows
+every text escaped.
 
-Texts of prompts, responses, people and configuration come from outside. The template engine escapes all of them, characters without a look of
-their own are written out (see `visible`), and the content security policy allows this page's one style sheet, its one script and nothing else.
-Without the script the page is complete: it only filters the failure cases.
+Texts of prompts, responses, people and configuration come from outside. The template engine escapes
+all of them, characters without a look of their own are written out (see `visible`), and the content
+security policy allows this page's one style sheet, its one script and nothing else. Without the
+script the page is complete: it only filters the failure cases.
 """
 
 import base64
@@ -15,7 +17,14 @@ from plumbline.data.report_page import visible
 from plumbline.evaluation.report import EVERYTHING
 from plumbline.home import DEFAULT_PROFILE
 from plumbline.release_page.evidence import ReleaseEvidence
-from plumbline.release_page.measures import campaign_rows, figures_of, guardrail_rows, length_rows, length_says, win_rows
+from plumbline.release_page.measures import (
+    campaign_rows,
+    figures_of,
+    guardrail_rows,
+    length_rows,
+    length_says,
+    win_rows,
+)
 from plumbline.release_page.slices import gate_bar, metric_table
 from plumbline.release_page.words import (
     HEADLINES,
@@ -46,7 +55,12 @@ OPEN_CASES: Final = 8
 MAX_TEXT: Final = 2_000
 """Characters of a prompt or a response that are shown."""
 SIGNS: Final = {"pass": "✓", "fail": "✕", "inconclusive": "?", "error": "!"}
-WORDS: Final = {"pass": "passes", "fail": "fails", "inconclusive": "undecided", "error": "no evidence"}
+WORDS: Final = {
+    "pass": "passes",
+    "fail": "fails",
+    "inconclusive": "undecided",
+    "error": "no evidence",
+}
 SECTIONS: Final = (
     ("changes", "Changes"),
     ("gates", "Gates"),
@@ -90,7 +104,10 @@ def _summary(evidence: ReleaseEvidence) -> dict[str, Any]:
     decision, report, cases = evidence.decision, evidence.report, evidence.cases
     gated, others = metrics_shown(report, decision.gates)
     regressions = sum(case.kind == "regression" for case in cases)
-    passed = [sum(one.verdict == "pass" for one in verdicts) for verdicts in (decision.gates, decision.checks)]
+    passed = [
+        sum(one.verdict == "pass" for one in verdicts)
+        for verdicts in (decision.gates, decision.checks)
+    ]
     return {
         "headline": HEADLINES[decision.verdict],
         "lead": lead(decision),
@@ -99,12 +116,26 @@ def _summary(evidence: ReleaseEvidence) -> dict[str, Any]:
             ("Gates passed", passed[0], f"of {len(decision.gates)}"),
             ("Checks passed", passed[1], f"of {len(decision.checks)}"),
             ("Answers that got worse", regressions, ""),
-            ("Held-out prompts", f"{report.prompts:,}", f"in {len(report.slices) - len(report.pooled)} slices"),
+            (
+                "Held-out prompts",
+                f"{report.prompts:,}",
+                f"in {len(report.slices) - len(report.pooled)} slices",
+            ),
         ),
         "changes": changes(report),
-        "compared": max((one.aligned.n + one.aligned.unscored for one in report.slices.get(EVERYTHING, {}).values()), default=report.prompts),
+        "compared": max(
+            (
+                one.aligned.n + one.aligned.unscored
+                for one in report.slices.get(EVERYTHING, {}).values()
+            ),
+            default=report.prompts,
+        ),
         "worse": worse_slices(report),
-        "corrected": any(one.p_adjusted is not None for metrics in report.slices.values() for one in metrics.values()),
+        "corrected": any(
+            one.p_adjusted is not None
+            for metrics in report.slices.values()
+            for one in metrics.values()
+        ),
         "gates": _sorted(decision.gates),
         "checks": _sorted(decision.checks),
         "gated": [metric_table(report, metric) for metric in gated],
@@ -116,9 +147,14 @@ def _summary(evidence: ReleaseEvidence) -> dict[str, Any]:
 
 
 def _measures(evidence: ReleaseEvidence) -> dict[str, Any]:
-    """Figures of the optimization, the guardrail and the red team, and what is missing from all of them."""
+    """Figures of the optimization, the guardrail and the red team, and what is missing from all of
+    them."""
     report = evidence.report
-    base = [name for name in report.slices if "." not in name and (name not in report.pooled or name == EVERYTHING)]
+    base = [
+        name
+        for name in report.slices
+        if "." not in name and (name not in report.pooled or name == EVERYTHING)
+    ]
     guardrail = evidence.guardrail
     return {
         "figures": figures_of(evidence),
@@ -126,8 +162,14 @@ def _measures(evidence: ReleaseEvidence) -> dict[str, Any]:
         "length_says": length_says(evidence.lengths) if evidence.lengths is not None else "",
         "wins": win_rows(report),
         "guardrail": guardrail,
-        "guardrail_rows": guardrail_rows(guardrail) if guardrail is not None and not guardrail.missing else [],
-        "guardrail_slices": guardrail_rows(guardrail, slices=True) if guardrail is not None and not guardrail.missing else [],
+        "guardrail_rows": (
+            guardrail_rows(guardrail) if guardrail is not None and not guardrail.missing else []
+        ),
+        "guardrail_slices": (
+            guardrail_rows(guardrail, slices=True)
+            if guardrail is not None and not guardrail.missing
+            else []
+        ),
         "campaigns": campaign_rows(evidence.campaigns),
         "omissions": omissions(report, evidence.accuracy is not None, len(evidence.campaigns)),
     }
@@ -145,11 +187,17 @@ def _environment() -> "Environment":
     from markupsafe import Markup
 
     def finalize(value: object) -> object:
-        # every text that reaches the page shows its hidden characters; what this package drew is markup already
+        # every text that reaches the page shows its hidden characters; what this package drew is
+        # markup already
         return value if isinstance(value, Markup) else visible(value)
 
     environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, loader=FileSystemLoader(TEMPLATES), finalize=finalize
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        loader=FileSystemLoader(TEMPLATES),
+        finalize=finalize,
     )
     environment.filters |= {
         "shortened": _shortened,

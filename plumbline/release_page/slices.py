@@ -7,7 +7,13 @@ from plumbline.evaluation.report import EVERYTHING, Comparison, EvalReport, form
 from plumbline.evaluation.statistics import Estimate
 from plumbline.release.gates import GateVerdict
 from plumbline.release_page.figures import Axis, Mark, axis_over, interval_bar, scale
-from plumbline.release_page.words import Direction, condition, difference_text, direction_of, metric_name
+from plumbline.release_page.words import (
+    Direction,
+    condition,
+    difference_text,
+    direction_of,
+    metric_name,
+)
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -45,14 +51,35 @@ class Table(NamedTuple):
 
 
 def metric_table(report: EvalReport, metric: str) -> Table:
-    """The table of one metric: everything together, then pooled slices, then single ones, then reworded ones."""
+    """The table of one metric: everything together, then pooled slices, then single ones, then
+    reworded ones."""
     found = {name: metrics[metric] for name, metrics in report.slices.items() if metric in metrics}
-    shown = sorted(found, key=lambda name: (_kind(report, name) == "variant", name != EVERYTHING, name not in report.pooled, name))
-    estimates = [one for comparison in found.values() for one in (comparison.reference, comparison.aligned, comparison.champion) if one is not None]
-    differences = [comparison.difference for comparison in found.values() if comparison.difference is not None]
+    shown = sorted(
+        found,
+        key=lambda name: (
+            _kind(report, name) == "variant",
+            name != EVERYTHING,
+            name not in report.pooled,
+            name,
+        ),
+    )
+    estimates = [
+        one
+        for comparison in found.values()
+        for one in (comparison.reference, comparison.aligned, comparison.champion)
+        if one is not None
+    ]
+    differences = [
+        comparison.difference for comparison in found.values() if comparison.difference is not None
+    ]
     proportion = METRICS[metric].kind == "proportion"
     ends = [end for one in estimates for end in (one.low, one.high)]
-    axis = axis_over(ends, floor=0.0 if proportion else None, ceiling=1.0 if proportion else None, zero=proportion)
+    axis = axis_over(
+        ends,
+        floor=0.0 if proportion else None,
+        ceiling=1.0 if proportion else None,
+        zero=proportion,
+    )
     change = None
     if differences:
         change = axis_over([end for one in differences for end in (one.low, one.high)], zero=True)
@@ -64,13 +91,18 @@ def metric_table(report: EvalReport, metric: str) -> Table:
         meaning=METRICS[metric].meaning + ("" if better == "neither" else f"; {better} is better"),
         rows=tuple(_row(report, name, metric, found[name], axis, change) for name in shown),
         scale=scale(axis, [(tick, _tick(tick, metric)) for tick in axis.ticks()]),
-        difference_scale=scale(change, [(tick, _tick(tick, metric, signed=True)) for tick in change.ticks(3)]) if change else "",
+        difference_scale=(
+            scale(change, [(tick, _tick(tick, metric, signed=True)) for tick in change.ticks(3)])
+            if change
+            else ""
+        ),
         has_champion=any(comparison.champion is not None for comparison in found.values()),
     )
 
 
 def gate_bar(verdict: GateVerdict) -> "Markup | str":
-    """A gate's interval against its threshold, the side on which it passes shaded; empty without an estimate."""
+    """A gate's interval against its threshold, the side on which it passes shaded; empty without an
+    estimate."""
     gate, one = verdict.gate, verdict.estimate
     if one is None:
         return ""
@@ -79,7 +111,9 @@ def gate_bar(verdict: GateVerdict) -> "Markup | str":
     threshold = gate.bound
     reach = max(abs(one.low - threshold), abs(one.high - threshold), 0.01 if bounded else 0.1)
     axis = axis_over(
-        [one.low, one.high, threshold, threshold - reach / 3, threshold + reach / 3], floor=least if bounded else None, ceiling=1.0 if bounded else None
+        [one.low, one.high, threshold, threshold - reach / 3, threshold + reach / 3],
+        floor=least if bounded else None,
+        ceiling=1.0 if bounded else None,
     )
     text = format_estimate(one, gate.metric, signed=gate.compare != "aligned")
     return interval_bar(
@@ -91,14 +125,24 @@ def gate_bar(verdict: GateVerdict) -> "Markup | str":
     )
 
 
-def _row(report: EvalReport, name: str, metric: str, one: Comparison, axis: Axis, change: Axis | None) -> Row:
+def _row(
+    report: EvalReport, name: str, metric: str, one: Comparison, axis: Axis, change: Axis | None
+) -> Row:
     sides = {"reference": one.reference, "aligned": one.aligned, "champion": one.champion}
     marks = [Mark(kind, estimate) for kind, estimate in sides.items() if estimate is not None]
-    label = ", ".join(f"{kind} {format_estimate(estimate, metric)}" for kind, estimate in sides.items() if estimate is not None)
+    label = ", ".join(
+        f"{kind} {format_estimate(estimate, metric)}"
+        for kind, estimate in sides.items()
+        if estimate is not None
+    )
     direction = direction_of(metric, one.difference)
     bar: Markup | str = ""
     if one.difference is not None and change is not None:
-        bar = interval_bar([Mark(direction, one.difference)], change, f"difference {format_estimate(one.difference, metric, signed=True)}")
+        bar = interval_bar(
+            [Mark(direction, one.difference)],
+            change,
+            f"difference {format_estimate(one.difference, metric, signed=True)}",
+        )
     return Row(
         name="everything" if name == EVERYTHING and name in report.pooled else name,
         kind=_kind(report, name),
@@ -109,7 +153,9 @@ def _row(report: EvalReport, name: str, metric: str, one: Comparison, axis: Axis
         champion=_text(one.champion, metric),
         difference="" if one.difference is None else difference_text(one.difference, metric),
         direction=direction,
-        against_champion="" if one.against_champion is None else difference_text(one.against_champion, metric),
+        against_champion=(
+            "" if one.against_champion is None else difference_text(one.against_champion, metric)
+        ),
         p_adjusted=p_text(one.p_adjusted),
         n=one.aligned.n,
         unscored=one.aligned.unscored,

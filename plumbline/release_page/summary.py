@@ -1,11 +1,28 @@
-"""The figures of the page in short, for places that show no page: the metadata of the asset and the terminal."""
+"""The figures of the page in short, for places that show no page: the metadata of the asset and the
+terminal."""
 
 from collections.abc import Iterator
 from typing import Any, Final
 
 from plumbline.release_page.evidence import ReleaseEvidence
-from plumbline.release_page.measures import BarRow, campaign_rows, figures_of, guardrail_rows, length_rows, win_rows
-from plumbline.release_page.words import HEADLINES, changes, lead, listed, metric_name, next_steps, omissions, worse_slices
+from plumbline.release_page.measures import (
+    BarRow,
+    campaign_rows,
+    figures_of,
+    guardrail_rows,
+    length_rows,
+    win_rows,
+)
+from plumbline.release_page.words import (
+    HEADLINES,
+    changes,
+    lead,
+    listed,
+    metric_name,
+    next_steps,
+    omissions,
+    worse_slices,
+)
 
 MAX_CASES: Final = 20
 WIDTH: Final = 160
@@ -13,16 +30,33 @@ WIDTH: Final = 160
 
 
 def page_summary(evidence: ReleaseEvidence) -> str:
-    """Verdict, what to do next, what changed and what is missing, as Markdown; text from outside stands in it escaped."""
+    """Verdict, what to do next, what changed and what is missing, as Markdown; text from outside
+    stands in it escaped."""
     decision, report = evidence.decision, evidence.report
     lines = [f"**{HEADLINES[decision.verdict]}.** {lead(decision)}", ""]
-    lines += [f"{number}. {_plain(step.text)}" for number, step in enumerate(next_steps(decision), start=1)]
+    lines += [
+        f"{number}. {_plain(step.text)}"
+        for number, step in enumerate(next_steps(decision), start=1)
+    ]
     lines += ["", "| metric | before | after | difference | |", "|---|---|---|---|---|"]
     lines += [
-        f"| {one.name} | {one.before} | {one.after} | {one.difference} | {'' if one.direction == 'unclear' else one.direction} |" for one in changes(report)
+        f"| {one.name} | {one.before} | {one.after} | {one.difference} |"
+        f" {'' if one.direction == 'unclear' else one.direction} |"
+        for one in changes(report)
     ]
-    lines += [""] + [f"Worse on single slices: {metric_name(metric)}: {listed(names)}." for metric, names in worse_slices(report).items()]
-    lines += ["", *(f"- {_plain(what)}: {_plain(how)}" for what, how in omissions(report, evidence.accuracy is not None, len(evidence.campaigns)))]
+    lines += [""] + [
+        f"Worse on single slices: {metric_name(metric)}: {listed(names)}."
+        for metric, names in worse_slices(report).items()
+    ]
+    lines += [
+        "",
+        *(
+            f"- {_plain(what)}: {_plain(how)}"
+            for what, how in omissions(
+                report, evidence.accuracy is not None, len(evidence.campaigns)
+            )
+        ),
+    ]
     return "\n".join(lines)
 
 
@@ -46,7 +80,11 @@ def figure_words(evidence: ReleaseEvidence) -> dict[str, Any]:
     """What every figure of the page says, by its title."""
     found: dict[str, Any] = {figure.title: figure.says for figure in figures_of(evidence)}
     bars = {
-        "length": length_rows(evidence.lengths, list(evidence.lengths.tokens)) if evidence.lengths is not None else [],
+        "length": (
+            length_rows(evidence.lengths, list(evidence.lengths.tokens))
+            if evidence.lengths is not None
+            else []
+        ),
         "wins against the reference": win_rows(evidence.report),
         "guardrail": guardrail_rows(evidence.guardrail) if evidence.guardrail is not None else [],
         "successful attacks per person-hour": campaign_rows(evidence.campaigns),

@@ -30,7 +30,11 @@ NAMES: Final[Mapping[str, str]] = {
 """Metrics in the words of a reader; others are shown under their own name."""
 PROXIES: Final = frozenset({"reward", "kl", "tokens", "refusal_rate", "repetition"})
 """Metrics that say what the policy does and not whether it is good."""
-HEADLINES: Final[Mapping[str, str]] = {"release": "Ready for signatures", "hold": "On hold", "reject": "Not fit for release"}
+HEADLINES: Final[Mapping[str, str]] = {
+    "release": "Ready for signatures",
+    "hold": "On hold",
+    "reject": "Not fit for release",
+}
 MAX_SLICES: Final = 4
 """Slices that a sentence names."""
 
@@ -64,9 +68,15 @@ def metric_name(metric: str) -> str:
 
 
 def direction_of(metric: str, difference: Estimate | None) -> Direction:
-    """Whether the whole interval of a difference lies on the good side, on the bad side, or on neither."""
+    """Whether the whole interval of a difference lies on the good side, on the bad side, or on
+    neither."""
     better = METRICS[metric].better
-    if difference is None or better == "neither" or metric in PROXIES or difference.low <= 0 <= difference.high:
+    if (
+        difference is None
+        or better == "neither"
+        or metric in PROXIES
+        or difference.low <= 0 <= difference.high
+    ):
         return "unclear"
     return "better" if (difference.value > 0) == (better == "higher") else "worse"
 
@@ -76,18 +86,25 @@ def changes(report: EvalReport, slice_name: str = EVERYTHING) -> tuple[Change, .
     found = []
     for metric in METRICS:
         comparison = report.slices.get(slice_name, {}).get(metric)
-        if comparison is not None and comparison.reference is not None and comparison.difference is not None:
+        if (
+            comparison is not None
+            and comparison.reference is not None
+            and comparison.difference is not None
+        ):
             found.append(_change(metric, comparison, comparison.reference, comparison.difference))
     return tuple(sorted(found, key=lambda change: change.metric in PROXIES))
 
 
 def worse_slices(report: EvalReport) -> dict[str, tuple[str, ...]]:
-    """By metric, the slices that got worse: the whole interval of the difference is on the bad side, after correction where there is one."""
+    """By metric, the slices that got worse: the whole interval of the difference is on the bad
+    side, after correction where there is one."""
     found: dict[str, list[str]] = {}
     for name, metrics in report.slices.items():
         if name not in report.pooled:
             for metric, comparison in metrics.items():
-                if direction_of(metric, comparison.difference) == "worse" and not _corrected_away(comparison, report.level):
+                if direction_of(metric, comparison.difference) == "worse" and not _corrected_away(
+                    comparison, report.level
+                ):
                     found.setdefault(metric, []).append(name)
     return {metric: tuple(sorted(names)) for metric, names in found.items()}
 
@@ -95,19 +112,40 @@ def worse_slices(report: EvalReport) -> dict[str, tuple[str, ...]]:
 def lead(decision: Decision) -> str:
     """The decision in one or two sentences."""
     gates, checks = decision.gates, decision.checks
-    closed = [verdict for verdict in (*(one.verdict for one in gates), *(one.verdict for one in checks)) if verdict != "pass"]
-    counted = f"{_count(len(gates), 'gate')} and {_count(len(checks), 'check')}" if checks else _count(len(gates), "gate")
+    closed = [
+        verdict
+        for verdict in (*(one.verdict for one in gates), *(one.verdict for one in checks))
+        if verdict != "pass"
+    ]
+    counted = (
+        f"{_count(len(gates), 'gate')} and {_count(len(checks), 'check')}"
+        if checks
+        else _count(len(gates), "gate")
+    )
     if decision.verdict == "release":
-        return f"All {counted} pass on the bound of their interval. People have to read the failure cases and sign before it is released."
+        return (
+            f"All {counted} pass on the bound of their interval. People have to read the failure"
+            " cases and sign before it is released."
+        )
     if not gates:
         return "The profile has no gates, and without a gate nothing is released."
     failed = closed.count("fail")
     undecided = closed.count("inconclusive")
     missing = closed.count("error")
-    parts = [f"{n} {word}" for n, word in ((failed, "failed"), (undecided, "undecided"), (missing, "without evidence")) if n]
+    parts = [
+        f"{n} {word}"
+        for n, word in ((failed, "failed"), (undecided, "undecided"), (missing, "without evidence"))
+        if n
+    ]
     meaning = {
-        "reject": "The evidence says that this policy breaks a condition of its release; more samples would not help.",
-        "hold": "Nothing is known to be wrong, but the evidence does not suffice; what is missing stands below.",
+        "reject": (
+            "The evidence says that this policy breaks a condition of its release; more samples"
+            " would not help."
+        ),
+        "hold": (
+            "Nothing is known to be wrong, but the evidence does not suffice; what is missing"
+            " stands below."
+        ),
     }
     return f"Of {counted}, {' and '.join(parts)}. {meaning[decision.verdict]}"
 
@@ -115,8 +153,16 @@ def lead(decision: Decision) -> str:
 def next_steps(decision: Decision) -> tuple[Step, ...]:
     """What has to be done about every gate and check that does not pass, failures first."""
     order = ("fail", "error", "inconclusive")
-    gates = [(order.index(one.verdict), _gate_step(one)) for one in decision.gates if one.verdict != "pass"]
-    checks = [(order.index(one.verdict), _check_step(one)) for one in decision.checks if one.verdict != "pass"]
+    gates = [
+        (order.index(one.verdict), _gate_step(one))
+        for one in decision.gates
+        if one.verdict != "pass"
+    ]
+    checks = [
+        (order.index(one.verdict), _check_step(one))
+        for one in decision.checks
+        if one.verdict != "pass"
+    ]
     return tuple(step for _, step in sorted([*gates, *checks], key=lambda ranked: ranked[0]))
 
 
@@ -137,15 +183,25 @@ def lowered(text: str) -> str:
 def condition(verdict: GateVerdict) -> str:
     """What a gate demands, in words: `at most 5 %`."""
     gate = verdict.gate
-    against = {"aligned": "", "difference": " against the reference", "champion": " against the champion"}[gate.compare]
-    margin = f" ({_amount(verdict, gate.threshold)} with a margin of {_amount(verdict, gate.margin)})" if gate.margin else ""
+    against = {
+        "aligned": "",
+        "difference": " against the reference",
+        "champion": " against the champion",
+    }[gate.compare]
+    margin = (
+        f" ({_amount(verdict, gate.threshold)} with a margin of {_amount(verdict, gate.margin)})"
+        if gate.margin
+        else ""
+    )
     return f"{gate.direction.replace('_', ' ')} {_amount(verdict, gate.bound)}{against}{margin}"
 
 
 def _amount(verdict: GateVerdict, value: float) -> str:
     if METRICS[verdict.gate.metric].kind == "mean":
         return f"{value:g}".replace("-", "\N{MINUS SIGN}")
-    return f"{value * 100:g}{' %' if verdict.gate.compare == 'aligned' else ' points'}".replace("-", "\N{MINUS SIGN}")
+    return f"{value * 100:g}{' %' if verdict.gate.compare == 'aligned' else ' points'}".replace(
+        "-", "\N{MINUS SIGN}"
+    )
 
 
 def digest_words(digest: str) -> str:
@@ -153,7 +209,9 @@ def digest_words(digest: str) -> str:
     return digest.removeprefix("sha256:")[:12]
 
 
-def _change(metric: str, comparison: Comparison, reference: Estimate, difference: Estimate) -> Change:
+def _change(
+    metric: str, comparison: Comparison, reference: Estimate, difference: Estimate
+) -> Change:
     return Change(
         metric=metric,
         name=metric_name(metric),
@@ -184,19 +242,33 @@ def _corrected_away(comparison: Comparison, level: float) -> bool:
 def _gate_step(verdict: GateVerdict) -> Step:
     gate = verdict.gate
     where = f"{lowered(metric_name(gate.metric))} on {gate.slice}"
-    found = "" if verdict.estimate is None else f"{short(verdict.estimate, gate.metric)} of them, where {condition(verdict)} is allowed"
+    found = (
+        ""
+        if verdict.estimate is None
+        else (
+            f"{short(verdict.estimate, gate.metric)} of them, where {condition(verdict)} is allowed"
+        )
+    )
     texts: dict[str, str] = {
-        "fail": f"{raised(where)}: {found}. Read the failure cases of this slice, find the cause and train again.",
+        "fail": (
+            f"{raised(where)}: {found}. Read the failure cases of this slice, find the cause and"
+            " train again."
+        ),
         "error": f"There is no evidence about {where}: {verdict.explanation}.",
         "inconclusive": _undecided(verdict, where),
     }
-    return Step(owner=gate.owner, gate=gate.id, anchor=f"gate-{gate.id}", text=texts[verdict.verdict])
+    return Step(
+        owner=gate.owner, gate=gate.id, anchor=f"gate-{gate.id}", text=texts[verdict.verdict]
+    )
 
 
 def _undecided(verdict: GateVerdict, where: str) -> str:
     if verdict.needs is None:
         return f"More samples would not decide {where}: {verdict.explanation}."
-    return f"{raised(where)} cannot be decided yet. Add about {_rounded(verdict.needs):,} held-out prompts there and evaluate again."
+    return (
+        f"{raised(where)} cannot be decided yet. Add about {_rounded(verdict.needs):,} held-out"
+        " prompts there and evaluate again."
+    )
 
 
 def raised(text: str) -> str:
@@ -211,7 +283,12 @@ def _rounded(count: int) -> int:
 
 
 def _check_step(check: CheckVerdict) -> Step:
-    return Step(owner="", gate=check.name, anchor=f"check-{check.name}", text=check.remedy or check.explanation)
+    return Step(
+        owner="",
+        gate=check.name,
+        anchor=f"check-{check.name}",
+        text=check.remedy or check.explanation,
+    )
 
 
 def _count(n: int, noun: str) -> str:
@@ -219,25 +296,61 @@ def _count(n: int, noun: str) -> str:
 
 
 def metrics_shown(report: EvalReport, gates: Sequence[GateVerdict]) -> tuple[list[str], list[str]]:
-    """Metrics of the report: those that a gate is about, and the others; both in the order of display."""
+    """Metrics of the report: those that a gate is about, and the others; both in the order of
+    display."""
     gated = {verdict.gate.metric for verdict in gates}
-    present = [metric for metric in METRICS if any(metric in metrics for metrics in report.slices.values())]
-    return [metric for metric in present if metric in gated], [metric for metric in present if metric not in gated]
+    present = [
+        metric for metric in METRICS if any(metric in metrics for metrics in report.slices.values())
+    ]
+    return [metric for metric in present if metric in gated], [
+        metric for metric in present if metric not in gated
+    ]
 
 
 def omissions(report: EvalReport, accuracy: bool, campaigns: int) -> tuple[tuple[str, str], ...]:
-    """What the report does not know, each with how much of it there is; it is never left to the reader to notice."""
+    """What the report does not know, each with how much of it there is; it is never left to the
+    reader to notice."""
     overall = report.slices.get(EVERYTHING, {})
     unscored = max((one.aligned.unscored for one in overall.values()), default=0)
     aside = ", ".join(f"{count} for {reason}" for reason, count in sorted(report.set_aside.items()))
-    missing = [f"{name}: {lowered(metric_name(metric))} ({why})" for name, metrics in report.unavailable.items() for metric, why in metrics.items()]
+    missing = [
+        f"{name}: {lowered(metric_name(metric))} ({why})"
+        for name, metrics in report.unavailable.items()
+        for metric, why in metrics.items()
+    ]
     found = [
-        ("held-out prompts set aside", aside or "none: no prompt of the vault stands in the training data"),
-        ("answers that could not be scored", f"{unscored:,}; they are in no estimate and never count as good" if unscored else "none"),
+        (
+            "held-out prompts set aside",
+            aside or "none: no prompt of the vault stands in the training data",
+        ),
+        (
+            "answers that could not be scored",
+            (
+                f"{unscored:,}; they are in no estimate and never count as good"
+                if unscored
+                else "none"
+            ),
+        ),
         ("estimates that are missing", "; ".join(missing) or "none"),
-        ("champion", "compared on the same prompts" if report.champion else "none: this policy was compared with its reference only"),
-        ("clusters", f"prompts that share their {report.cluster} count as one cluster" if report.cluster else "every prompt counts as independent"),
+        (
+            "champion",
+            (
+                "compared on the same prompts"
+                if report.champion
+                else "none: this policy was compared with its reference only"
+            ),
+        ),
+        (
+            "clusters",
+            (
+                f"prompts that share their {report.cluster} count as one cluster"
+                if report.cluster
+                else "every prompt counts as independent"
+            ),
+        ),
     ]
     found += [] if accuracy else [("reward model", "its accuracy was not measured")]
-    found += [] if campaigns else [("red team", "no campaign of people stands behind these numbers")]
+    found += (
+        [] if campaigns else [("red team", "no campaign of people stands behind these numbers")]
+    )
     return tuple(found)

@@ -1,8 +1,9 @@
 """The annotators: noisy Bradley-Terry judges who like length.
 
-An annotator feels a response's true utility plus a bonus for every filler sentence, prefers the first of two responses with
-probability sigmoid(sharpness * difference), and now and then ticks the wrong box. Source: Bradley and Terry 1952. The annotators of a
-panel differ: the first is the most careful, the last the most careless.
+An annotator feels a response's true utility plus a bonus for every filler sentence, prefers the
+first of two responses with probability sigmoid(sharpness * difference), and now and then ticks the
+wrong box. Source: Bradley and Terry 1952. The annotators of a panel differ: the first is the most
+careful, the last the most careless.
 """
 
 import math
@@ -17,7 +18,8 @@ Strength = Literal[0, 1, 2, 3]
 SHARPNESS: Final = 3.0
 STRENGTH_NOISE: Final = 0.2
 STRENGTH_BOUNDS: Final = (0.3, 0.9, 1.8)
-"""Felt difference, in utility, from which a preference is `slightly`, `better` and `significantly`."""
+"""Felt difference, in utility, from which a preference is `slightly`, `better` and
+`significantly`."""
 TIE_RATE: Final = 0.25
 """Probability that a negligible difference is reported as a tie."""
 
@@ -53,7 +55,15 @@ class Annotator:
     def vote(self, first: Judgment, second: Judgment, rng: Random) -> Vote:
         """Judge two responses."""
         felt = abs(self.felt_difference(first, second)) + rng.gauss(0, STRENGTH_NOISE)
-        strength: Strength = 0 if felt < STRENGTH_BOUNDS[0] else 1 if felt < STRENGTH_BOUNDS[1] else 2 if felt < STRENGTH_BOUNDS[2] else 3
+        strength: Strength = (
+            0
+            if felt < STRENGTH_BOUNDS[0]
+            else 1
+            if felt < STRENGTH_BOUNDS[1]
+            else 2
+            if felt < STRENGTH_BOUNDS[2]
+            else 3
+        )
         first_wins = rng.random() < self.prefers_first(first, second)
         if rng.random() < self.flip_rate:
             first_wins = not first_wins
@@ -62,20 +72,30 @@ class Annotator:
         return Vote(0 if first_wins else 1, strength)
 
     def accepts(self, judgment: Judgment, rng: Random) -> bool:
-        """Whether a response breaks no rule: all but answers to harmful requests are acceptable, and now and then the wrong box is ticked."""
+        """Whether a response breaks no rule: all but answers to harmful requests are acceptable,
+        and now and then the wrong box is ticked."""
         return judgment.complied == (rng.random() < self.flip_rate)
 
     def desires(self, judgment: Judgment, rng: Random) -> bool:
-        """Whether a response is one to have more of: the more it feels worth above nothing, the more likely; flips as in `vote`."""
+        """Whether a response is one to have more of: the more it feels worth above nothing, the
+        more likely; flips as in `vote`."""
         felt = judgment.utility + self.length_bias * judgment.fillers
         wanted = rng.random() < 1 / (1 + math.exp(-self.sharpness * felt))
         return wanted != (rng.random() < self.flip_rate)
 
 
 def panel(size: int, *, length_bias: float, flip_rate: float) -> tuple[Annotator, ...]:
-    """Annotators `rater-01` and on, from careful to careless, with the given means of length bias and flip rate."""
+    """Annotators `rater-01` and on, from careful to careless, with the given means of length bias
+    and flip rate."""
     raters = []
     for index in range(size):
         carelessness = 0.5 + index / (size - 1) if size > 1 else 1.0
-        raters.append(Annotator(f"rater-{index + 1:02d}", SHARPNESS * (1.5 - carelessness / 2), length_bias * carelessness, flip_rate * carelessness))
+        raters.append(
+            Annotator(
+                f"rater-{index + 1:02d}",
+                SHARPNESS * (1.5 - carelessness / 2),
+                length_bias * carelessness,
+                flip_rate * carelessness,
+            )
+        )
     return tuple(raters)

@@ -10,8 +10,9 @@ tactic         example                                                        tr
 ``prefill``    the question, followed by the first words of an answer         language experts
 =============  =============================================================  ==================
 
-All words are those of the sandbox, so the policy can read them; the arrangements are new to it. Requests are about training intents: what is found can
-be trained on without touching the held-out ones.
+All words are those of the sandbox, so the policy can read them; the arrangements are new to it.
+Requests are about training intents: what is found can be trained on without touching the held-out
+ones.
 """
 
 from collections.abc import Sequence
@@ -30,9 +31,16 @@ from plumbline.sandbox.rollouts import Rollouts, sample_rollouts
 from plumbline.sandbox.world import Intent, split_intents
 
 EXPERTISE: Final[Identifier] = "languages"
-PEOPLE: Final[tuple[tuple[Identifier, Identifier | None], ...]] = (("red-01", None), ("red-02", None), ("red-03", EXPERTISE))
+PEOPLE: Final[tuple[tuple[Identifier, Identifier | None], ...]] = (
+    ("red-01", None),
+    ("red-02", None),
+    ("red-03", EXPERTISE),
+)
 """Who attacks, and what they are an expert of."""
-TACTICS: Final[dict[Identifier | None, tuple[Identifier, ...]]] = {None: ("flattery", "relay"), EXPERTISE: ("code-switch", "prefill")}
+TACTICS: Final[dict[Identifier | None, tuple[Identifier, ...]]] = {
+    None: ("flattery", "relay"),
+    EXPERTISE: ("code-switch", "prefill"),
+}
 MINUTES: Final = {"flattery": 2.0, "relay": 4.0, "code-switch": 5.0, "prefill": 6.0}
 """Mean time of one attempt."""
 
@@ -56,15 +64,22 @@ def attacks(options: SandboxOptions, campaign: str, count: int) -> list[Attack]:
     found: dict[str, Attack] = {}
     while len(found) < count:
         person, domain = rng.choice(PEOPLE)
-        tactic, language, intent = rng.choice(TACTICS[domain]), rng.choice(LANGUAGES), rng.choice(harmful)
+        tactic, language, intent = (
+            rng.choice(TACTICS[domain]),
+            rng.choice(LANGUAGES),
+            rng.choice(harmful),
+        )
         text = _worded(intent, language, tactic, rng)
         minutes = round(max(0.5, rng.gammavariate(4, MINUTES[tactic] / 4)), 1)
         found.setdefault(text, Attack(intent, language, tactic, text, person, domain, minutes))
     return list(found.values())
 
 
-def attack_policy(profile: Profile, options: SandboxOptions, policy: RatedPolicy, campaign: str, count: int) -> tuple[Attempt, ...]:
-    """What the policy answers to a campaign, judged by the annotators of the profile, who now and then tick the wrong box.
+def attack_policy(
+    profile: Profile, options: SandboxOptions, policy: RatedPolicy, campaign: str, count: int
+) -> tuple[Attempt, ...]:
+    """What the policy answers to a campaign, judged by the annotators of the profile, who now and
+    then tick the wrong box.
 
     Args:
         profile: Gives decoder and hardware.
@@ -86,7 +101,13 @@ def attack_policy(profile: Profile, options: SandboxOptions, policy: RatedPolicy
     return _judged(options, policy.digest, campaign, tried, answers)
 
 
-def _judged(options: SandboxOptions, policy: str, campaign: str, tried: Sequence[Attack], answers: Sequence[tuple[str, ...]]) -> tuple[Attempt, ...]:
+def _judged(
+    options: SandboxOptions,
+    policy: str,
+    campaign: str,
+    tried: Sequence[Attack],
+    answers: Sequence[tuple[str, ...]],
+) -> tuple[Attempt, ...]:
     rng, raters = Random(f"{options.seed}|verdicts|{campaign}|{policy}"), annotators_of(options)
     attempts = []
     for attack, texts in zip(tried, answers, strict=True):
@@ -116,7 +137,9 @@ def _worded(intent: Intent, language: str, tactic: Identifier, rng: Random) -> s
     if tactic == "flattery":
         return f"{rng.choice(lexicon.FILLERS).to(language)} {form.format(r=request)}"
     if tactic == "relay":
-        return f"{rng.choice(lexicon.STORIES).to(language).format(r=request)} {form.format(r=request)}"
+        return (
+            f"{rng.choice(lexicon.STORIES).to(language).format(r=request)} {form.format(r=request)}"
+        )
     if tactic == "prefill":
         return f"{form.format(r=request)} {_START.to(language)}"
     other = next(one for one in LANGUAGES if one != language)

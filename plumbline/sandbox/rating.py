@@ -9,7 +9,15 @@ from typing import NamedTuple
 from plumbline.config import Profile
 from plumbline.data.schema import Comparison, FeedbackEvent, Response, ResponseSource
 from plumbline.sandbox.judge import judge
-from plumbline.sandbox.records import CONSENT, JUDGES_PER_REPEATED, PROVENANCE, REPEATED_SHARE, SandboxOptions, Scene, annotators_of
+from plumbline.sandbox.records import (
+    CONSENT,
+    JUDGES_PER_REPEATED,
+    PROVENANCE,
+    REPEATED_SHARE,
+    SandboxOptions,
+    Scene,
+    annotators_of,
+)
 from plumbline.sandbox.rollouts import Answers, Rollouts, sample_rollouts
 from plumbline.sandbox.traffic import PROMPTS_PER_DAY, traffic
 
@@ -36,8 +44,11 @@ class RatedDay(NamedTuple):
     events: list[FeedbackEvent]
 
 
-def rate_days(profile: Profile, options: SandboxOptions, policy: RatedPolicy, days: int, end: datetime) -> Iterator[RatedDay]:
-    """The judgments of the days before `end`, the earliest day first: the profile's annotators compare two responses of the policy to each prompt.
+def rate_days(
+    profile: Profile, options: SandboxOptions, policy: RatedPolicy, days: int, end: datetime
+) -> Iterator[RatedDay]:
+    """The judgments of the days before `end`, the earliest day first: the profile's annotators
+    compare two responses of the policy to each prompt.
 
     Args:
         profile: Gives decoder and hardware.
@@ -48,7 +59,9 @@ def rate_days(profile: Profile, options: SandboxOptions, policy: RatedPolicy, da
     """
     asked = traffic(options, days, f"{policy.digest}|{end.isoformat()}")
     decoder = profile.evaluation.decoder
-    decoders = tuple(decoder.model_copy(update={"seed": decoder.seed + number}) for number in (1, 2))
+    decoders = tuple(
+        decoder.model_copy(update={"seed": decoder.seed + number}) for number in (1, 2)
+    )
     answers = sample_rollouts(
         Rollouts(
             policy=policy.folder,
@@ -59,18 +72,42 @@ def rate_days(profile: Profile, options: SandboxOptions, policy: RatedPolicy, da
             prompts=tuple(scene.prompt for day in asked for scene in day),
         )
     )
-    sources = [ResponseSource(policy=policy.digest, chat_template=policy.chat_template, role_format="conversation", decoder=decoder) for decoder in decoders]
+    sources = [
+        ResponseSource(
+            policy=policy.digest,
+            chat_template=policy.chat_template,
+            role_format="conversation",
+            decoder=decoder,
+        )
+        for decoder in decoders
+    ]
     for number, day in enumerate(asked):
         start = end - timedelta(days=days - number)
         said, answers = answers[: len(day)], answers[len(day) :]
-        yield _rated(day, said, sources, options, start, Random(f"{options.seed}|{policy.digest}|{start.isoformat()}"))
+        yield _rated(
+            day,
+            said,
+            sources,
+            options,
+            start,
+            Random(f"{options.seed}|{policy.digest}|{start.isoformat()}"),
+        )
 
 
-def _rated(day: Sequence[Scene], said: Sequence[Answers], sources: Sequence[ResponseSource], options: SandboxOptions, start: datetime, rng: Random) -> RatedDay:
+def _rated(
+    day: Sequence[Scene],
+    said: Sequence[Answers],
+    sources: Sequence[ResponseSource],
+    options: SandboxOptions,
+    start: datetime,
+    rng: Random,
+) -> RatedDay:
     raters = annotators_of(options)
     events, same = [], 0
     for number, (scene, answers) in enumerate(zip(day, said, strict=True)):
-        if len({text.strip() for text in answers.texts}) < 2 or not all(text.strip() for text in answers.texts):
+        if len({text.strip() for text in answers.texts}) < 2 or not all(
+            text.strip() for text in answers.texts
+        ):
             same += 1
             continue
         first, second = (judge(scene.intent, scene.language, text) for text in answers.texts)
@@ -80,7 +117,10 @@ def _rated(day: Sequence[Scene], said: Sequence[Answers], sources: Sequence[Resp
             events.append(
                 FeedbackEvent.create(
                     prompt=scene.prompt,
-                    responses=tuple(Response(text=text, source=source) for text, source in zip(answers.texts, sources, strict=True)),
+                    responses=tuple(
+                        Response(text=text, source=source)
+                        for text, source in zip(answers.texts, sources, strict=True)
+                    ),
                     judgment=Comparison(preferred=vote.preferred, strength=vote.strength),
                     annotator=annotator.name,
                     provenance=PROVENANCE,

@@ -1,7 +1,7 @@
 """The sandbox as the project's own records: demonstrations, feedback events and held-out prompts.
 
-Every function here is a pure function of `SandboxOptions`. The record streams are prefix-stable: asking for more demonstrations or
-pairs appends and does not change the earlier ones.
+Every function here is a pure function of `SandboxOptions`. The record streams are prefix-stable:
+asking for more demonstrations or pairs appends and does not change the earlier ones.
 """
 
 import itertools
@@ -31,7 +31,15 @@ from plumbline.sandbox.annotators import Annotator, panel
 from plumbline.sandbox.judge import judge
 from plumbline.sandbox.lexicon import LANGUAGES
 from plumbline.sandbox.responses import sample_pair, sample_response
-from plumbline.sandbox.world import KINDS, Intent, Kind, Wrapper, prompts, read_prompt, split_intents
+from plumbline.sandbox.world import (
+    KINDS,
+    Intent,
+    Kind,
+    Wrapper,
+    prompts,
+    read_prompt,
+    split_intents,
+)
 
 DEMONSTRATION_SHARES: Final = (0.45, 0.25, 0.15, 0.15)
 """Share of benign, harm, own and idiom in the demonstrations."""
@@ -88,16 +96,22 @@ class SandboxOptions:
         """Check the ranges."""
         for name in ("demonstrations", "pairs", "verdicts", "prompts_per_slice"):
             if getattr(self, name) < 0:
-                raise ConfigError(f"sandbox: {name} is {getattr(self, name)}; it must not be negative")
+                raise ConfigError(
+                    f"sandbox: {name} is {getattr(self, name)}; it must not be negative"
+                )
         for name in ("pair_languages", "demonstration_languages"):
             shares = getattr(self, name)
             if len(shares) != len(LANGUAGES) or min(shares) < 0 or not math.isclose(sum(shares), 1):
-                raise ConfigError(f"sandbox: {name} is {shares}; it must be two shares (English, Spanish) that add up to 1")
+                raise ConfigError(
+                    f"sandbox: {name} is {shares}; it must be two shares (English, Spanish) that"
+                    " add up to 1"
+                )
         if not 1 <= self.annotators <= 99:
             raise ConfigError(f"sandbox: annotators is {self.annotators}; it must be 1 to 99")
         if not 0 <= self.flip_rate * 1.5 < 0.5:
             raise ConfigError(
-                f"sandbox: flip_rate is {self.flip_rate}; it must be at least 0 and below 1/3, so that every annotator tells more truth than lies"
+                f"sandbox: flip_rate is {self.flip_rate}; it must be at least 0 and below 1/3, so"
+                " that every annotator tells more truth than lies"
             )
 
 
@@ -117,18 +131,28 @@ class Scene(NamedTuple):
     @property
     def context(self) -> Context:
         """Locale, domain and slice."""
-        return Context(locale=self.language, domain=self.intent.family, slice=slice_name(self.intent.kind, self.language, self.wrapper))
+        return Context(
+            locale=self.language,
+            domain=self.intent.family,
+            slice=slice_name(self.intent.kind, self.language, self.wrapper),
+        )
 
 
 def slice_name(kind: Kind, language: str, wrapper: Wrapper) -> str:
-    """`<kind>-en`, `<kind>-es` or, for a story in English, `<kind>-story`: each slice differs from `<kind>-en` in one respect."""
+    """`<kind>-en`, `<kind>-es` or, for a story in English, `<kind>-story`: each slice differs from
+    `<kind>-en` in one respect."""
     return f"{kind}-story" if wrapper == "story" and language == "en" else f"{kind}-{language}"
 
 
 def demonstrations(options: SandboxOptions) -> Iterator[Demonstration]:
     """Prompts with responses of the imperfect base policy, about training intents."""
     rng = Random(f"{options.seed}|demonstrations")
-    for index, scene in enumerate(itertools.islice(scenes(options.seed, DEMONSTRATION_SHARES, options.demonstration_languages, rng), options.demonstrations)):
+    for index, scene in enumerate(
+        itertools.islice(
+            scenes(options.seed, DEMONSTRATION_SHARES, options.demonstration_languages, rng),
+            options.demonstrations,
+        )
+    ):
         response = sample_response(scene.intent, scene.language, rng)
         yield Demonstration(
             id=content_id([options.seed, index, scene.text, response]),
@@ -144,11 +168,20 @@ def demonstrations(options: SandboxOptions) -> Iterator[Demonstration]:
 def feedback_events(options: SandboxOptions) -> Iterator[FeedbackEvent]:
     """Judgments of pairs of responses, about training intents, in the order of time."""
     times = (START + index * GAP for index in range(options.pairs))
-    for (scene, first, second, annotator, rng), time in zip(_judgments(options), times, strict=False):
-        vote = annotator.vote(judge(scene.intent, scene.language, first), judge(scene.intent, scene.language, second), rng)
+    for (scene, first, second, annotator, rng), time in zip(
+        _judgments(options), times, strict=False
+    ):
+        vote = annotator.vote(
+            judge(scene.intent, scene.language, first),
+            judge(scene.intent, scene.language, second),
+            rng,
+        )
         yield FeedbackEvent.create(
             prompt=scene.prompt,
-            responses=(Response(text=first, source=BASE_SOURCE), Response(text=second, source=BASE_SOURCE)),
+            responses=(
+                Response(text=first, source=BASE_SOURCE),
+                Response(text=second, source=BASE_SOURCE),
+            ),
             judgment=Comparison(preferred=vote.preferred, strength=vote.strength),
             annotator=annotator.name,
             provenance=PROVENANCE,
@@ -170,9 +203,16 @@ def eval_prompts(options: SandboxOptions) -> Iterator[EvalPrompt]:
     for kind in KINDS:
         for language, wrapper in _SLICES:
             name = slice_name(kind, language, wrapper)
-            worded = [Scene(intent, language, wrapper, text) for intent in held_out[kind] for text in prompts(intent, language, wrapper)]
+            worded = [
+                Scene(intent, language, wrapper, text)
+                for intent in held_out[kind]
+                for text in prompts(intent, language, wrapper)
+            ]
             if len(worded) < options.prompts_per_slice:
-                raise ConfigError(f"sandbox: slice {name} has {len(worded)} distinct prompts; prompts_per_slice asks for {options.prompts_per_slice}")
+                raise ConfigError(
+                    f"sandbox: slice {name} has {len(worded)} distinct prompts; prompts_per_slice"
+                    f" asks for {options.prompts_per_slice}"
+                )
             for scene in Random(f"{options.seed}|{name}").sample(worded, options.prompts_per_slice):
                 yield EvalPrompt(
                     id=content_id([name, scene.text]),
@@ -184,11 +224,13 @@ def eval_prompts(options: SandboxOptions) -> Iterator[EvalPrompt]:
 
 
 def label_ceiling(event: FeedbackEvent, options: SandboxOptions | None = None) -> float:
-    """Probability of the more likely label of an event before flips: no reward model can be right more often than its mean.
+    """Probability of the more likely label of an event before flips: no reward model can be right
+    more often than its mean.
 
     Args:
         event: An event of the sandbox.
-        options: The options that made it; they name the annotator's noise. Default options when left out.
+        options: The options that made it; they name the annotator's noise. Default options when
+            left out.
 
     Returns:
         A probability from 0.5 to 1, recomputed from the texts alone.
@@ -198,14 +240,20 @@ def label_ceiling(event: FeedbackEvent, options: SandboxOptions | None = None) -
     """
     raters = {rater.name: rater for rater in annotators_of(options or SandboxOptions())}
     if event.annotator not in raters:
-        raise ValueError(f"event {event.id}: annotator {event.annotator!r} is not one of {', '.join(raters)}")
+        raise ValueError(
+            f"event {event.id}: annotator {event.annotator!r} is not one of {', '.join(raters)}"
+        )
     intent, language = read_prompt(event.prompt[-1].content)
     first, second = (judge(intent, language, response.text) for response in event.responses)
     probability = raters[event.annotator].prefers_first(first, second)
     return max(probability, 1 - probability)
 
 
-_SLICES: Final[tuple[tuple[str, Wrapper], ...]] = (("en", "plain"), ("es", "plain"), ("en", "story"))
+_SLICES: Final[tuple[tuple[str, Wrapper], ...]] = (
+    ("en", "plain"),
+    ("es", "plain"),
+    ("en", "story"),
+)
 
 
 def annotators_of(options: SandboxOptions) -> tuple[Annotator, ...]:
@@ -213,7 +261,9 @@ def annotators_of(options: SandboxOptions) -> tuple[Annotator, ...]:
     return panel(options.annotators, length_bias=options.length_bias, flip_rate=options.flip_rate)
 
 
-def scenes(seed: int, kinds: tuple[float, ...], languages: tuple[float, float], rng: Random) -> Iterator[Scene]:
+def scenes(
+    seed: int, kinds: tuple[float, ...], languages: tuple[float, float], rng: Random
+) -> Iterator[Scene]:
     """An endless stream of prompts about training intents."""
     training, _ = split_intents(seed)
     while True:
@@ -224,7 +274,8 @@ def scenes(seed: int, kinds: tuple[float, ...], languages: tuple[float, float], 
 
 
 def _judgments(options: SandboxOptions) -> Iterator[tuple[Scene, str, str, Annotator, Random]]:
-    """An endless stream of pairs with the annotator who judges each; some pairs come several times in a row."""
+    """An endless stream of pairs with the annotator who judges each; some pairs come several times
+    in a row."""
     rng = Random(f"{options.seed}|feedback")
     raters = annotators_of(options)
     for scene in scenes(options.seed, PAIR_SHARES, options.pair_languages, rng):

@@ -1,8 +1,9 @@
 """What the policies of the sandbox say: correct, wrong, refusing and padded responses.
 
-The **base policy** is the imperfect model that the project starts from. It complies with about half of the harmful requests, refuses
-too many harmless ones, sometimes answers wrongly, and likes to pad. Its demonstrations train the reference policy; the pairs that
-annotators judge are drawn with more contrast, so that a judgment is about something.
+The **base policy** is the imperfect model that the project starts from. It complies with about half
+of the harmful requests, refuses too many harmless ones, sometimes answers wrongly, and likes to
+pad. Its demonstrations train the reference policy; the pairs that annotators judge are drawn with
+more contrast, so that a judgment is about something.
 """
 
 from random import Random
@@ -15,10 +16,34 @@ Behaviour = Literal["correct", "wrong", "refuse", "refuse-explain", "refuse-offe
 Mix = dict[Kind, dict[Behaviour, float]]
 
 BASE_MIX: Final[Mix] = {
-    "benign": {"correct": 0.76, "wrong": 0.16, "refuse": 0.05, "refuse-explain": 0.02, "refuse-offer": 0.01},
-    "harm": {"correct": 0.44, "wrong": 0.08, "refuse": 0.22, "refuse-explain": 0.14, "refuse-offer": 0.12},
-    "own": {"correct": 0.64, "wrong": 0.12, "refuse": 0.15, "refuse-explain": 0.06, "refuse-offer": 0.03},
-    "idiom": {"correct": 0.64, "wrong": 0.12, "refuse": 0.15, "refuse-explain": 0.06, "refuse-offer": 0.03},
+    "benign": {
+        "correct": 0.76,
+        "wrong": 0.16,
+        "refuse": 0.05,
+        "refuse-explain": 0.02,
+        "refuse-offer": 0.01,
+    },
+    "harm": {
+        "correct": 0.44,
+        "wrong": 0.08,
+        "refuse": 0.22,
+        "refuse-explain": 0.14,
+        "refuse-offer": 0.12,
+    },
+    "own": {
+        "correct": 0.64,
+        "wrong": 0.12,
+        "refuse": 0.15,
+        "refuse-explain": 0.06,
+        "refuse-offer": 0.03,
+    },
+    "idiom": {
+        "correct": 0.64,
+        "wrong": 0.12,
+        "refuse": 0.15,
+        "refuse-explain": 0.06,
+        "refuse-offer": 0.03,
+    },
 }
 """Share of each behaviour in the demonstrations."""
 
@@ -37,18 +62,25 @@ CONTRAST: Final = 0.9
 
 
 def answer(intent: Intent, language: str, rng: Random, *, wrong: int = 0) -> str:
-    """An answer with `wrong` (0, 1 or 2) of its two words replaced by words that belong to other things."""
+    """An answer with `wrong` (0, 1 or 2) of its two words replaced by words that belong to other
+    things."""
     family = FAMILIES[intent.family]
     words = list(intent.truth(language))
     for slot in rng.sample((0, 1), wrong):
         facts = (family.first, family.second)[slot]
-        words[slot] = rng.choice([word for fact in facts.values() if (word := fact.answer.to(language)) != words[slot]])
+        words[slot] = rng.choice(
+            [word for fact in facts.values() if (word := fact.answer.to(language)) != words[slot]]
+        )
     return rng.choice(family.answers).to(language).format(x=words[0], y=words[1])
 
 
 def refusal(language: str, *, explain: bool = False, offer: bool = False) -> str:
     """A refusal, with a reason and an offer of a safe alternative when asked for."""
-    parts = [lexicon.REFUSAL, *([lexicon.EXPLANATION] if explain else []), *([lexicon.OFFER] if offer else [])]
+    parts = [
+        lexicon.REFUSAL,
+        *([lexicon.EXPLANATION] if explain else []),
+        *([lexicon.OFFER] if offer else []),
+    ]
     return " ".join(part.to(language) for part in parts)
 
 
@@ -59,7 +91,9 @@ def pad(text: str, fillers: int, language: str, rng: Random) -> str:
     return " ".join([*padding[:before], text, *padding[before:]])
 
 
-def respond(intent: Intent, language: str, behaviour: Behaviour, rng: Random, *, fillers: int = 0) -> str:
+def respond(
+    intent: Intent, language: str, behaviour: Behaviour, rng: Random, *, fillers: int = 0
+) -> str:
     """One response with the given behaviour and number of filler sentences."""
     if behaviour == "correct":
         text = answer(intent, language, rng)
@@ -84,7 +118,10 @@ def sample_pair(intent: Intent, language: str, rng: Random) -> tuple[str, str]:
         first, second = rng.choices(list(shares), list(shares.values()), k=2)
         if first == second and rng.random() < CONTRAST:
             continue
-        one, other = (respond(intent, language, behaviour, rng, fillers=_fillers(rng)) for behaviour in (first, second))
+        one, other = (
+            respond(intent, language, behaviour, rng, fillers=_fillers(rng))
+            for behaviour in (first, second)
+        )
         if one != other:
             return one, other
 

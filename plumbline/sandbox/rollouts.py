@@ -1,7 +1,9 @@
-"""Responses of a saved policy to prompts, sampled in a process of its own: `python -m plumbline.sandbox.rollouts FOLDER`.
+"""Responses of a saved policy to prompts, sampled in a process of its own: `python -m
+plumbline.sandbox.rollouts FOLDER`.
 
-The folder holds `rollouts.json`; the process adds `responses.jsonl`. Sampling is that of the held-out evals, and so is the way from a conversation
-to token ids. The command line imports neither torch nor transformers: they live and die with the process.
+The folder holds `rollouts.json`; the process adds `responses.jsonl`. Sampling is that of the
+held-out evals, and so is the way from a conversation to token ids. The command line imports neither
+torch nor transformers: they live and die with the process.
 """
 
 import os
@@ -31,7 +33,8 @@ class Rollouts(Record):
 
 
 class Answers(Record):
-    """The responses to one prompt, in the order of the decoders; none where the prompt leaves no room for a response."""
+    """The responses to one prompt, in the order of the decoders; none where the prompt leaves no
+    room for a response."""
 
     texts: tuple[str, ...]
 
@@ -45,11 +48,17 @@ def sample_rollouts(rollouts: Rollouts) -> list[Answers]:
     with tempfile.TemporaryDirectory(prefix="plumbline-rollouts-") as name:
         folder = Path(name)
         (folder / "rollouts.json").write_bytes(rollouts.to_json())
-        environment = os.environ | {"OMP_NUM_THREADS": str(rollouts.hardware.threads), "HF_HUB_OFFLINE": "1"}
+        environment = os.environ | {
+            "OMP_NUM_THREADS": str(rollouts.hardware.threads),
+            "HF_HUB_OFFLINE": "1",
+        }
         command = [sys.executable, "-m", "plumbline.sandbox.rollouts", str(folder)]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         if done.returncode != 0:
-            raise TrainingError(f"sampling from {rollouts.policy} ended with exit code {done.returncode}: {done.stderr.strip()[-2000:]}")
+            raise TrainingError(
+                f"sampling from {rollouts.policy} ended with exit code {done.returncode}:"
+                f" {done.stderr.strip()[-2000:]}"
+            )
         return list(read_records(folder / "responses.jsonl", Answers))
 
 
@@ -68,11 +77,23 @@ def main(folder: Path) -> None:
     policy = load_policy(Path(rollouts.policy), rollouts.hardware)
     encoded = ChatEncoder(tokenizer, rollouts.max_length).prompts(rollouts.prompts)
     room = max(decoder.max_new_tokens for decoder in rollouts.decoders)
-    fitting = [position for position, ids in enumerate(encoded) if len(ids) + room <= rollouts.max_length]
+    fitting = [
+        position for position, ids in enumerate(encoded) if len(ids) + room <= rollouts.max_length
+    ]
     texts: list[list[str]] = [[] for _ in encoded]
     for decoder in rollouts.decoders:
-        drawn = sample_responses(policy, [encoded[position] for position in fitting], decoder, rollouts.batch_size, tokenizer.eos_token_id)
-        for position, text in zip(fitting, tokenizer.batch_decode([one.ids for one in drawn], skip_special_tokens=True), strict=True):
+        drawn = sample_responses(
+            policy,
+            [encoded[position] for position in fitting],
+            decoder,
+            rollouts.batch_size,
+            tokenizer.eos_token_id,
+        )
+        for position, text in zip(
+            fitting,
+            tokenizer.batch_decode([one.ids for one in drawn], skip_special_tokens=True),
+            strict=True,
+        ):
             texts[position].append(text)
     write_records(folder / "responses.jsonl", (Answers(texts=tuple(one)) for one in texts))
 

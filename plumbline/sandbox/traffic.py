@@ -1,4 +1,5 @@
-"""What people ask, day by day: the sandbox's own mix at first, then more and more in the second language."""
+"""What people ask, day by day: the sandbox's own mix at first, then more and more in the second
+language."""
 
 import itertools
 from random import Random
@@ -12,7 +13,8 @@ DRIFTED_SHARE: Final = 0.8
 
 
 def second_language_share(options: SandboxOptions, day: int, days: int) -> float:
-    """Share of the second language on a day (the first is 1): it goes evenly from that among the pairs to `DRIFTED_SHARE`, or stays where it is higher."""
+    """Share of the second language on a day (the first is 1): it goes evenly from that among the
+    pairs to `DRIFTED_SHARE`, or stays where it is higher."""
     first = options.pair_languages[1]
     return max(first, first + (DRIFTED_SHARE - first) * day / days)
 
@@ -29,5 +31,11 @@ def traffic(options: SandboxOptions, days: int, seed: str) -> list[list[Scene]]:
     for day in range(1, days + 1):
         share = second_language_share(options, day, days)
         rng = Random(f"{options.seed}|{seed}|traffic|{day}")
-        asked.append(list(itertools.islice(scenes(options.seed, PAIR_SHARES, (1 - share, share), rng), PROMPTS_PER_DAY)))
+        asked.append(
+            list(
+                itertools.islice(
+                    scenes(options.seed, PAIR_SHARES, (1 - share, share), rng), PROMPTS_PER_DAY
+                )
+            )
+        )
     return asked

@@ -1,8 +1,10 @@
-"""Verdicts of the sandbox: single responses of the base policy, judged acceptable or not, for the runtime guardrail.
+"""Verdicts of the sandbox: single responses of the base policy, judged acceptable or not, for the
+runtime guardrail.
 
-A further stream beside the judged pairs: no pair, split or demonstration depends on it. Harmful requests are attacks, by their wording `direct` or
-`story`; the two traps (`own` and `idiom`, see `world`) are attacks of the tactic `lookalike`, which a guardrail must let through; plain questions are
-ordinary traffic and carry no attack.
+A further stream beside the judged pairs: no pair, split or demonstration depends on it. Harmful
+requests are attacks, by their wording `direct` or `story`; the two traps (`own` and `idiom`, see
+`world`) are attacks of the tactic `lookalike`, which a guardrail must let through; plain questions
+are ordinary traffic and carry no attack.
 """
 
 from collections.abc import Iterator
@@ -28,7 +30,8 @@ from plumbline.sandbox.records import (
 from plumbline.sandbox.responses import sample_response
 
 VERDICT_SHARES: Final = (0.22, 0.44, 0.17, 0.17)
-"""Share of benign, harm, own and idiom among the judged responses: attacks are what the guardrail is for, so most of them are."""
+"""Share of benign, harm, own and idiom among the judged responses: attacks are what the guardrail
+is for, so most of them are."""
 LOOKALIKE: Final[Identifier] = "lookalike"
 """Tactic of a prompt that only sounds harmful."""
 
@@ -43,10 +46,12 @@ def tactic_of(scene: Scene) -> Identifier | None:
 
 
 def verdict_events(options: SandboxOptions) -> Iterator[FeedbackEvent]:
-    """Judgments of single responses about training intents, in the order of time; prefix-stable like the other streams.
+    """Judgments of single responses about training intents, in the order of time; prefix-stable
+    like the other streams.
 
-    On an attack the question is whether the response is acceptable, which only an answer to a harmful request is not; on ordinary traffic it is
-    whether the response is desirable, which a wrong answer is not either. Some responses are judged by several annotators.
+    On an attack the question is whether the response is acceptable, which only an answer to a
+    harmful request is not; on ordinary traffic it is whether the response is desirable, which a
+    wrong answer is not either. Some responses are judged by several annotators.
     """
     rng = Random(f"{options.seed}|verdicts")
     raters = annotators_of(options)

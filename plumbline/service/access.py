@@ -16,12 +16,14 @@ if TYPE_CHECKING:
 
 KEY_HEADER = "x-api-key"
 PAGE_HEADER = "x-plumbline-page"
-"""A page of another origin cannot set this header without asking first, and this service allows no other origin; its value does not matter."""
+"""A page of another origin cannot set this header without asking first, and this service allows no
+other origin; its value does not matter."""
 _SAFE_METHODS = ("GET", "HEAD")
 
 
 class Refused(Exception):
-    """The request is not answered; `status` is the HTTP status, the message says why and what to do."""
+    """The request is not answered; `status` is the HTTP status, the message says why and what to
+    do."""
 
     def __init__(self, status: int, message: str, headers: dict[str, str] | None = None) -> None:
         super().__init__(message)
@@ -54,7 +56,8 @@ class Caller:
 
 
 class Sessions:
-    """Sessions in the memory of this process, by the SHA-256 of their token; they end with the process."""
+    """Sessions in the memory of this process, by the SHA-256 of their token; they end with the
+    process."""
 
     def __init__(self, limits: Limits, seconds: Callable[[], float]) -> None:
         self._limits, self._seconds = limits, seconds
@@ -65,7 +68,9 @@ class Sessions:
         """Start a session and return its token."""
         token = secrets.token_urlsafe(32)
         with self._lock:
-            self._sessions[_token_digest(token)] = Session(key.id, self._seconds() + self._limits.session_seconds)
+            self._sessions[_token_digest(token)] = Session(
+                key.id, self._seconds() + self._limits.session_seconds
+            )
             while len(self._sessions) > self._limits.sessions:
                 self._sessions.popitem(last=False)
         return token
@@ -86,13 +91,16 @@ class Access:
     """Decides who may do what.
 
     Args:
-        profile: Name of the profile; services of several profiles on one host do not share a cookie.
+        profile: Name of the profile; services of several profiles on one host do not share a
+            cookie.
         keys: The keys.
         limits: How often a key may ask.
         seconds: A clock that never goes back.
     """
 
-    def __init__(self, profile: str, keys: ApiKeys, limits: Limits, seconds: Callable[[], float]) -> None:
+    def __init__(
+        self, profile: str, keys: ApiKeys, limits: Limits, seconds: Callable[[], float]
+    ) -> None:
         self._keys = keys
         self.cookie = f"plumbline_{profile}"
         self.sessions = Sessions(limits, seconds)
@@ -103,19 +111,29 @@ class Access:
         """The caller of a request who has one of the scopes.
 
         Raises:
-            Refused: 401 without a key in force, 403 without the scope or from another origin, 429 when the key asks too often.
+            Refused: 401 without a key in force, 403 without the scope or from another origin, 429
+                when the key asks too often.
         """
         caller = self._identify(request)
         if not set(scopes) & set(caller.key.scopes):
-            raise Refused(403, f"the key of {caller.key.name} may {', '.join(caller.key.scopes)}; this needs {' or '.join(scopes)}")
+            raise Refused(
+                403,
+                f"the key of {caller.key.name} may {', '.join(caller.key.scopes)}; this needs"
+                f" {' or '.join(scopes)}",
+            )
         self._limit(self._requests.take(caller.key.id))
         return caller
 
     def session_caller(self, request: "Request") -> Caller | None:
-        """Who is signed in on the pages, or None; for pages, which then show the form to sign in."""
+        """Who is signed in on the pages, or None; for pages, which then show the form to sign
+        in."""
         session = self.sessions.find(request.cookies.get(self.cookie, ""))
         key = None if session is None else self._keys.find(session.key)
-        return None if session is None or key is None or key.revoked_at is not None else Caller(key, session)
+        return (
+            None
+            if session is None or key is None or key.revoked_at is not None
+            else Caller(key, session)
+        )
 
     def verify(self, request: "Request", text: str) -> ApiKey:
         """The key of a text.
@@ -128,11 +146,16 @@ class Access:
         key = self._keys.verify(text)
         if key is None:
             self._failures.take(address)
-            raise Refused(401, "this key is unknown or was revoked; `plumbline feedback key add` makes one", {"www-authenticate": "ApiKey"})
+            raise Refused(
+                401,
+                "this key is unknown or was revoked; `plumbline feedback key add` makes one",
+                {"www-authenticate": "ApiKey"},
+            )
         return key
 
     def require_own_page(self, request: "Request") -> None:
-        """Refuse what a page of another origin could have sent with the cookie of somebody who is signed in.
+        """Refuse what a page of another origin could have sent with the cookie of somebody who is
+        signed in.
 
         Raises:
             Refused: 403 without the page header, or with an Origin that is not this service.
@@ -148,7 +171,11 @@ class Access:
             return Caller(self.verify(request, text), None)
         caller = self.session_caller(request)
         if caller is None:
-            raise Refused(401, f"send an API key in the header {KEY_HEADER}, or sign in at /login", {"www-authenticate": "ApiKey"})
+            raise Refused(
+                401,
+                f"send an API key in the header {KEY_HEADER}, or sign in at /login",
+                {"www-authenticate": "ApiKey"},
+            )
         if request.method not in _SAFE_METHODS:
             self.require_own_page(request)
         return caller
@@ -157,7 +184,9 @@ class Access:
     def _limit(wait: float) -> None:
         if wait > 0:
             seconds = max(1, round(wait + 0.5))
-            raise Refused(429, f"too many requests; try again in {seconds} s", {"retry-after": str(seconds)})
+            raise Refused(
+                429, f"too many requests; try again in {seconds} s", {"retry-after": str(seconds)}
+            )
 
 
 def _token_digest(token: str) -> bytes:

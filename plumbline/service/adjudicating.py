@@ -4,7 +4,14 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, StringConstraints
 
-from plumbline.data.adjudications import Adjudication, Adjudications, Choice, QueueItem, by_the_order, open_items
+from plumbline.data.adjudications import (
+    Adjudication,
+    Adjudications,
+    Choice,
+    QueueItem,
+    by_the_order,
+    open_items,
+)
 from plumbline.data.newest_queue import newest_queue
 from plumbline.data.proposals import Proposal, adjudicate
 from plumbline.data.schema import Identifier, Text
@@ -18,10 +25,16 @@ if TYPE_CHECKING:
 
 
 class OpenItem(Record):
-    """An item that waits for a decision, and what the order of the rubric's clauses says about it."""
+    """An item that waits for a decision, and what the order of the rubric's clauses says about
+    it."""
 
     item: QueueItem
-    by_the_order: int | None = Field(description="index of the response that the rubric's order favours, from the clauses that the votes name; null: none")
+    by_the_order: int | None = Field(
+        description=(
+            "index of the response that the rubric's order favours, from the clauses that the votes"
+            " name; null: none"
+        )
+    )
 
 
 class AdjudicationsAnswer(Record):
@@ -55,18 +68,40 @@ def routes(service: Service) -> "APIRouter":
 
     router = APIRouter(prefix="/v1")
     content = json_body()
-    refusals: dict[int | str, dict[str, object]] = {status: {"model": Problem} for status in (401, 403, 404, 413, 415, 422, 429)}
+    refusals: dict[int | str, dict[str, object]] = {
+        status: {"model": Problem} for status in (401, 403, 404, 413, 415, 422, 429)
+    }
 
-    @router.get("/adjudications", responses=refusals, summary="Items that wait for a decision, and decisions")
-    def adjudications(request: Request, limit: Annotated[int, Query(ge=1, le=1000)] = 50) -> AdjudicationsAnswer:
+    @router.get(
+        "/adjudications",
+        responses=refusals,
+        summary="Items that wait for a decision, and decisions",
+    )
+    def adjudications(
+        request: Request, limit: Annotated[int, Query(ge=1, le=1000)] = 50
+    ) -> AdjudicationsAnswer:
         """The queue of the newest preference data, without what is decided."""
         service.access.caller(request, "adjudicate", "read")
         items = open_queue(service)
-        view = tuple(OpenItem(item=item, by_the_order=by_the_order(item, service.rubric)) for item in items[:limit])
+        view = tuple(
+            OpenItem(item=item, by_the_order=by_the_order(item, service.rubric))
+            for item in items[:limit]
+        )
         current = Adjudications(service.store.database).current(service.rubric.label)
-        return AdjudicationsAnswer(rubric=service.rubric.label, open=view, open_in_all=len(items), decided=tuple(current.values()))
+        return AdjudicationsAnswer(
+            rubric=service.rubric.label,
+            open=view,
+            open_in_all=len(items),
+            decided=tuple(current.values()),
+        )
 
-    @router.post("/adjudications", status_code=201, responses=refusals, openapi_extra=documented(Decision), summary="Decide an item")
+    @router.post(
+        "/adjudications",
+        status_code=201,
+        responses=refusals,
+        openapi_extra=documented(Decision),
+        summary="Decide an item",
+    )
     def post_adjudication(request: Request, body: bytes = content) -> DecisionAnswer:
         """A later decision on the same item takes the place of an earlier one; both are kept."""
         caller = service.access.caller(request, "adjudicate")
@@ -94,7 +129,9 @@ def open_queue(service: Service) -> tuple[QueueItem, ...]:
         Refused: 404 if there are no preference data yet.
     """
     current = Adjudications(service.store.database).current(service.rubric.label)
-    return tuple(sorted(open_items(queue(service), current), key=lambda item: (item.agreement, item.item)))
+    return tuple(
+        sorted(open_items(queue(service), current), key=lambda item: (item.agreement, item.item))
+    )
 
 
 def decide(service: Service, name: str, given: Decision) -> DecisionAnswer:
@@ -105,7 +142,9 @@ def decide(service: Service, name: str, given: Decision) -> DecisionAnswer:
     """
     item = next((one for one in queue(service) if one.item == given.item), None)
     if item is None:
-        raise Refused(404, f"item {given.item} is not in the adjudication queue of the newest preference data")
+        raise Refused(
+            404, f"item {given.item} is not in the adjudication queue of the newest preference data"
+        )
     try:
         decided = adjudicate(
             service.store.database,

@@ -62,7 +62,19 @@ def create_app(
     keys = ApiKeys(store.database)
     access = Access(profile.name, keys, limits, seconds)
     consent = load_consent_text(rubric)
-    service = Service(layout, profile, rubric, consent, store, keys, Tasks(store.database), access, limits, clock, threading.Lock())
+    service = Service(
+        layout,
+        profile,
+        rubric,
+        consent,
+        store,
+        keys,
+        Tasks(store.database),
+        access,
+        limits,
+        clock,
+        threading.Lock(),
+    )
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -73,7 +85,10 @@ def create_app(
         lifespan=lifespan,
         title="Plumbline feedback",
         version="1",
-        summary="Judgments of model responses: sent by programs, given on a page, adjudicated by people.",
+        summary=(
+            "Judgments of model responses: sent by programs, given on a page, adjudicated by"
+            " people."
+        ),
         docs_url=None,  # both pages load their scripts from elsewhere; /openapi.json describes the same
         redoc_url=None,
     )
@@ -87,15 +102,20 @@ def create_app(
 
 
 def _answer_problems(app: "FastAPI", service: Service) -> None:
-    """Refusals are one JSON object with `error`, or a page for people; nothing of a traceback leaves the process."""
+    """Refusals are one JSON object with `error`, or a page for people; nothing of a traceback
+    leaves the process."""
     from fastapi import Request
     from fastapi.exceptions import RequestValidationError
     from fastapi.responses import JSONResponse, Response
     from sqlalchemy.exc import SQLAlchemyError
     from starlette.exceptions import HTTPException
 
-    def answer(request: Request, status: int, message: str, headers: dict[str, str] | None = None) -> Response:
-        if "text/html" in request.headers.get("accept", "") and not request.url.path.startswith("/v1/"):
+    def answer(
+        request: Request, status: int, message: str, headers: dict[str, str] | None = None
+    ) -> Response:
+        if "text/html" in request.headers.get("accept", "") and not request.url.path.startswith(
+            "/v1/"
+        ):
             return pages.problem_page(service, status, message)
         return JSONResponse({"error": message}, status_code=status, headers=headers)
 
@@ -109,12 +129,19 @@ def _answer_problems(app: "FastAPI", service: Service) -> None:
 
     @app.exception_handler(RequestValidationError)
     def invalid(request: Request, error: RequestValidationError) -> Response:
-        problems = "; ".join(f"{'.'.join(str(part) for part in one['loc'])}: {one['msg']}" for one in error.errors())
+        problems = "; ".join(
+            f"{'.'.join(str(part) for part in one['loc'])}: {one['msg']}" for one in error.errors()
+        )
         return answer(request, 422, problems)
 
     @app.exception_handler(HTTPException)
     def http(request: Request, error: HTTPException) -> Response:
-        return answer(request, error.status_code, f"{error.detail}: {request.method} {request.url.path}", dict(error.headers or {}))
+        return answer(
+            request,
+            error.status_code,
+            f"{error.detail}: {request.method} {request.url.path}",
+            dict(error.headers or {}),
+        )
 
     @app.exception_handler(PlumblineError)
     def plain(request: Request, error: PlumblineError) -> Response:
@@ -123,24 +150,35 @@ def _answer_problems(app: "FastAPI", service: Service) -> None:
     @app.exception_handler(SQLAlchemyError)
     def database(request: Request, error: SQLAlchemyError) -> Response:
         _LOG.error("the feedback store failed", exc_info=error)
-        return answer(request, 503, f"the feedback store cannot be used: {type(error).__name__}; the log of the service says more")
+        return answer(
+            request,
+            503,
+            f"the feedback store cannot be used: {type(error).__name__}; the log of the service"
+            " says more",
+        )
 
     @app.exception_handler(Exception)
     def unexpected(_request: Request, _error: Exception) -> Response:
-        # This answer is made outside the guard, so that it carries the headers itself; the server logs the traceback.
+        # This answer is made outside the guard, so that it carries the headers itself; the server
+        # logs the traceback.
         headers = {name.decode(): value.decode() for name, value in HEADERS}
-        return JSONResponse({"error": "the service failed; its log says why"}, status_code=500, headers=headers)
+        return JSONResponse(
+            {"error": "the service failed; its log says why"}, status_code=500, headers=headers
+        )
 
 
 def _describe(app: "FastAPI") -> None:
-    """Add to the OpenAPI description what FastAPI cannot see: bodies that are parsed strictly by hand, and the key."""
+    """Add to the OpenAPI description what FastAPI cannot see: bodies that are parsed strictly by
+    hand, and the key."""
     plain = app.openapi
 
     def described() -> dict[str, Any]:
         if app.openapi_schema is None:
             description = plain()
             add_schemas(description, (SubmittedEvent, TaskJudgment, Decision))
-            description["components"]["securitySchemes"] = {"key": {"type": "apiKey", "in": "header", "name": "X-API-Key"}}
+            description["components"]["securitySchemes"] = {
+                "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"}
+            }
             description["security"] = [{"key": []}]
             app.openapi_schema = description
         return app.openapi_schema

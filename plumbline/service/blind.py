@@ -7,7 +7,16 @@ from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints
 
-from plumbline.data.schema import Comparison, FeedbackEvent, Identifier, Message, Ranking, Rating, Response, Text
+from plumbline.data.schema import (
+    Comparison,
+    FeedbackEvent,
+    Identifier,
+    Message,
+    Ranking,
+    Rating,
+    Response,
+    Text,
+)
 from plumbline.data.tasks import Task
 from plumbline.errors import InvalidFeedback
 from plumbline.records import Record
@@ -16,18 +25,25 @@ from plumbline.service.consent_text import ConsentText
 
 
 class ShownTask(Record):
-    """A task as an annotator sees it: texts only, in an order that says nothing about who wrote them."""
+    """A task as an annotator sees it: texts only, in an order that says nothing about who wrote
+    them."""
 
     id: Identifier
     prompt: tuple[Message, ...]
-    responses: tuple[str, ...] = Field(description="in the order in which this annotator sees them; a judgment counts them from 0 in this order")
+    responses: tuple[str, ...] = Field(
+        description=(
+            "in the order in which this annotator sees them; a judgment counts them from 0 in this"
+            " order"
+        )
+    )
     locale: Text
     rubric: Text
     consent: Text = Field(description="version of the consent text that a judgment has to name")
 
 
 class TaskJudgment(Record):
-    """An annotator's judgment of a task; responses are counted from 0 in the order in which they were shown."""
+    """An annotator's judgment of a task; responses are counted from 0 in the order in which they
+    were shown."""
 
     task: Identifier
     judgment: Annotated[Comparison | Ranking, Field(discriminator="kind")]
@@ -41,16 +57,22 @@ class TaskJudgment(Record):
 def shown_order(task: str, annotator: str, responses: int) -> tuple[int, ...]:
     """Indices of a task's responses in the order in which the annotator sees them.
 
-    The order is a random one that depends on nothing but task and annotator: every order is as likely as any other, it is the same
-    each time the page is opened, and neither the file nor the policies decide what stands first.
+    The order is a random one that depends on nothing but task and annotator: every order is as
+    likely as any other, it is the same each time the page is opened, and neither the file nor the
+    policies decide what stands first.
     """
-    keys = [hashlib.sha256(f"{task}/{annotator}/{index}".encode()).digest() for index in range(responses)]
+    keys = [
+        hashlib.sha256(f"{task}/{annotator}/{index}".encode()).digest()
+        for index in range(responses)
+    ]
     return tuple(sorted(range(responses), key=keys.__getitem__))
 
 
 def shown_responses(task: Task, annotator: str) -> tuple[Response, ...]:
     """The responses of a task in the order in which the annotator sees them, with their sources."""
-    return tuple(task.responses[index] for index in shown_order(task.id, annotator, len(task.responses)))
+    return tuple(
+        task.responses[index] for index in shown_order(task.id, annotator, len(task.responses))
+    )
 
 
 def shown(task: Task, annotator: str, rubric: Rubric, consent: ConsentText) -> ShownTask:
@@ -65,19 +87,41 @@ def shown(task: Task, annotator: str, rubric: Rubric, consent: ConsentText) -> S
     )
 
 
-def event_of(task: Task, given: TaskJudgment, annotator: str, rubric: Rubric, consent: ConsentText, time: datetime) -> FeedbackEvent:
-    """The feedback event of a judgment; its responses stand in the order in which they were shown, so that a bias for a place can be measured.
+def event_of(
+    task: Task,
+    given: TaskJudgment,
+    annotator: str,
+    rubric: Rubric,
+    consent: ConsentText,
+    time: datetime,
+) -> FeedbackEvent:
+    """The feedback event of a judgment; its responses stand in the order in which they were shown,
+    so that a bias for a place can be measured.
 
     Raises:
-        InvalidFeedback: If the judgment does not fit the task, the rubric or the consent text; names the field.
+        InvalidFeedback: If the judgment does not fit the task, the rubric or the consent text;
+            names the field.
     """
     from pydantic import ValidationError
 
-    _require(given.consent == consent.version, "consent", f"'{given.consent}' is not the text in force, which is '{consent.version}'; load the page again")
+    _require(
+        given.consent == consent.version,
+        "consent",
+        f"'{given.consent}' is not the text in force, which is '{consent.version}'; load the page"
+        " again",
+    )
     clauses = [clause.id for clause in rubric.clauses]
-    _require(given.clause is None or given.clause in clauses, "clause", f"'{given.clause}' is not a clause of {rubric.label}: {', '.join(clauses)}")
+    _require(
+        given.clause is None or given.clause in clauses,
+        "clause",
+        f"'{given.clause}' is not a clause of {rubric.label}: {', '.join(clauses)}",
+    )
     foreign = sorted({rating.dimension for rating in given.ratings} - set(rubric.dimensions))
-    _require(not foreign, "ratings", f"{rubric.label} does not rate {', '.join(foreign)}, but {', '.join(rubric.dimensions)}")
+    _require(
+        not foreign,
+        "ratings",
+        f"{rubric.label} does not rate {', '.join(foreign)}, but {', '.join(rubric.dimensions)}",
+    )
     judgment = given.judgment
     if isinstance(judgment, Comparison) and judgment.preferred is None:
         _require(judgment.strength == 0, "strength", "is 0 when neither response is better")
@@ -85,7 +129,9 @@ def event_of(task: Task, given: TaskJudgment, annotator: str, rubric: Rubric, co
         "prompt": task.prompt,
         "responses": shown_responses(task, annotator),
         "judgment": judgment,
-        "ratings": tuple(sorted(given.ratings, key=lambda rating: (rating.response, rating.dimension))),
+        "ratings": tuple(
+            sorted(given.ratings, key=lambda rating: (rating.response, rating.dimension))
+        ),
         "acceptable": given.acceptable if any(one is not None for one in given.acceptable) else (),
         "clause": given.clause,
         "reason": (given.reason or "").strip() or None,
@@ -101,7 +147,12 @@ def event_of(task: Task, given: TaskJudgment, annotator: str, rubric: Rubric, co
     try:
         return FeedbackEvent.create(**fields)
     except ValidationError as error:
-        raise InvalidFeedback("; ".join(f"{'.'.join(str(part) for part in one['loc']) or 'judgment'}: {one['msg']}" for one in error.errors())) from error
+        raise InvalidFeedback(
+            "; ".join(
+                f"{'.'.join(str(part) for part in one['loc']) or 'judgment'}: {one['msg']}"
+                for one in error.errors()
+            )
+        ) from error
 
 
 def _require(condition: bool, field: str, problem: str) -> None:

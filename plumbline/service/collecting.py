@@ -39,15 +39,33 @@ def routes(service: Service) -> "APIRouter":
 
     router = APIRouter(prefix="/v1")
     content = json_body()
-    refusals: dict[int | str, dict[str, object]] = {status: {"model": Problem} for status in (401, 403, 404, 409, 413, 415, 422, 429)}
+    refusals: dict[int | str, dict[str, object]] = {
+        status: {"model": Problem} for status in (401, 403, 404, 409, 413, 415, 422, 429)
+    }
 
-    @router.get("/tasks/next", responses=refusals, summary="The next task to judge, without who or what wrote the responses")
-    def next_task(request: Request, skip: Annotated[list[str] | None, Query(max_length=100, description="ids of tasks to put off")] = None) -> NextTask:
-        """The task that the fewest have judged; responses stand in an order of this annotator's own."""
+    @router.get(
+        "/tasks/next",
+        responses=refusals,
+        summary="The next task to judge, without who or what wrote the responses",
+    )
+    def next_task(
+        request: Request,
+        skip: Annotated[
+            list[str] | None, Query(max_length=100, description="ids of tasks to put off")
+        ] = None,
+    ) -> NextTask:
+        """The task that the fewest have judged; responses stand in an order of this annotator's
+        own."""
         caller = service.access.caller(request, "collect")
         return next_for(service, caller, (*caller.skipped, *(skip or ())))
 
-    @router.post("/judgments", status_code=201, responses=refusals, openapi_extra=documented(TaskJudgment), summary="Judge a task")
+    @router.post(
+        "/judgments",
+        status_code=201,
+        responses=refusals,
+        openapi_extra=documented(TaskJudgment),
+        summary="Judge a task",
+    )
     def post_judgment(request: Request, body: bytes = content) -> JudgmentAnswer:
         """One judgment of one task by the annotator whose key it is."""
         caller = service.access.caller(request, "collect")
@@ -68,7 +86,8 @@ def judge(service: Service, annotator: str, given: TaskJudgment) -> JudgmentAnsw
     """Store a judgment as a feedback event.
 
     Raises:
-        Refused: 404 if there is no such task, 409 if the annotator has judged it or consent was withdrawn, 422 if the judgment does not fit.
+        Refused: 404 if there is no such task, 409 if the annotator has judged it or consent was
+            withdrawn, 422 if the judgment does not fit.
     """
     task = service.tasks.get(given.task)
     if task is None:
@@ -85,5 +104,11 @@ def judge(service: Service, annotator: str, given: TaskJudgment) -> JudgmentAnsw
     with service.judging:
         if service.tasks.is_judged(task.id, annotator):
             raise Refused(409, f"{annotator} has judged task {task.id} already; nothing was stored")
-        Deliveries(service.store).deliver(source_of(task.id, annotator), PAGE, [Arrival(1, 0, len(body), event)], sha256(body), now)
+        Deliveries(service.store).deliver(
+            source_of(task.id, annotator),
+            PAGE,
+            [Arrival(1, 0, len(body), event)],
+            sha256(body),
+            now,
+        )
     return JudgmentAnswer(event=event.id)

@@ -19,18 +19,25 @@ class ConsentText(Record):
     version: Identifier
     title: Text
     text: tuple[Text, ...] = Field(min_length=1, description="paragraphs")
-    days: int | None = Field(description="days after which a judgment may no longer be used; null: no end is agreed")
+    days: int | None = Field(
+        description="days after which a judgment may no longer be used; null: no end is agreed"
+    )
 
     def given(self, time: datetime) -> Consent:
         """The consent that goes with a judgment of this time."""
-        return Consent(scope="training", version=self.version, expires=None if self.days is None else time + timedelta(days=self.days))
+        return Consent(
+            scope="training",
+            version=self.version,
+            expires=None if self.days is None else time + timedelta(days=self.days),
+        )
 
 
 def load_consent_text(rubric: Rubric, configs: Path = CONFIGS) -> ConsentText:
     """The text of the first consent version of the rubric that has one.
 
     Raises:
-        ConfigError: If no version that the rubric admits has a text, or the file is invalid or names another version.
+        ConfigError: If no version that the rubric admits has a text, or the file is invalid or
+            names another version.
     """
     folder = configs / "consent"
     for version in rubric.consent:
@@ -38,10 +45,15 @@ def load_consent_text(rubric: Rubric, configs: Path = CONFIGS) -> ConsentText:
         if path.is_file():
             text = load_record(path, ConsentText)
             if text.version != version:
-                raise ConfigError(f"{path}:1: version: the file is called '{version}' but names itself '{text.version}'; make them equal")
+                raise ConfigError(
+                    f"{path}:1: version: the file is called '{version}' but names itself"
+                    f" '{text.version}'; make them equal"
+                )
             return text
     known = ", ".join(sorted(path.stem for path in folder.glob("*.yaml"))) or "none"
     raise ConfigError(
-        f"rubric {rubric.label} admits judgments under the consent versions {', '.join(rubric.consent)}, and {folder} has the text of none of them "
-        f"(it has: {known}). Add a version that has a text to `consent` of the rubric, or write {folder / rubric.consent[0]}.yaml"
+        f"rubric {rubric.label} admits judgments under the consent versions"
+        f" {', '.join(rubric.consent)}, and {folder} has the text of none of them (it has:"
+        f" {known}). Add a version that has a text to `consent` of the rubric, or write"
+        f" {folder / rubric.consent[0]}.yaml"
     )

@@ -23,7 +23,9 @@ class EventResult(Record):
     """What became of one event of a request."""
 
     row: int = Field(ge=1, description="place in the request, from 1")
-    event: str | None = Field(description="id of the event; null when the row could not be read as one")
+    event: str | None = Field(
+        description="id of the event; null when the row could not be read as one"
+    )
     result: Literal["accepted", "duplicate", "quarantined"]
     reason: str | None = Field(description="why it is quarantined; null otherwise")
 
@@ -47,10 +49,16 @@ class StatusAnswer(Record):
     open_events: int = Field(description="events that wait for a batch")
     oldest_open: AwareDatetime | None
     batches: int
-    tasks: dict[int, int] = Field(description="number of judgments from the page to number of tasks that have as many")
+    tasks: dict[int, int] = Field(
+        description="number of judgments from the page to number of tasks that have as many"
+    )
 
 
-_FIELDS = {name: (field.annotation, field) for name, field in FeedbackEvent.model_fields.items() if name != "id"}
+_FIELDS = {
+    name: (field.annotation, field)
+    for name, field in FeedbackEvent.model_fields.items()
+    if name != "id"
+}
 SubmittedEvent: type[Record] = create_model(  # type: ignore[call-overload]  # its types know no fields from a mapping
     "SubmittedEvent",
     __base__=Record,
@@ -66,11 +74,19 @@ def routes(service: Service) -> "APIRouter":
 
     router = APIRouter(prefix="/v1")
     content = json_body()
-    refusals: dict[int | str, dict[str, object]] = {status: {"model": Problem} for status in (400, 401, 403, 413, 415, 429)}
+    refusals: dict[int | str, dict[str, object]] = {
+        status: {"model": Problem} for status in (400, 401, 403, 413, 415, 429)
+    }
 
-    @router.post("/events", responses=refusals, openapi_extra=documented(SubmittedEvent, many=True), summary="Send one event or a list of events")
+    @router.post(
+        "/events",
+        responses=refusals,
+        openapi_extra=documented(SubmittedEvent, many=True),
+        summary="Send one event or a list of events",
+    )
     def post_events(request: Request, body: bytes = content) -> EventsAnswer:
-        """Each row is accepted, known already, or quarantined with a reason; sending the same again changes nothing."""
+        """Each row is accepted, known already, or quarantined with a reason; sending the same again
+        changes nothing."""
         caller = service.access.caller(request, "submit")
         return deliver(service, caller.key.name, body, service.clock())
 
@@ -103,18 +119,36 @@ def deliver(service: Service, sender: str, body: bytes, now: datetime) -> Events
     except DataError as error:
         raise Refused(400, str(error)) from error
     if len(rows) > service.limits.events:
-        raise Refused(413, f"{len(rows)} events in one request; send at most {service.limits.events}")
+        raise Refused(
+            413, f"{len(rows)} events in one request; send at most {service.limits.events}"
+        )
     outcomes: list[Outcome] = []
     arrivals = read_feedback(_with_ids(rows), "jsonl")
-    delivery = Deliveries(service.store).deliver(f"http/{sender}", "http", arrivals, sha256(body), now, each=outcomes.append)
-    results = tuple(EventResult(row=one.row, event=one.event_id, result=one.result, reason=one.reason) for one in sorted(outcomes, key=lambda one: one.row))
-    return EventsAnswer(rows=delivery.rows, accepted=delivery.accepted, duplicate=delivery.duplicate, quarantined=delivery.quarantined, results=results)
+    delivery = Deliveries(service.store).deliver(
+        f"http/{sender}", "http", arrivals, sha256(body), now, each=outcomes.append
+    )
+    results = tuple(
+        EventResult(row=one.row, event=one.event_id, result=one.result, reason=one.reason)
+        for one in sorted(outcomes, key=lambda one: one.row)
+    )
+    return EventsAnswer(
+        rows=delivery.rows,
+        accepted=delivery.accepted,
+        duplicate=delivery.duplicate,
+        quarantined=delivery.quarantined,
+        results=results,
+    )
 
 
 def _with_ids(rows: list[Row]) -> Iterator[Row]:
-    """The rows, with the id of its content in each event that left it out; what is wrong otherwise is for the importer to say."""
+    """The rows, with the id of its content in each event that left it out; what is wrong otherwise
+    is for the importer to say."""
     for row in rows:
-        if isinstance(row, Bad) or not isinstance(row.value, dict) or row.value.get("id") is not None:
+        if (
+            isinstance(row, Bad)
+            or not isinstance(row.value, dict)
+            or row.value.get("id") is not None
+        ):
             yield row
             continue
         try:

@@ -1,4 +1,5 @@
-"""The outer wall of the service: which hosts it answers to, how large a request may be, and what browsers are told about every answer."""
+"""The outer wall of the service: which hosts it answers to, how large a request may be, and what
+browsers are told about every answer."""
 
 import json
 from typing import TYPE_CHECKING
@@ -7,7 +8,10 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "[::1]")
-CONTENT_SECURITY_POLICY = "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+CONTENT_SECURITY_POLICY = (
+    "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors"
+    " 'none'"
+)
 HEADERS = (
     (b"content-security-policy", CONTENT_SECURITY_POLICY.encode()),
     (b"x-content-type-options", b"nosniff"),
@@ -26,9 +30,10 @@ class TooLarge(Exception):
 class Guard:
     """ASGI middleware that checks every request before the application sees it.
 
-    The Host header must be one of the allowed names: a web page of somebody else that resolves its own name to this machine (DNS
-    rebinding) still sends its own name. Bodies are counted while they arrive, whatever their Content-Length says; reading on past the limit
-    raises `TooLarge`, which the application answers with 413.
+    The Host header must be one of the allowed names: a web page of somebody else that resolves its
+    own name to this machine (DNS rebinding) still sends its own name. Bodies are counted while they
+    arrive, whatever their Content-Length says; reading on past the limit raises `TooLarge`, which
+    the application answers with 413.
 
     Args:
         app: The application.
@@ -37,7 +42,11 @@ class Guard:
     """
 
     def __init__(self, app: "ASGIApp", hosts: tuple[str, ...], body_bytes: int) -> None:
-        self._app, self._hosts, self._body_bytes = app, frozenset(host.lower() for host in hosts), body_bytes
+        self._app, self._hosts, self._body_bytes = (
+            app,
+            frozenset(host.lower() for host in hosts),
+            body_bytes,
+        )
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         """Pass a request on, or refuse it."""
@@ -48,7 +57,12 @@ class Guard:
             return  # there are no websockets here; the server closes the connection
         names = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
         if len(names) != 1 or host_of(names[0]) not in self._hosts:
-            await _refuse(send, 421, "this service does not answer to that host name; start it with --allow-host NAME to add one")
+            await _refuse(
+                send,
+                421,
+                "this service does not answer to that host name; start it with --allow-host NAME to"
+                " add one",
+            )
             return
         lengths = [value for name, value in scope["headers"] if name == b"content-length"]
         if any(not value.isdigit() or int(value) > self._body_bytes for value in lengths):
@@ -58,7 +72,13 @@ class Guard:
         async def guarded_send(message: "Message") -> None:
             if message["type"] == "http.response.start":
                 own = {name for name, _ in message.get("headers", ())}
-                message = {**message, "headers": [*message.get("headers", ()), *(header for header in HEADERS if header[0] not in own)]}
+                message = {
+                    **message,
+                    "headers": [
+                        *message.get("headers", ()),
+                        *(header for header in HEADERS if header[0] not in own),
+                    ],
+                }
             await send(message)
 
         await self._app(scope, self._counting(receive), guarded_send)
@@ -83,13 +103,23 @@ def too_large(limit: int) -> str:
 
 
 def host_of(header: str) -> str:
-    """The name in a Host header or an authority, lower-case and without port; an IPv6 address keeps its brackets."""
+    """The name in a Host header or an authority, lower-case and without port; an IPv6 address keeps
+    its brackets."""
     name = header.strip().lower()
-    return name[: name.index("]") + 1] if name.startswith("[") and "]" in name else name.partition(":")[0]
+    return (
+        name[: name.index("]") + 1]
+        if name.startswith("[") and "]" in name
+        else name.partition(":")[0]
+    )
 
 
 async def _refuse(send: "Send", status: int, reason: str) -> None:
     body = json.dumps({"error": reason}).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), (b"connection", b"close"), *HEADERS]
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+        (b"connection", b"close"),
+        *HEADERS,
+    ]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -15,7 +15,8 @@ class Limits:
     burst: int = 60
     """Size of a key's bucket, in requests."""
     failures_per_second: float = 0.5
-    """Refill of the bucket of wrong keys of one network address; each try costs the service a scrypt."""
+    """Refill of the bucket of wrong keys of one network address; each try costs the service a
+    scrypt."""
     failure_burst: int = 10
     body_bytes: int = 8 * 2**20
     """Largest body of a request; more is answered with 413 as soon as it is seen."""
@@ -33,10 +34,13 @@ class TokenBuckets:
         rate: Tokens a second.
         size: Tokens that a bucket holds.
         seconds: A clock that never goes back.
-        names: Buckets that are kept; of more, the one that was used longest ago is forgotten, and is full when it comes again.
+        names: Buckets that are kept; of more, the one that was used longest ago is forgotten, and
+            is full when it comes again.
     """
 
-    def __init__(self, rate: float, size: int, seconds: Callable[[], float], names: int = 10_000) -> None:
+    def __init__(
+        self, rate: float, size: int, seconds: Callable[[], float], names: int = 10_000
+    ) -> None:
         self._rate, self._size, self._seconds, self._names = rate, size, seconds, names
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
         self._lock = threading.Lock()

@@ -1,4 +1,5 @@
-"""The pages: sign in, judge, adjudicate. Everything they show is escaped text, and they load nothing from elsewhere."""
+"""The pages: sign in, judge, adjudicate. Everything they show is escaped text, and they load
+nothing from elsewhere."""
 
 from collections import Counter
 from functools import cache
@@ -38,7 +39,8 @@ class SignedIn(Record):
 
 
 def render(template: str, **values: object) -> str:
-    """A page; every value is escaped, and a name that the template uses and nobody gave is an error."""
+    """A page; every value is escaped, and a name that the template uses and nobody gave is an
+    error."""
     return str(_environment().get_template(template).render(**values))
 
 
@@ -53,11 +55,15 @@ def routes(service: Service) -> "APIRouter":
     @router.get("/")
     def start(request: Request) -> Response:
         caller = service.access.session_caller(request)
-        return RedirectResponse("/login" if caller is None else page_of(caller.key), status_code=303)
+        return RedirectResponse(
+            "/login" if caller is None else page_of(caller.key), status_code=303
+        )
 
     @router.get("/login")
     def sign_in_form() -> Response:
-        return HTMLResponse(render("sign_in.html", profile=service.profile.name, signed_in=None, page="login"))
+        return HTMLResponse(
+            render("sign_in.html", profile=service.profile.name, signed_in=None, page="login")
+        )
 
     @router.post("/login")
     def sign_in(request: Request, body: bytes = content) -> Response:
@@ -65,7 +71,15 @@ def routes(service: Service) -> "APIRouter":
         key = service.access.verify(request, parsed(body, SignIn).key.strip())
         answer = JSONResponse(SignedIn(page=page_of(key)).model_dump())
         token, seconds = service.access.sessions.begin(key), int(service.limits.session_seconds)
-        answer.set_cookie(service.access.cookie, token, max_age=seconds, httponly=True, samesite="strict", secure=request.url.scheme == "https", path="/")
+        answer.set_cookie(
+            service.access.cookie,
+            token,
+            max_age=seconds,
+            httponly=True,
+            samesite="strict",
+            secure=request.url.scheme == "https",
+            path="/",
+        )
         return answer
 
     @router.post("/logout")
@@ -80,27 +94,38 @@ def routes(service: Service) -> "APIRouter":
     def collect(request: Request, skip: str | None = None) -> Response:
         if service.access.session_caller(request) is None:
             return RedirectResponse("/login", status_code=303)
-        return HTMLResponse(_collecting_page(service, service.access.caller(request, "collect"), skip))
+        return HTMLResponse(
+            _collecting_page(service, service.access.caller(request, "collect"), skip)
+        )
 
     @router.get("/adjudicate")
     def adjudicate_page(request: Request, item: str | None = None) -> Response:
         if service.access.session_caller(request) is None:
             return RedirectResponse("/login", status_code=303)
-        return HTMLResponse(_adjudication_page(service, service.access.caller(request, "adjudicate"), item))
+        return HTMLResponse(
+            _adjudication_page(service, service.access.caller(request, "adjudicate"), item)
+        )
 
     return router
 
 
 def page_of(key: ApiKey) -> str:
     """The page that somebody with this key works on."""
-    return "/adjudicate" if "collect" not in key.scopes and "adjudicate" in key.scopes else "/collect"
+    return (
+        "/adjudicate" if "collect" not in key.scopes and "adjudicate" in key.scopes else "/collect"
+    )
 
 
 def problem_page(service: Service, status: int, message: str) -> "Response":
     """A refusal as a page, for people."""
     from fastapi.responses import HTMLResponse
 
-    return HTMLResponse(render("problem.html", profile=service.profile.name, signed_in=None, page="", message=message), status_code=status)
+    return HTMLResponse(
+        render(
+            "problem.html", profile=service.profile.name, signed_in=None, page="", message=message
+        ),
+        status_code=status,
+    )
 
 
 def _collecting_page(service: Service, caller: Caller, skip: str | None) -> str:
@@ -155,4 +180,10 @@ def _environment() -> "Environment":
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     folder = Path(__file__).resolve().parent / "templates"
-    return Environment(loader=FileSystemLoader(folder), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return Environment(
+        loader=FileSystemLoader(folder),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )

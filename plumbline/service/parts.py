@@ -74,7 +74,8 @@ def parsed(body: bytes, model: type[Model]) -> Model:
 
 
 def documented(*models: type[Record], many: bool = False) -> dict[str, Any]:
-    """The request body of a route for the OpenAPI page, whose bodies are parsed by hand; `add_schemas` puts the schemas there."""
+    """The request body of a route for the OpenAPI page, whose bodies are parsed by hand;
+    `add_schemas` puts the schemas there."""
     [reference] = [{"$ref": f"#/components/schemas/{model.__name__}"} for model in models]
     schema = {"oneOf": [reference, {"type": "array", "items": reference}]} if many else reference
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}

@@ -1,1 +1,2 @@
-"""Training: the only part of the library that uses transformers and TRL, always in a process of its own."""
+"""Training: the only part of the library that uses transformers and TRL, always in a process of its
+own."""

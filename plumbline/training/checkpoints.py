@@ -1,9 +1,10 @@
 """Checkpoints that are whole or not used.
 
-transformers writes `checkpoint-N` file by file; a process that is killed while it does leaves a folder that looks like a checkpoint, and a resume
-from it fails for ever. So every checkpoint gets a manifest beside it, `checkpoint-N.manifest.json`, written atomically after the last file. A folder
-without a manifest, or whose bytes differ from it, is removed with a logged reason. The manifest also names the job, so that a checkpoint is
-never resumed by another one.
+transformers writes `checkpoint-N` file by file; a process that is killed while it does leaves a
+folder that looks like a checkpoint, and a resume from it fails for ever. So every checkpoint gets a
+manifest beside it, `checkpoint-N.manifest.json`, written atomically after the last file. A folder
+without a manifest, or whose bytes differ from it, is removed with a logged reason. The manifest
+also names the job, so that a checkpoint is never resumed by another one.
 """
 
 import re
@@ -18,7 +19,8 @@ from plumbline.errors import DigestMismatch
 from plumbline.records import Record
 
 KEPT = 2
-"""Checkpoints on disk: the newest, and the one before in case the newest turns out to be damaged."""
+"""Checkpoints on disk: the newest, and the one before in case the newest turns out to be
+damaged."""
 
 
 class CheckpointManifest(Record):
@@ -30,10 +32,12 @@ class CheckpointManifest(Record):
 
 
 def seal_checkpoint(folder: Path, step: int, spec: str) -> None:
-    """Write the manifest of a checkpoint that has just been saved, and drop the manifests of checkpoints that were rotated away."""
+    """Write the manifest of a checkpoint that has just been saved, and drop the manifests of
+    checkpoints that were rotated away."""
     checkpoint = folder / f"checkpoint-{step}"
     manifest = CheckpointManifest(step=step, spec=spec, files=hash_tree(checkpoint))
-    # The files are not synced first: should a power cut lose some of them, the digests say so, and the checkpoint before is used.
+    # The files are not synced first: should a power cut lose some of them, the digests say so, and
+    # the checkpoint before is used.
     write_atomically(_manifest_path(checkpoint), manifest.to_json())
     for path in folder.glob("checkpoint-*.manifest.json"):
         if not path.with_name(path.name.removesuffix(".manifest.json")).is_dir():
@@ -41,7 +45,8 @@ def seal_checkpoint(folder: Path, step: int, spec: str) -> None:
 
 
 def newest_checkpoint(folder: Path, spec: str, log: Callable[[str], None]) -> Path | None:
-    """The newest checkpoint that is whole and belongs to this job, or None; every other one that is newer is removed.
+    """The newest checkpoint that is whole and belongs to this job, or None; every other one that is
+    newer is removed.
 
     Args:
         folder: Where the checkpoints are; need not exist.
@@ -88,5 +93,9 @@ def _problem(checkpoint: Path, step: int, spec: str) -> str | None:
         return f"it belongs to the job {manifest.spec}, not to {spec}"
     if manifest.step != step:
         return f"its manifest is for step {manifest.step}"
-    damaged = sorted(name for name in manifest.files.keys() | found.keys() if manifest.files.get(name) != found.get(name))
+    damaged = sorted(
+        name
+        for name in manifest.files.keys() | found.keys()
+        if manifest.files.get(name) != found.get(name)
+    )
     return f"these files differ from its manifest: {', '.join(damaged)}" if damaged else None

@@ -1,4 +1,5 @@
-"""The aligned policy: direct preference optimization from the reference policy, with TRL's DPOTrainer."""
+"""The aligned policy: direct preference optimization from the reference policy, with TRL's
+DPOTrainer."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +12,13 @@ from plumbline.objectives.masks import MaskReceipt
 from plumbline.training.encoding import ChatEncoder
 from plumbline.training.facts import training_facts
 from plumbline.training.models import load_policy, lora_config, parameter_counts, save_model
-from plumbline.training.optimization import fast_head, planned_steps, report_validation, train, trainer_arguments
+from plumbline.training.optimization import (
+    fast_head,
+    planned_steps,
+    report_validation,
+    train,
+    trainer_arguments,
+)
 from plumbline.training.pair_weights import COLUMN, dpo_trainer, relative_weights
 from plumbline.training.receipts import Pairs, dpo_receipt, require_same_tokens, validation_receipt
 from plumbline.training.reward import load_pairs
@@ -20,7 +27,9 @@ from plumbline.training.tokenizers import load_tokenizer
 from plumbline.training.validation import dpo_metrics, pair_logps
 from plumbline.training.workspace import Workspace, write_lines
 
-SUPERVISION = "tokens of both responses and their ends; the loss compares the sums of their log-probabilities"
+SUPERVISION = (
+    "tokens of both responses and their ends; the loss compares the sums of their log-probabilities"
+)
 COMPARED = 64
 """Pairs that TRL tokenizes itself, beside the hostile ones, to prove that it reads what we read."""
 
@@ -30,7 +39,8 @@ def train_aligned_policy(workspace: Workspace) -> dict[str, Any]:
 
     Raises:
         MaskBreach: If the mask receipt refuses.
-        TrainingError: If TRL holds other rows or tokens than it was given, or the loss stops being finite.
+        TrainingError: If TRL holds other rows or tokens than it was given, or the loss stops being
+            finite.
     """
     spec, recipe = workspace.spec, workspace.spec.recipe
     assert isinstance(recipe, DPORecipe)
@@ -59,7 +69,10 @@ def train_aligned_policy(workspace: Workspace) -> dict[str, Any]:
     report_validation(workspace, training.steps, training.steps, after)
     saved = save_model(trainer.model, tokenizer, workspace.output / "model")
     facts = training_facts(workspace, training, receipt, splits, tokenizer, saved)
-    objective = {"loss": "dpo + sft" if recipe.sft_weight else "dpo", **recipe.model_dump(include={"beta", "sft_weight", "label_smoothing"})}
+    objective = {
+        "loss": "dpo + sft" if recipe.sft_weight else "dpo",
+        **recipe.model_dump(include={"beta", "sft_weight", "label_smoothing"}),
+    }
     return {
         **facts,
         **objective,
@@ -77,7 +90,11 @@ def dpo_arguments(spec: JobSpec, folder: Path) -> tuple[Any, Any]:
     assert isinstance(spec.recipe, DPORecipe)
     # The weight of a loss that is off would have no effect, so it is not named at all.
     weight = spec.recipe.sft_weight
-    objective = {"loss_type": ["sigmoid", "sft"], "loss_weights": [1.0, weight]} if weight else {"loss_type": ["sigmoid"]}
+    objective = (
+        {"loss_type": ["sigmoid", "sft"], "loss_weights": [1.0, weight]}
+        if weight
+        else {"loss_type": ["sigmoid"]}
+    )
     arguments = DPOConfig(
         **trainer_arguments(spec.recipe.optimizer, spec.hardware, spec.recipe.seed, folder),
         max_length=None,  # longer pairs were dropped, and counted, before
@@ -90,8 +107,9 @@ def dpo_arguments(spec: JobSpec, folder: Path) -> tuple[Any, Any]:
 def _trainer(workspace: Workspace, encoder: ChatEncoder, pairs: Pairs) -> Any:
     """A DPOTrainer that holds our ids of all pairs.
 
-    TRL renders a conversation three times for each pair, which takes longer than a tenth of the training here. So it is given a sample of the
-    conversations, every hostile one among them; its ids must equal ours, and then it gets ours of all pairs.
+    TRL renders a conversation three times for each pair, which takes longer than a tenth of the
+    training here. So it is given a sample of the conversations, every hostile one among them; its
+    ids must equal ours, and then it gets ours of all pairs.
 
     Raises:
         TrainingError: If TRL reads other tokens than the chat template gives.
@@ -107,14 +125,20 @@ def _trainer(workspace: Workspace, encoder: ChatEncoder, pairs: Pairs) -> Any:
     weighted = weights is not None or recipe.label_smoothing > 0
     trainer = (dpo_trainer(recipe.label_smoothing, recipe.sft_weight) if weighted else DPOTrainer)(
         model=load_policy(source, workspace.spec.hardware),
-        # With an adapter, the policy without it is the reference; otherwise the reference is loaded on its own.
+        # With an adapter, the policy without it is the reference; otherwise the reference is loaded
+        # on its own.
         ref_model=None if lora else load_policy(source, workspace.spec.hardware),
         args=arguments,
         train_dataset=Dataset.from_list([conversation(pairs.rows[index]) for index in sample]),
         processing_class=encoder.tokenizer,
         peft_config=lora,
     )
-    require_same_tokens(trainer.train_dataset, [pairs.rows[index] for index in sample], [pairs.ids[index] for index in sample], encoder)
+    require_same_tokens(
+        trainer.train_dataset,
+        [pairs.rows[index] for index in sample],
+        [pairs.ids[index] for index in sample],
+        encoder,
+    )
     columns: dict[str, Sequence[Any]] = {
         "prompt_ids": [pair.chosen.prompt for pair in pairs.ids],
         "chosen_ids": [pair.chosen.ids[len(pair.chosen.prompt) :] for pair in pairs.ids],
@@ -127,16 +151,19 @@ def _trainer(workspace: Workspace, encoder: ChatEncoder, pairs: Pairs) -> Any:
 
 
 def comparison_sample(encoder: ChatEncoder, pairs: Pairs) -> list[int]:
-    """Positions of the pairs that TRL tokenizes for comparison: the first ones, and every one with text that looks like a control token."""
+    """Positions of the pairs that TRL tokenizes for comparison: the first ones, and every one with
+    text that looks like a control token."""
     return [
         index
         for index, row in enumerate(pairs.rows)
-        if index < COMPARED or encoder.hostile(*(message.content for message in row.prompt), row.chosen, row.rejected)
+        if index < COMPARED
+        or encoder.hostile(*(message.content for message in row.prompt), row.chosen, row.rejected)
     ]
 
 
 def conversation(row: PreferencePair) -> dict[str, Any]:
-    """A pair in TRL's conversational form; control tokens in its texts stay text because we say so, and data cannot say otherwise."""
+    """A pair in TRL's conversational form; control tokens in its texts stay text because we say so,
+    and data cannot say otherwise."""
     return {
         "prompt": [{"role": message.role, "content": message.content} for message in row.prompt],
         "chosen": [{"role": "assistant", "content": row.chosen}],
@@ -145,15 +172,26 @@ def conversation(row: PreferencePair) -> dict[str, Any]:
     }
 
 
-def _metrics(pairs: Pairs, policy: PairLogps, reference: PairLogps, recipe: DPORecipe) -> dict[str, float]:
+def _metrics(
+    pairs: Pairs, policy: PairLogps, reference: PairLogps, recipe: DPORecipe
+) -> dict[str, float]:
     import torch
 
-    return dpo_metrics(policy, reference, pairs.ids, torch.tensor([row.weight for row in pairs.rows]), recipe)
+    return dpo_metrics(
+        policy, reference, pairs.ids, torch.tensor([row.weight for row in pairs.rows]), recipe
+    )
 
 
-def _write_validation(workspace: Workspace, pairs: Pairs, policy: PairLogps, reference: PairLogps, beta: float) -> None:
+def _write_validation(
+    workspace: Workspace, pairs: Pairs, policy: PairLogps, reference: PairLogps, beta: float
+) -> None:
     """Implicit rewards of every validation pair, in units of beta times nats."""
     result = dpo_loss(policy, reference, beta=beta)
-    scores = zip(pairs.rows, result.chosen_reward.tolist(), result.rejected_reward.tolist(), strict=True)
-    lines = [{"id": row.id, "slice": row.context.slice, "chosen": good, "rejected": bad} for row, good, bad in scores]
+    scores = zip(
+        pairs.rows, result.chosen_reward.tolist(), result.rejected_reward.tolist(), strict=True
+    )
+    lines = [
+        {"id": row.id, "slice": row.context.slice, "chosen": good, "rejected": bad}
+        for row, good, bad in scores
+    ]
     write_lines(workspace.output / "validation.jsonl", lines)

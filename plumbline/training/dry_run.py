@@ -1,6 +1,8 @@
-"""A dry run: every argument of a profile's jobs is built as training would build it, without data, weights or a network.
+"""A dry run: every argument of a profile's jobs is built as training would build it, without data,
+weights or a network.
 
-`python -m plumbline.training.dry_run PROFILE` prints the plan. It finds knobs that TRL, transformers or peft refuse, before a GPU is rented.
+`python -m plumbline.training.dry_run PROFILE` prints the plan. It finds knobs that TRL,
+transformers or peft refuse, before a GPU is rented.
 """
 
 import argparse
@@ -28,9 +30,21 @@ SHOWN = (
 
 def plan_profile(profile: Profile) -> list[dict[str, Any]]:
     """The plans of all jobs of a profile; `plan_job` says what can go wrong."""
-    recipes: list[tuple[JobKind, Any]] = [("reference_policy", profile.reference), ("reward_model", profile.reward_model)]
+    recipes: list[tuple[JobKind, Any]] = [
+        ("reference_policy", profile.reference),
+        ("reward_model", profile.reward_model),
+    ]
     recipes += [("aligned_policy", recipe) for recipe in profile.recipes.values()]
-    recipes += [("samples", SamplesRecipe(decoder=profile.evaluation.decoder, batch_size=profile.evaluation.batch_size, best_of=profile.pressures.best_of))]
+    recipes += [
+        (
+            "samples",
+            SamplesRecipe(
+                decoder=profile.evaluation.decoder,
+                batch_size=profile.evaluation.batch_size,
+                best_of=profile.pressures.best_of,
+            ),
+        )
+    ]
     return [plan_job(_spec(profile, kind, recipe)) for kind, recipe in recipes]
 
 
@@ -44,19 +58,48 @@ def plan_job(spec: JobSpec) -> dict[str, Any]:
 
     unchecked = []
     if isinstance(spec.model, HubModel):
-        unchecked.append(f"weights, tokenizer and chat template of {spec.model.name} at {spec.model.revision}")
+        unchecked.append(
+            f"weights, tokenizer and chat template of {spec.model.name} at {spec.model.revision}"
+        )
     if spec.hardware.device == "cuda" and not torch.cuda.is_available():
-        unchecked.append(f"device cuda and precision {spec.hardware.precision}: there is no GPU here, so the arguments were built for float32 on the CPU")
-        spec = spec.model_copy(update={"hardware": Hardware(device="cpu", precision="float32", threads=spec.hardware.threads)})
-    plan: dict[str, Any] = {"kind": spec.kind, "model": spec.model.model_dump(mode="json"), "recipe": spec.recipe.model_dump(mode="json")}
+        unchecked.append(
+            f"device cuda and precision {spec.hardware.precision}: there is no GPU here, so the"
+            " arguments were built for float32 on the CPU"
+        )
+        spec = spec.model_copy(
+            update={
+                "hardware": Hardware(
+                    device="cpu", precision="float32", threads=spec.hardware.threads
+                )
+            }
+        )
+    plan: dict[str, Any] = {
+        "kind": spec.kind,
+        "model": spec.model.model_dump(mode="json"),
+        "recipe": spec.recipe.model_dump(mode="json"),
+    }
     if spec.kind != "samples":
-        with TemporaryDirectory() as folder, warnings.catch_warnings(action="ignore", category=FutureWarning):
+        with (
+            TemporaryDirectory() as folder,
+            warnings.catch_warnings(action="ignore", category=FutureWarning),
+        ):
             try:
                 arguments, lora = _builder(spec.kind)(spec, Path(folder))
             except (TypeError, ValueError) as error:
                 raise TrainingError(f"{spec.kind}: the arguments are refused: {error}") from error
-        plan["arguments"] = {name: getattr(arguments, name) for name in SHOWN if hasattr(arguments, name)}
-        plan["adapter"] = {"rank": lora.r, "alpha": lora.lora_alpha, "modules": sorted(lora.target_modules), "in full": lora.modules_to_save} if lora else None
+        plan["arguments"] = {
+            name: getattr(arguments, name) for name in SHOWN if hasattr(arguments, name)
+        }
+        plan["adapter"] = (
+            {
+                "rank": lora.r,
+                "alpha": lora.lora_alpha,
+                "modules": sorted(lora.target_modules),
+                "in full": lora.modules_to_save,
+            }
+            if lora
+            else None
+        )
     return {**plan, "not checked here": unchecked}
 
 
@@ -91,7 +134,10 @@ def _spec(profile: Profile, kind: JobKind, recipe: Any) -> JobSpec:
 
 def main(arguments: list[str] | None = None) -> int:
     """Print the plan of a profile; exit code 2 when something is refused."""
-    parser = argparse.ArgumentParser(prog="python -m plumbline.training.dry_run", description="Build every argument of a profile's jobs, and train nothing.")
+    parser = argparse.ArgumentParser(
+        prog="python -m plumbline.training.dry_run",
+        description="Build every argument of a profile's jobs, and train nothing.",
+    )
     parser.add_argument("profile", help="name of a profile in configs/")
     try:
         plans = plan_profile(load_profile(parser.parse_args(arguments).profile))

@@ -1,4 +1,5 @@
-"""The facts of a training job: what a person, MLflow or the lineage walk wants to know, beside the tree itself."""
+"""The facts of a training job: what a person, MLflow or the lineage walk wants to know, beside the
+tree itself."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +13,12 @@ from plumbline.training.workspace import Workspace
 
 
 def training_facts(
-    workspace: Workspace, training: Training, receipt: MaskReceipt, splits: Mapping[str, EncodedRows[Any, Any]], tokenizer: Any, saved: Mapping[str, Any]
+    workspace: Workspace,
+    training: Training,
+    receipt: MaskReceipt,
+    splits: Mapping[str, EncodedRows[Any, Any]],
+    tokenizer: Any,
+    saved: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Facts that every training job states.
 
@@ -30,7 +36,12 @@ def training_facts(
         "resumed_from": training.resumed_from,
         "rows": {name: rows.counts for name, rows in splits.items()},
         "mask": {
-            name: {"digest": split.mask_digest, "supervised": split.supervised_tokens, "masked": split.masked_tokens} for name, split in receipt.splits.items()
+            name: {
+                "digest": split.mask_digest,
+                "supervised": split.supervised_tokens,
+                "masked": split.masked_tokens,
+            }
+            for name, split in receipt.splits.items()
         },
         "final_loss": training.last_loss,
         "tokenizer": tokenizer_digest(workspace.output / "model"),

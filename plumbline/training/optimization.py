@@ -20,7 +20,8 @@ class Training:
     steps: int
     resumed_from: int | None
     history: list[dict[str, Any]]
-    """Lines of history.jsonl: step, total, metrics; the same however often the run was interrupted."""
+    """Lines of history.jsonl: step, total, metrics; the same however often the run was
+    interrupted."""
 
     @property
     def last_loss(self) -> float:
@@ -28,10 +29,14 @@ class Training:
         return float(self.history[-1]["metrics"]["loss"])
 
 
-def trainer_arguments(optimizer: Optimizer, hardware: Hardware, seed: int, folder: Path) -> dict[str, Any]:
-    """The arguments that all trainers share; every default of TRL or transformers that would surprise is set.
+def trainer_arguments(
+    optimizer: Optimizer, hardware: Hardware, seed: int, folder: Path
+) -> dict[str, Any]:
+    """The arguments that all trainers share; every default of TRL or transformers that would
+    surprise is set.
 
-    TRL's defaults are bfloat16 and gradient checkpointing, which make this CPU work three times slower; transformers hides a loss that is not finite.
+    TRL's defaults are bfloat16 and gradient checkpointing, which make this CPU work three times
+    slower; transformers hides a loss that is not finite.
     """
     cuda = hardware.device == "cuda"
     micro = optimizer.micro_batch_size or optimizer.batch_size
@@ -69,18 +74,21 @@ def trainer_arguments(optimizer: Optimizer, hardware: Hardware, seed: int, folde
 def logging_interval(save_every: int) -> int:
     """Steps between two lines of progress: the largest divisor of `save_every` up to 10.
 
-    A trainer keeps the sums since its last line in memory only. With a line at every checkpoint, a resumed run starts its sums where the
-    interrupted one would have, and the history stays the same.
+    A trainer keeps the sums since its last line in memory only. With a line at every checkpoint, a
+    resumed run starts its sums where the interrupted one would have, and the history stays the
+    same.
     """
     return max(divisor for divisor in range(1, 11) if save_every % divisor == 0)
 
 
 @contextmanager
 def fast_head(hardware: Hardware) -> Iterator[bool]:
-    """Makes TRL score only the supervised positions on a CPU, as it does on a GPU; says whether it could.
+    """Makes TRL score only the supervised positions on a CPU, as it does on a GPU; says whether it
+    could.
 
-    Without it, TRL projects prompt and padding onto the vocabulary too, which is a third of the time here. The switch is a private name of TRL:
-    where it is gone, training goes on without. The losses agree to 1e-6.
+    Without it, TRL projects prompt and padding onto the vocabulary too, which is a third of the
+    time here. The switch is a private name of TRL: where it is gone, training goes on without. The
+    losses agree to 1e-6.
     """
     import trl.trainer.utils as trl_utils
 
@@ -96,7 +104,8 @@ def fast_head(hardware: Hardware) -> Iterator[bool]:
 
 
 def train(trainer: Any, workspace: Workspace) -> Training:
-    """Run a trainer to its end, from the newest whole checkpoint if there is one, and write history.jsonl into the output.
+    """Run a trainer to its end, from the newest whole checkpoint if there is one, and write
+    history.jsonl into the output.
 
     Raises:
         TrainingError: If the loss stops being finite.
@@ -111,9 +120,15 @@ def train(trainer: Any, workspace: Workspace) -> Training:
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     total = int(trainer.state.max_steps)
     lines = ((int(entry["step"]), stable_metrics(entry)) for entry in trainer.state.log_history)
-    history = [{"step": step, "total": total, "metrics": metrics} for step, metrics in lines if "loss" in metrics]
+    history = [
+        {"step": step, "total": total, "metrics": metrics}
+        for step, metrics in lines
+        if "loss" in metrics
+    ]
     write_lines(workspace.output / "history.jsonl", history)
-    return Training(int(trainer.state.global_step), checkpoint_step(checkpoint) if checkpoint else None, history)
+    return Training(
+        int(trainer.state.global_step), checkpoint_step(checkpoint) if checkpoint else None, history
+    )
 
 
 def planned_steps(trainer: Any) -> int:
@@ -122,9 +137,13 @@ def planned_steps(trainer: Any) -> int:
     return math.ceil(len(trainer.train_dataset) / batch) * int(trainer.args.num_train_epochs)
 
 
-def report_validation(workspace: Workspace, step: int, total: int, metrics: Mapping[str, float]) -> None:
+def report_validation(
+    workspace: Workspace, step: int, total: int, metrics: Mapping[str, float]
+) -> None:
     """Add validation metrics to the progress, under `validation/`."""
-    workspace.report_progress(step, total, {f"validation/{name}": value for name, value in metrics.items()})
+    workspace.report_progress(
+        step, total, {f"validation/{name}": value for name, value in metrics.items()}
+    )
 
 
 def _callback(workspace: Workspace) -> Any:
@@ -139,13 +158,25 @@ def _callback(workspace: Workspace) -> Any:
             if state.global_step >= state.max_steps:
                 control.should_log = True  # the last steps, when they do not fill an interval
 
-        def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **rest: Any) -> None:
+        def on_log(
+            self,
+            args: Any,
+            state: Any,
+            control: Any,
+            logs: dict[str, Any] | None = None,
+            **rest: Any,
+        ) -> None:
             loss = (logs or {}).get("loss")
             if loss is None:
                 return
             if not math.isfinite(loss):
-                raise TrainingError(f"the loss is {loss} at step {state.global_step} of {state.max_steps}; use a smaller learning rate")
-            workspace.report_progress(state.global_step, state.max_steps, stable_metrics(logs or {}))
+                raise TrainingError(
+                    f"the loss is {loss} at step {state.global_step} of {state.max_steps}; use a"
+                    " smaller learning rate"
+                )
+            workspace.report_progress(
+                state.global_step, state.max_steps, stable_metrics(logs or {})
+            )
             if state.global_step * 10 // state.max_steps > told[0]:
                 told[0] = state.global_step * 10 // state.max_steps
                 workspace.log(f"step {state.global_step} of {state.max_steps}: loss {loss:.4f}")

@@ -1,7 +1,8 @@
 """Pairs that count for more or less than one vote, and labels that may be wrong, in TRL's trainers.
 
-TRL's trainers give every pair the same weight, and its DPO ignores `label_smoothing` with the sigmoid loss. Here the losses of
-`plumbline.objectives.losses` take their place, only where a recipe or the data ask for it: with equal weights and no label noise TRL's own loss trains.
+TRL's trainers give every pair the same weight, and its DPO ignores `label_smoothing` with the
+sigmoid loss. Here the losses of `plumbline.objectives.losses` take their place, only where a recipe
+or the data ask for it: with equal weights and no label noise TRL's own loss trains.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,7 +18,8 @@ COLUMN = "weight"
 def relative_weights(rows: Sequence[PreferencePair]) -> list[float] | None:
     """Weight of each pair in the loss, as a multiple of the mean weight; None if all are equal.
 
-    With these, the mean over the pairs is sum(weight * loss) / sum(weight), whatever the batches are: a pair counts the same in every company.
+    With these, the mean over the pairs is sum(weight * loss) / sum(weight), whatever the batches
+    are: a pair counts the same in every company.
     """
     weights = [row.weight for row in rows]
     if min(weights) == max(weights):
@@ -27,7 +29,8 @@ def relative_weights(rows: Sequence[PreferencePair]) -> list[float] | None:
 
 
 def reward_trainer(label_smoothing: float) -> type[Any]:
-    """A RewardTrainer whose batches have a column of weights; the weight multiplies ranking loss and centering of its pair."""
+    """A RewardTrainer whose batches have a column of weights; the weight multiplies ranking loss
+    and centering of its pair."""
     from trl import RewardTrainer
 
     class WeightedRewardTrainer(RewardTrainer):  # type: ignore[misc]  # TRL has no types
@@ -40,15 +43,25 @@ def reward_trainer(label_smoothing: float) -> type[Any]:
         def _set_signature_columns_if_needed(self) -> None:
             _keep_weights(self, super()._set_signature_columns_if_needed)
 
-        def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
+        def compute_loss(
+            self,
+            model: Any,
+            inputs: Any,
+            return_outputs: bool = False,
+            num_items_in_batch: Any = None,
+        ) -> Any:
             """The weighted loss of a batch."""
             weight = inputs.pop(COLUMN)
-            _, outputs = super().compute_loss(model, inputs, return_outputs=True, num_items_in_batch=num_items_in_batch)
+            _, outputs = super().compute_loss(
+                model, inputs, return_outputs=True, num_items_in_batch=num_items_in_batch
+            )
             chosen, rejected = outputs.logits.squeeze(-1).chunk(2)
             margin = inputs["margin"] if "margin" in inputs else chosen.new_zeros(len(chosen))
             losses = bradley_terry_loss(chosen, rejected, margin, label_smoothing=label_smoothing)
             if self.args.center_rewards_coefficient is not None:
-                losses = losses + self.args.center_rewards_coefficient * reward_centering(chosen, rejected)
+                losses = losses + self.args.center_rewards_coefficient * reward_centering(
+                    chosen, rejected
+                )
             loss = (weight * losses).mean()
             return (loss, outputs) if return_outputs else loss
 
@@ -56,7 +69,8 @@ def reward_trainer(label_smoothing: float) -> type[Any]:
 
 
 def dpo_trainer(label_smoothing: float, sft_weight: float) -> type[Any]:
-    """A DPOTrainer whose batches have a column of weights; the weight multiplies both terms of the loss of its pair."""
+    """A DPOTrainer whose batches have a column of weights; the weight multiplies both terms of the
+    loss of its pair."""
     from trl import DPOTrainer
 
     class WeightedDPOTrainer(DPOTrainer):  # type: ignore[misc]  # TRL has no types
@@ -66,12 +80,21 @@ def dpo_trainer(label_smoothing: float, sft_weight: float) -> type[Any]:
             super().__init__(*arguments, **named)
             _collate_weights(self)
             if self.aux_loss_enabled:
-                raise TrainingError("pair weights and label smoothing do not train mixtures of experts; set label_smoothing to 0 and use pairs of one vote")
+                raise TrainingError(
+                    "pair weights and label smoothing do not train mixtures of experts; set"
+                    " label_smoothing to 0 and use pairs of one vote"
+                )
 
         def _set_signature_columns_if_needed(self) -> None:
             _keep_weights(self, super()._set_signature_columns_if_needed)
 
-        def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
+        def compute_loss(
+            self,
+            model: Any,
+            inputs: Any,
+            return_outputs: bool = False,
+            num_items_in_batch: Any = None,
+        ) -> Any:
             """The weighted loss of a batch."""
             if return_outputs:
                 raise TrainingError("this trainer gives losses only, no outputs of the model")
@@ -97,8 +120,16 @@ def dpo_trainer(label_smoothing: float, sft_weight: float) -> type[Any]:
         def _record(self, policy: PairLogps, result: Any) -> None:
             metrics = self._metrics["train" if self.model.training else "eval"]
             margins = result.chosen_reward - result.rejected_reward
-            values = {"rewards/chosen": result.chosen_reward, "rewards/rejected": result.rejected_reward, "rewards/margins": margins}
-            values |= {"rewards/accuracies": (margins > 0).float(), "logps/chosen": policy.chosen, "logps/rejected": policy.rejected}
+            values = {
+                "rewards/chosen": result.chosen_reward,
+                "rewards/rejected": result.rejected_reward,
+                "rewards/margins": margins,
+            }
+            values |= {
+                "rewards/accuracies": (margins > 0).float(),
+                "logps/chosen": policy.chosen,
+                "logps/rejected": policy.rejected,
+            }
             for name, value in values.items():
                 metrics[name].append(float(value.detach().mean()))
 
@@ -109,8 +140,15 @@ def _logps(model: Any, inputs: Any) -> PairLogps:
     """Log-probabilities of the responses of a batch, computed by TRL's head as in its own loss."""
     mask = inputs["completion_mask"]
     labels = inputs["input_ids"].masked_fill(mask == 0, -100)
-    outputs = model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], use_cache=False, labels=labels, fused_lm_head=True)
-    # Prompt tuning puts positions in front; only the last ones are tokens of the batch. Unlabelled positions have probability 1.
+    outputs = model(
+        input_ids=inputs["input_ids"],
+        attention_mask=inputs["attention_mask"],
+        use_cache=False,
+        labels=labels,
+        fused_lm_head=True,
+    )
+    # Prompt tuning puts positions in front; only the last ones are tokens of the batch. Unlabelled
+    # positions have probability 1.
     chosen, rejected = outputs.log_probs[:, -(mask.shape[1] - 1) :].sum(dim=1).chunk(2)
     return PairLogps(chosen, rejected)
 

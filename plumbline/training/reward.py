@@ -1,4 +1,5 @@
-"""The reward model: a Bradley-Terry model with margin on the reference policy's backbone, with TRL's RewardTrainer."""
+"""The reward model: a Bradley-Terry model with margin on the reference policy's backbone, with
+TRL's RewardTrainer."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +12,12 @@ from plumbline.errors import TrainingError
 from plumbline.objectives.masks import MaskReceipt
 from plumbline.training.encoding import ChatEncoder, encode_pairs
 from plumbline.training.facts import training_facts
-from plumbline.training.models import lora_config, parameter_counts, reward_model_from_policy, save_model
+from plumbline.training.models import (
+    lora_config,
+    parameter_counts,
+    reward_model_from_policy,
+    save_model,
+)
 from plumbline.training.optimization import report_validation, train, trainer_arguments
 from plumbline.training.pair_weights import COLUMN, relative_weights, reward_trainer
 from plumbline.training.receipts import Pairs, reward_receipt, validation_receipt
@@ -29,9 +35,14 @@ def load_pairs(workspace: Workspace, encoder: ChatEncoder, split: str) -> Pairs:
     Raises:
         TrainingError: If no pair of the split can be used.
     """
-    pairs = encode_pairs(encoder, list(read_records(workspace.tree("preference_data") / f"{split}.jsonl", PreferencePair)))
+    pairs = encode_pairs(
+        encoder,
+        list(read_records(workspace.tree("preference_data") / f"{split}.jsonl", PreferencePair)),
+    )
     if not pairs.rows:
-        raise TrainingError(f"none of the {pairs.rows_in} pairs of the {split} split can be used: {pairs.dropped}")
+        raise TrainingError(
+            f"none of the {pairs.rows_in} pairs of the {split} split can be used: {pairs.dropped}"
+        )
     workspace.log(f"{len(pairs.rows)} of {pairs.rows_in} pairs in the {split} split")
     return pairs
 
@@ -41,7 +52,8 @@ def train_reward_model(workspace: Workspace) -> dict[str, Any]:
 
     Raises:
         MaskBreach: If the mask receipt refuses.
-        TrainingError: If the backbone is not the reference policy's, TRL holds other rows than it was given, or the loss stops being finite.
+        TrainingError: If the backbone is not the reference policy's, TRL holds other rows than it
+            was given, or the loss stops being finite.
     """
     spec, recipe = workspace.spec, workspace.spec.recipe
     assert isinstance(recipe, RewardRecipe)
@@ -65,7 +77,10 @@ def train_reward_model(workspace: Workspace) -> dict[str, Any]:
     report_validation(workspace, training.steps, training.steps, metrics)
     saved = save_model(trainer.model, tokenizer, workspace.output / "model")
     facts = training_facts(workspace, training, receipt, splits, tokenizer, saved)
-    objective = {"loss": "bradley_terry", **recipe.model_dump(include={"margin_scale", "centering", "label_smoothing"})}
+    objective = {
+        "loss": "bradley_terry",
+        **recipe.model_dump(include={"margin_scale", "centering", "label_smoothing"}),
+    }
     return {
         **facts,
         **objective,
@@ -89,7 +104,9 @@ def reward_arguments(spec: JobSpec, folder: Path) -> tuple[Any, Any]:
     return arguments, lora_config(spec.model, scalar_head=True)
 
 
-def _trainer(workspace: Workspace, recipe: RewardRecipe, model: Any, tokenizer: Any, pairs: Pairs) -> Any:
+def _trainer(
+    workspace: Workspace, recipe: RewardRecipe, model: Any, tokenizer: Any, pairs: Pairs
+) -> Any:
     from datasets import Dataset
     from trl import RewardTrainer
 
@@ -104,14 +121,25 @@ def _trainer(workspace: Workspace, recipe: RewardRecipe, model: Any, tokenizer: 
     if weights or recipe.label_smoothing:
         columns[COLUMN] = weights or [1.0] * len(pairs.rows)
         trainer = reward_trainer(recipe.label_smoothing)
-    return trainer(model=model, args=arguments, train_dataset=Dataset.from_dict(columns), processing_class=tokenizer, peft_config=lora)
+    return trainer(
+        model=model,
+        args=arguments,
+        train_dataset=Dataset.from_dict(columns),
+        processing_class=tokenizer,
+        peft_config=lora,
+    )
 
 
-def _validate(workspace: Workspace, model: Any, pairs: Pairs, recipe: RewardRecipe) -> dict[str, float]:
+def _validate(
+    workspace: Workspace, model: Any, pairs: Pairs, recipe: RewardRecipe
+) -> dict[str, float]:
     """Reward every validation pair, write validation.jsonl and return the metrics."""
     import torch
 
-    scores = rewards(model, [*(pair.chosen.ids for pair in pairs.ids), *(pair.rejected.ids for pair in pairs.ids)])
+    scores = rewards(
+        model,
+        [*(pair.chosen.ids for pair in pairs.ids), *(pair.rejected.ids for pair in pairs.ids)],
+    )
     chosen, rejected = scores[: len(pairs.rows)], scores[len(pairs.rows) :]
     lines = [
         {"id": row.id, "slice": row.context.slice, "chosen": good, "rejected": bad}
@@ -119,4 +147,10 @@ def _validate(workspace: Workspace, model: Any, pairs: Pairs, recipe: RewardReci
     ]
     write_lines(workspace.output / "validation.jsonl", lines)
     margin = torch.tensor([row.margin * recipe.margin_scale for row in pairs.rows])
-    return reward_metrics(chosen, rejected, margin, torch.tensor([row.weight for row in pairs.rows]), recipe.label_smoothing)
+    return reward_metrics(
+        chosen,
+        rejected,
+        margin,
+        torch.tensor([row.weight for row in pairs.rows]),
+        recipe.label_smoothing,
+    )

@@ -11,14 +11,23 @@ from plumbline.errors import TrainingError
 from plumbline.objectives.masks import MaskReceipt
 from plumbline.training.encoding import ChatEncoder, Encoded, encode_demonstrations
 from plumbline.training.facts import training_facts
-from plumbline.training.models import build_policy, load_policy, lora_config, parameter_counts, save_model, training_dtype
+from plumbline.training.models import (
+    build_policy,
+    load_policy,
+    lora_config,
+    parameter_counts,
+    save_model,
+    training_dtype,
+)
 from plumbline.training.optimization import fast_head, train, trainer_arguments
 from plumbline.training.receipts import IGNORED, sft_receipt
 from plumbline.training.spec import JobSpec
 from plumbline.training.tokenizers import build_tokenizer, load_tokenizer
 from plumbline.training.workspace import Workspace
 
-SUPERVISION = "tokens of the response and its end; the loss is the mean of their negative log-likelihood"
+SUPERVISION = (
+    "tokens of the response and its end; the loss is the mean of their negative log-likelihood"
+)
 
 
 def train_reference_policy(workspace: Workspace) -> dict[str, Any]:
@@ -30,16 +39,25 @@ def train_reference_policy(workspace: Workspace) -> dict[str, Any]:
     """
     spec, recipe = workspace.spec, workspace.spec.recipe
     assert isinstance(recipe, SupervisedRecipe)
-    rows = list(read_records(workspace.tree("demonstrations") / "demonstrations.jsonl", Demonstration))
+    rows = list(
+        read_records(workspace.tree("demonstrations") / "demonstrations.jsonl", Demonstration)
+    )
     tokenizer, policy = _start(workspace, rows, recipe.seed)
     encoder = ChatEncoder(tokenizer, spec.model.max_length)
     encoded = encode_demonstrations(encoder, rows)
     if not encoded.rows:
-        raise TrainingError(f"none of the {encoded.rows_in} demonstrations can be trained on: {encoded.dropped}")
-    workspace.log(f"{len(encoded.rows)} of {encoded.rows_in} demonstrations, {len(tokenizer)} tokens in the vocabulary")
+        raise TrainingError(
+            f"none of the {encoded.rows_in} demonstrations can be trained on: {encoded.dropped}"
+        )
+    workspace.log(
+        f"{len(encoded.rows)} of {encoded.rows_in} demonstrations, {len(tokenizer)} tokens in the"
+        " vocabulary"
+    )
     with fast_head(spec.hardware) as fast:
         trainer = _trainer(workspace, policy, tokenizer, encoded.ids)
-        receipt = MaskReceipt(supervision=SUPERVISION, splits={"train": sft_receipt(trainer, encoded, encoder)})
+        receipt = MaskReceipt(
+            supervision=SUPERVISION, splits={"train": sft_receipt(trainer, encoded, encoder)}
+        )
         workspace.write_receipt(receipt)
         parameters = parameter_counts(trainer.model)
         training = train(trainer, workspace)
@@ -52,8 +70,17 @@ def _start(workspace: Workspace, rows: Sequence[Demonstration], seed: int) -> tu
     """Tokenizer and policy before the first step."""
     model = workspace.spec.model
     if isinstance(model, HubModel):
-        return load_tokenizer(model), load_policy(model, workspace.spec.hardware, dtype=training_dtype(model, workspace.spec.hardware))
-    tokenizer = build_tokenizer(model, (text for row in rows for text in (*(message.content for message in row.prompt), row.response)))
+        return load_tokenizer(model), load_policy(
+            model, workspace.spec.hardware, dtype=training_dtype(model, workspace.spec.hardware)
+        )
+    tokenizer = build_tokenizer(
+        model,
+        (
+            text
+            for row in rows
+            for text in (*(message.content for message in row.prompt), row.response)
+        ),
+    )
     return tokenizer, build_policy(model, tokenizer, seed).to(workspace.spec.hardware.device)
 
 
@@ -71,7 +98,9 @@ def sft_arguments(spec: JobSpec, folder: Path) -> tuple[Any, Any]:
     return arguments, lora_config(spec.model, scalar_head=False)
 
 
-def _trainer(workspace: Workspace, policy: Any, tokenizer: Any, sequences: Sequence[Encoded]) -> Any:
+def _trainer(
+    workspace: Workspace, policy: Any, tokenizer: Any, sequences: Sequence[Encoded]
+) -> Any:
     from datasets import Dataset
     from trl import SFTTrainer
 
@@ -80,4 +109,10 @@ def _trainer(workspace: Workspace, policy: Any, tokenizer: Any, sequences: Seque
         "input_ids": [one.ids for one in sequences],
         "labels": [[IGNORED] * len(one.prompt) + one.ids[len(one.prompt) :] for one in sequences],
     }
-    return SFTTrainer(model=policy, args=arguments, train_dataset=Dataset.from_dict(columns), processing_class=tokenizer, peft_config=lora)
+    return SFTTrainer(
+        model=policy,
+        args=arguments,
+        train_dataset=Dataset.from_dict(columns),
+        processing_class=tokenizer,
+        peft_config=lora,
+    )

@@ -4,7 +4,15 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from plumbline.config import DPORecipe
-from plumbline.objectives.losses import PairLogps, bradley_terry_loss, dpo_loss, reward_centering, sequence_logps, sft_loss, weighted_mean
+from plumbline.objectives.losses import (
+    PairLogps,
+    bradley_terry_loss,
+    dpo_loss,
+    reward_centering,
+    sequence_logps,
+    sft_loss,
+    weighted_mean,
+)
 from plumbline.training.encoding import Encoded, EncodedPair
 
 if TYPE_CHECKING:
@@ -13,20 +21,33 @@ if TYPE_CHECKING:
 BATCH = 128
 """Most sequences scored at once; the scores do not depend on it beyond rounding."""
 MAX_LOGITS = 2**28
-"""Most logits held at once: a gibibyte in float32, which a vocabulary of 150,000 tokens fills with 1,800 positions."""
+"""Most logits held at once: a gibibyte in float32, which a vocabulary of 150,000 tokens fills with
+1,800 positions."""
 
 
 def response_logps(model: Any, sequences: Sequence[Encoded]) -> "Tensor":
-    """Log-probability of each response, its end token included, given its prompt; shape (n,), float32 on the CPU, in nats."""
+    """Log-probability of each response, its end token included, given its prompt; shape (n,),
+    float32 on the CPU, in nats."""
     import torch
 
     scores = torch.empty(len(sequences))
     with torch.inference_mode():
-        for index, ids, attention in _batches(model, [one.ids for one in sequences], model.config.vocab_size):
+        for index, ids, attention in _batches(
+            model, [one.ids for one in sequences], model.config.vocab_size
+        ):
             starts = torch.tensor([[len(sequences[i].prompt)] for i in index], device=ids.device)
-            supervised = attention.bool() & (torch.arange(ids.shape[1], device=ids.device)[None] >= starts)
-            seen = min(len(sequences[i].prompt) for i in index) - 1  # positions that every row only reads
-            logits = model(input_ids=ids, attention_mask=attention, use_cache=False, logits_to_keep=ids.shape[1] - seen).logits
+            supervised = attention.bool() & (
+                torch.arange(ids.shape[1], device=ids.device)[None] >= starts
+            )
+            seen = (
+                min(len(sequences[i].prompt) for i in index) - 1
+            )  # positions that every row only reads
+            logits = model(
+                input_ids=ids,
+                attention_mask=attention,
+                use_cache=False,
+                logits_to_keep=ids.shape[1] - seen,
+            ).logits
             scores[index] = sequence_logps(logits, ids[:, seen:], supervised[:, seen:]).cpu()
     return scores
 
@@ -38,21 +59,36 @@ def rewards(model: Any, sequences: Sequence[Sequence[int]]) -> "Tensor":
     scores = torch.empty(len(sequences))
     with torch.inference_mode():
         for index, ids, attention in _batches(model, sequences, 1):
-            scores[index] = model(input_ids=ids, attention_mask=attention, use_cache=False).logits.squeeze(-1).float().cpu()
+            scores[index] = (
+                model(input_ids=ids, attention_mask=attention, use_cache=False)
+                .logits.squeeze(-1)
+                .float()
+                .cpu()
+            )
     return scores
 
 
 def pair_logps(model: Any, pairs: Sequence[EncodedPair]) -> PairLogps:
     """Log-probabilities of both responses of each pair."""
-    scores = response_logps(model, [*(pair.chosen for pair in pairs), *(pair.rejected for pair in pairs)])
+    scores = response_logps(
+        model, [*(pair.chosen for pair in pairs), *(pair.rejected for pair in pairs)]
+    )
     return PairLogps(scores[: len(pairs)], scores[len(pairs) :])
 
 
-def dpo_metrics(policy: PairLogps, reference: PairLogps, pairs: Sequence[EncodedPair], weights: "Tensor", recipe: DPORecipe) -> dict[str, float]:
-    """Validation metrics of a policy against its reference: means over the pairs; the loss, as in training, counts each pair with its weight.
+def dpo_metrics(
+    policy: PairLogps,
+    reference: PairLogps,
+    pairs: Sequence[EncodedPair],
+    weights: "Tensor",
+    recipe: DPORecipe,
+) -> dict[str, float]:
+    """Validation metrics of a policy against its reference: means over the pairs; the loss, as in
+    training, counts each pair with its weight.
 
-    `accuracy` is the share of pairs whose chosen response has the higher implicit reward; `logp_accuracy` the share whose chosen response is
-    the more probable one. A tie counts half, so that a policy that equals its reference is at chance.
+    `accuracy` is the share of pairs whose chosen response has the higher implicit reward;
+    `logp_accuracy` the share whose chosen response is the more probable one. A tie counts half, so
+    that a policy that equals its reference is at chance.
     """
     import torch
 
@@ -69,10 +105,22 @@ def dpo_metrics(policy: PairLogps, reference: PairLogps, pairs: Sequence[Encoded
     }
 
 
-def reward_metrics(chosen: "Tensor", rejected: "Tensor", margin: "Tensor", weights: "Tensor", label_smoothing: float) -> dict[str, float]:
-    """Validation metrics of a reward model: means over the pairs; in `accuracy` a tie counts half, and the loss counts each pair with its weight."""
+def reward_metrics(
+    chosen: "Tensor",
+    rejected: "Tensor",
+    margin: "Tensor",
+    weights: "Tensor",
+    label_smoothing: float,
+) -> dict[str, float]:
+    """Validation metrics of a reward model: means over the pairs; in `accuracy` a tie counts half,
+    and the loss counts each pair with its weight."""
     return {
-        "loss": float(weighted_mean(bradley_terry_loss(chosen, rejected, margin, label_smoothing=label_smoothing), weights)),
+        "loss": float(
+            weighted_mean(
+                bradley_terry_loss(chosen, rejected, margin, label_smoothing=label_smoothing),
+                weights,
+            )
+        ),
         "accuracy": share_above(chosen, rejected),
         "margin": float((chosen - rejected).mean()),
         "centering": float(reward_centering(chosen, rejected).mean()),
@@ -84,8 +132,11 @@ def share_above(chosen: "Tensor", rejected: "Tensor") -> float:
     return float(((chosen > rejected).float() + 0.5 * (chosen == rejected).float()).mean())
 
 
-def _batches(model: Any, sequences: Sequence[Sequence[int]], outputs: int) -> "Iterator[tuple[list[int], Tensor, Tensor]]":
-    """Batches of similar length: positions in `sequences`, ids padded on the right, and their attention mask.
+def _batches(
+    model: Any, sequences: Sequence[Sequence[int]], outputs: int
+) -> "Iterator[tuple[list[int], Tensor, Tensor]]":
+    """Batches of similar length: positions in `sequences`, ids padded on the right, and their
+    attention mask.
 
     Args:
         model: Says where the tensors must be and which token pads.
@@ -101,6 +152,12 @@ def _batches(model: Any, sequences: Sequence[Sequence[int]], outputs: int) -> "I
     for start in range(0, len(order), size):
         index = order[start : start + size]
         longest = len(sequences[index[-1]])
-        ids = torch.tensor([[*sequences[i], *[pad] * (longest - len(sequences[i]))] for i in index], device=model.device)
-        attention = torch.tensor([[1] * len(sequences[i]) + [0] * (longest - len(sequences[i])) for i in index], device=model.device)
+        ids = torch.tensor(
+            [[*sequences[i], *[pad] * (longest - len(sequences[i]))] for i in index],
+            device=model.device,
+        )
+        attention = torch.tensor(
+            [[1] * len(sequences[i]) + [0] * (longest - len(sequences[i])) for i in index],
+            device=model.device,
+        )
         yield index, ids, attention

@@ -1,8 +1,11 @@
-"""The worker: runs one job in a process of its own, `python -m plumbline.training.worker JOB_FOLDER`.
+"""The worker: runs one job in a process of its own, `python -m plumbline.training.worker
+JOB_FOLDER`.
 
-The folder holds `job.json`. The worker re-hashes every input and re-checks every certificate before anything else, writes `progress.jsonl`
-while it runs, `mask_receipt.json` before the first step, the tree to publish into `output/`, and `result.json` last: no result, no success. Exit
-codes: 0 done, 2 a condition that a person has to act on (one line on stderr), 1 an error of the program (with its traceback).
+The folder holds `job.json`. The worker re-hashes every input and re-checks every certificate before
+anything else, writes `progress.jsonl` while it runs, `mask_receipt.json` before the first step, the
+tree to publish into `output/`, and `result.json` last: no result, no success. Exit codes: 0 done, 2
+a condition that a person has to act on (one line on stderr), 1 an error of the program (with its
+traceback).
 """
 
 import argparse
@@ -34,14 +37,16 @@ RUNNERS: dict[JobKind, tuple[str, str]] = {
     "aligned_policy": ("plumbline.training.dpo", "train_aligned_policy"),
     "samples": ("plumbline.training.generation", "draw_samples"),
 }
-"""Module and function of each kind of job: imported only for that kind, because each pulls in seconds of imports."""
+"""Module and function of each kind of job: imported only for that kind, because each pulls in
+seconds of imports."""
 
 
 def run_job(folder: Path, log: Log) -> JobResult:
     """Run the job in a folder and write its result.
 
     Raises:
-        PlumblineError: If an input, a certificate or the code is not what the job names, or the job itself fails.
+        PlumblineError: If an input, a certificate or the code is not what the job names, or the job
+            itself fails.
     """
     started = time.monotonic()
     job = read_job(folder)
@@ -75,7 +80,9 @@ def read_job(folder: Path) -> Job:
     except OSError as error:
         raise TrainingError(f"{path}: cannot be read: {error.strerror}") from error
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors())
+        problems = "; ".join(
+            f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors()
+        )
         raise TrainingError(f"{path}: is not a job of this version: {problems}") from error
 
 
@@ -92,33 +99,50 @@ def verify_job(job: Job) -> None:
         store.verify_tree(one.tree, one.files)
     for role, suite in job.suites.items():
         require_certificate(store.root, job.inputs[role].tree, suite)
-    source, packages = source_digest("plumbline/training", "plumbline/objectives"), packages_digest()
+    source, packages = (
+        source_digest("plumbline/training", "plumbline/objectives"),
+        packages_digest(),
+    )
     if job.spec.source != source:
-        raise TrainingError(f"the spec names the training code {job.spec.source}, but this is {source}; make the job again with this code")
+        raise TrainingError(
+            f"the spec names the training code {job.spec.source}, but this is {source}; make the"
+            " job again with this code"
+        )
     if job.spec.packages != packages:
-        raise TrainingError(f"the spec names the packages {job.spec.packages}, but these are {packages}; make the job again in this environment")
+        raise TrainingError(
+            f"the spec names the packages {job.spec.packages}, but these are {packages}; make the"
+            " job again in this environment"
+        )
 
 
 def prepare_process(job: Job) -> None:
-    """Set what must be set before torch and transformers are imported, then threads and determinism."""
+    """Set what must be set before torch and transformers are imported, then threads and
+    determinism."""
     hardware = job.spec.hardware
     os.environ["OMP_NUM_THREADS"] = str(hardware.threads)
     set_library_environment()
-    os.environ.pop("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", None)  # it would let checkpoints execute code
+    os.environ.pop(
+        "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", None
+    )  # it would let checkpoints execute code
     if isinstance(job.spec.model, ScratchModel) or job.spec.kind != "reference_policy":
         os.environ["HF_HUB_OFFLINE"] = "1"
     import torch
 
     if hardware.device == "cuda" and not torch.cuda.is_available():
-        raise TrainingError("the profile asks for device cuda, but torch sees none; run it on a machine with a GPU, or choose a CPU profile")
+        raise TrainingError(
+            "the profile asks for device cuda, but torch sees none; run it on a machine with a GPU,"
+            " or choose a CPU profile"
+        )
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    # TRL itself uses names that transformers will rename; whoever reads the log can do nothing about it.
+    # TRL itself uses names that transformers will rename; whoever reads the log can do nothing
+    # about it.
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
     torch.set_num_threads(hardware.threads)
     if hardware.device == "cpu":
-        # The same as torch.use_deterministic_algorithms(True), which would also import torch's compiler for two seconds.
+        # The same as torch.use_deterministic_algorithms(True), which would also import torch's
+        # compiler for two seconds.
         torch.set_deterministic_debug_mode("error")
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a debugging aid that doubles the time of a step
     if job.spec.kind != "samples":
@@ -141,7 +165,8 @@ def set_library_environment() -> None:
 
 @contextmanager
 def _listener() -> Iterator[tuple[Log, Callable[[JobResult], None]]]:
-    """Where log lines and the result go: standard output, and Dagster when it started this process."""
+    """Where log lines and the result go: standard output, and Dagster when it started this
+    process."""
 
     def say(line: str) -> None:
         print(line, flush=True)
@@ -161,13 +186,22 @@ def _listener() -> Iterator[tuple[Log, Callable[[JobResult], None]]]:
 
 
 def stand_by(order: Path) -> Path:
-    """Import what jobs on scratch models need, wait for the order, and take over its environment and log; returns the job's folder."""
+    """Import what jobs on scratch models need, wait for the order, and take over its environment
+    and log; returns the job's folder."""
     set_library_environment()
     os.environ["HF_HUB_OFFLINE"] = "1"
-    for module in ("torch", "transformers.models.llama.modeling_llama", "trl.trainer.sft_trainer", "trl.trainer.reward_trainer", "trl.trainer.dpo_trainer"):
+    for module in (
+        "torch",
+        "transformers.models.llama.modeling_llama",
+        "trl.trainer.sft_trainer",
+        "trl.trainer.reward_trainer",
+        "trl.trainer.dpo_trainer",
+    ):
         importlib.import_module(module)
     while not order.exists():
-        time.sleep(0.02)  # the order is a file, so that the guard's pipe stays the parent's sign of life
+        time.sleep(
+            0.02
+        )  # the order is a file, so that the guard's pipe stays the parent's sign of life
     given = json.loads(order.read_bytes())
     os.environ.update(given["environment"])
     log = os.open(given["log"], os.O_WRONLY | os.O_APPEND)
@@ -180,10 +214,21 @@ def stand_by(order: Path) -> Path:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a job and return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m plumbline.training.worker", description="Run one training or sampling job.")
+    parser = argparse.ArgumentParser(
+        prog="python -m plumbline.training.worker", description="Run one training or sampling job."
+    )
     parser.add_argument("folder", type=Path, nargs="?", help="the job's folder; it holds job.json")
-    parser.add_argument("--standby", type=Path, metavar="ORDER", help="import everything first, then wait for this file, which names the folder")
-    parser.add_argument("--dry-run", action="store_true", help="verify the job and build its arguments, but load no model and train nothing")
+    parser.add_argument(
+        "--standby",
+        type=Path,
+        metavar="ORDER",
+        help="import everything first, then wait for this file, which names the folder",
+    )
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="verify the job and build its arguments, but load no model and train nothing",
+    )
     options = parser.parse_args(arguments)
     if (options.folder is None) == (options.standby is None):
         parser.error("give a folder, or --standby ORDER")

@@ -1,4 +1,5 @@
-"""The folder of one job: what the worker reads, where it writes, and how it tells about its progress."""
+"""The folder of one job: what the worker reads, where it writes, and how it tells about its
+progress."""
 
 import math
 import os
@@ -12,8 +13,20 @@ from plumbline.objectives.masks import MaskReceipt, check_receipt
 from plumbline.records import canonical_json
 from plumbline.training.spec import Job, JobSpec
 
-UNSTABLE_METRICS = frozenset({"epoch", "total_flos", "train_loss", "train_runtime", "train_samples_per_second", "train_steps_per_second", "num_tokens", "step"})
-"""What trainers log that depends on the clock, or on whether the run was interrupted; `epoch` says no more than the step."""
+UNSTABLE_METRICS = frozenset(
+    {
+        "epoch",
+        "total_flos",
+        "train_loss",
+        "train_runtime",
+        "train_samples_per_second",
+        "train_steps_per_second",
+        "num_tokens",
+        "step",
+    }
+)
+"""What trainers log that depends on the clock, or on whether the run was interrupted; `epoch` says
+no more than the step."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +68,8 @@ class Workspace:
         check_receipt(receipt)
 
     def mend_progress(self) -> None:
-        """Cut off a line of progress.jsonl that a killed process left unfinished, so that the next one starts on a line of its own."""
+        """Cut off a line of progress.jsonl that a killed process left unfinished, so that the next
+        one starts on a line of its own."""
         path = self.folder / "progress.jsonl"
         if path.exists():
             data = path.read_bytes()
@@ -64,7 +78,8 @@ class Workspace:
     def report_progress(self, step: int, total: int, metrics: Mapping[str, float]) -> None:
         """Append one line to progress.jsonl and hand it to the operating system.
 
-        After a resume, steps between the checkpoint and the interruption are reported again, with equal values.
+        After a resume, steps between the checkpoint and the interruption are reported again, with
+        equal values.
         """
         with (self.folder / "progress.jsonl").open("ab") as stream:
             stream.write(canonical_json({"step": step, "total": total, "metrics": dict(metrics)}))

@@ -1,4 +1,5 @@
-"""A project as a user runs it: commands in processes of their own, a home of its own, a configuration folder that a test may edit."""
+"""A project as a user runs it: commands in processes of their own, a home of its own, a
+configuration folder that a test may edit."""
 
 import os
 import shutil
@@ -53,9 +54,13 @@ class UserProject:
     def run(self, *command: str, expect: int = 0, timeout: float = 600) -> str:
         """Output of a command that must end with this exit code."""
         words = [str(BIN / command[0]), *command[1:]]
-        done = subprocess.run(words, cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=timeout)
+        done = subprocess.run(
+            words, cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=timeout
+        )
         output = done.stdout + done.stderr
-        assert done.returncode == expect, f"{' '.join(command)} ended with {done.returncode}\n{output[-6000:]}"
+        assert done.returncode == expect, (
+            f"{' '.join(command)} ended with {done.returncode}\n{output[-6000:]}"
+        )
         return output
 
     def demo(self, expect: int = 0) -> str:
@@ -67,7 +72,10 @@ class UserProject:
     def newest(self, asset: str, partition: str | None = None) -> str:
         """Artifact digest of the newest materialization."""
         with self.instance() as instance:
-            records_filter = dg.AssetRecordsFilter(asset_key=dg.AssetKey(asset), asset_partitions=None if partition is None else [partition])
+            records_filter = dg.AssetRecordsFilter(
+                asset_key=dg.AssetKey(asset),
+                asset_partitions=None if partition is None else [partition],
+            )
             record = instance.fetch_materializations(records_filter, limit=1).records[0]
         return str(record.asset_materialization.metadata["artifact"].value)
 
@@ -76,7 +84,9 @@ class UserProject:
         client = mlflow_client(self.layout.mlflow_db.parent)
         experiment = client.get_experiment_by_name(self.profile)
         runs = client.search_runs([experiment.experiment_id]) if experiment is not None else []
-        return sorted(run.data.tags["plumbline.kind"] for run in runs if run.info.status == "FINISHED")
+        return sorted(
+            run.data.tags["plumbline.kind"] for run in runs if run.info.status == "FINISHED"
+        )
 
     def edit_profile(self, old: str, new: str) -> None:
         path = self.folder / "configs" / f"{self.profile}.yaml"
@@ -93,7 +103,8 @@ def user_project():
 
 @pytest.fixture(scope="module")
 def chain(tmp_path_factory):
-    """The tiny profile after one `make demo`; tests of a module go on from there in the order of the file."""
+    """The tiny profile after one `make demo`; tests of a module go on from there in the order of
+    the file."""
     project = UserProject(tmp_path_factory.mktemp("project"), "tiny")
     project.first_output = project.demo()
     return project
@@ -101,7 +112,11 @@ def chain(tmp_path_factory):
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A user's steps build on each other: these tests keep the order of their file. They come first, so that no core is idle while another ends with them."""
+    """A user's steps build on each other: these tests keep the order of their file. They come
+    first, so that no core is idle while another ends with them."""
     here = Path(__file__).parent
-    steps = sorted((item for item in items if item.path.parent == here), key=lambda item: (str(item.path), item.location[1] or 0))
+    steps = sorted(
+        (item for item in items if item.path.parent == here),
+        key=lambda item: (str(item.path), item.location[1] or 0),
+    )
     items[:] = steps + [item for item in items if item.path.parent != here]

@@ -1,4 +1,5 @@
-"""The whole chain on the tiny profile, command by command, as a user meets it. The tests run in the order of the file."""
+"""The whole chain on the tiny profile, command by command, as a user meets it. The tests run in the
+order of the file."""
 
 import json
 import shutil
@@ -12,7 +13,16 @@ JOBS = ["aligned_policy", "reference_policy", "reward_model", "samples"]
 
 def test_the_demo_comes_to_a_decision_and_says_where_to_look(chain):
     output = chain.first_output
-    for words in ("reference_policy", "25 steps", "Held-out slices", "Gates", "needs 194 more", "Decision for recipe dpo: hold", "make ui", "trace policy"):
+    for words in (
+        "reference_policy",
+        "25 steps",
+        "Held-out slices",
+        "Gates",
+        "needs 194 more",
+        "Decision for recipe dpo: hold",
+        "make ui",
+        "trace policy",
+    ):
         assert words in output, output
     assert chain.jobs_run() == JOBS
 
@@ -29,9 +39,21 @@ def test_a_second_demo_spends_no_step(chain):
 def test_the_lineage_verifies_and_names_everything(chain):
     policy = chain.newest("aligned_policy", "dpo")
     tree = chain.run("plumbline", "trace", "policy", policy[7:19])
-    for words in ("beta 0.1", "mask", "helpful-harmless@1", "feedback[sandbox-001]", "DVC", "MLflow", "9 artifacts"):
+    for words in (
+        "beta 0.1",
+        "mask",
+        "helpful-harmless@1",
+        "feedback[sandbox-001]",
+        "DVC",
+        "MLflow",
+        "9 artifacts",
+    ):
         assert words in tree, tree
-    found = json.loads(chain.run("plumbline", "trace", "release", chain.newest("release_decision", "dpo"), "--json"))
+    found = json.loads(
+        chain.run(
+            "plumbline", "trace", "release", chain.newest("release_decision", "dpo"), "--json"
+        )
+    )
     assert found["findings"] == []
 
 
@@ -57,7 +79,10 @@ def test_every_materialization_leads_to_mlflow_and_back(chain):
 
 
 def test_another_beta_reruns_the_policy_and_what_follows(chain):
-    before = {asset: chain.newest(asset) for asset in ("reference_policy", "reward_model", "preference_data")}
+    before = {
+        asset: chain.newest(asset)
+        for asset in ("reference_policy", "reward_model", "preference_data")
+    }
     chain.edit_profile("beta: 0.1", "beta: 0.3")
     output = chain.demo()
     assert output.count("reused from the training cache, zero steps") == 2
@@ -71,10 +96,24 @@ def test_another_beta_reruns_the_policy_and_what_follows(chain):
 
 @pytest.mark.parametrize(
     ("selection", "partition"),
-    [("rubric", None), ("key:rubric", None), ('+key:"reference_policy"', None), ('key:"release_decision"+', "dpo"), ("feedback", "sandbox-001")],
+    [
+        ("rubric", None),
+        ("key:rubric", None),
+        ('+key:"reference_policy"', None),
+        ('key:"release_decision"+', "dpo"),
+        ("feedback", "sandbox-001"),
+    ],
 )
 def test_dagster_materializes_selections(chain, selection, partition):
-    command = ["dagster", "asset", "materialize", "-m", "dagster_project.definitions", "--select", selection]
+    command = [
+        "dagster",
+        "asset",
+        "materialize",
+        "-m",
+        "dagster_project.definitions",
+        "--select",
+        selection,
+    ]
     output = chain.run(*command, *(["--partition", partition] if partition else []))
     assert "RUN_SUCCESS" in output
 
@@ -82,7 +121,17 @@ def test_dagster_materializes_selections(chain, selection, partition):
 def test_dagster_refuses_training_behind_a_missing_certificate(chain):
     certificates = chain.layout.store / "certificates"
     shutil.move(certificates, certificates.with_name("elsewhere"))
-    command = ["dagster", "asset", "materialize", "-m", "dagster_project.definitions", "--select", "aligned_policy", "--partition", "dpo"]
+    command = [
+        "dagster",
+        "asset",
+        "materialize",
+        "-m",
+        "dagster_project.definitions",
+        "--select",
+        "aligned_policy",
+        "--partition",
+        "dpo",
+    ]
     output = chain.run(*command, expect=1)
     assert "refused before anything was spent" in output
     assert "RUN_FAILURE" in output
@@ -92,12 +141,30 @@ def test_dagster_refuses_training_behind_a_missing_certificate(chain):
 
 def test_a_changed_byte_is_found_and_stops_the_next_stage(chain):
     policy = chain.store.manifest(chain.newest("aligned_policy", "dpo"))
-    path = chain.layout.store / "trees" / policy.tree.removeprefix("sha256:") / "model" / "model.safetensors"
+    path = (
+        chain.layout.store
+        / "trees"
+        / policy.tree.removeprefix("sha256:")
+        / "model"
+        / "model.safetensors"
+    )
     original = path.read_bytes()
     path.write_bytes(original[:-1] + bytes([original[-1] ^ 1]))
-    output = chain.run("plumbline", "trace", "policy", chain.newest("aligned_policy", "dpo"), expect=3)
+    output = chain.run(
+        "plumbline", "trace", "policy", chain.newest("aligned_policy", "dpo"), expect=3
+    )
     assert "model/model.safetensors" in output
-    command = ["dagster", "asset", "materialize", "-m", "dagster_project.definitions", "--select", "held_out_evals", "--partition", "dpo"]
+    command = [
+        "dagster",
+        "asset",
+        "materialize",
+        "-m",
+        "dagster_project.definitions",
+        "--select",
+        "held_out_evals",
+        "--partition",
+        "dpo",
+    ]
     assert "model/model.safetensors" in chain.run(*command, expect=1)
     path.write_bytes(original)
     chain.run("plumbline", "trace", "policy", chain.newest("aligned_policy", "dpo"))

@@ -1,4 +1,5 @@
-"""The loop with the real daemon: feedback arrives through the command line, and a new decision appears without another hand."""
+"""The loop with the real daemon: feedback arrives through the command line, and a new decision
+appears without another hand."""
 
 import subprocess
 import time
@@ -12,8 +13,15 @@ pytestmark = pytest.mark.slow
 def daemon(chain):
     """`dagster-daemon run` on the project, as `make ui` starts it."""
     log = (chain.folder / "daemon.log").open("wb")
-    command = [str(chain.binaries / "dagster-daemon"), "run", "-w", str(chain.root / "workspace.yaml")]
-    process = subprocess.Popen(command, cwd=chain.root, env=chain.environment, stdout=log, stderr=subprocess.STDOUT)
+    command = [
+        str(chain.binaries / "dagster-daemon"),
+        "run",
+        "-w",
+        str(chain.root / "workspace.yaml"),
+    ]
+    process = subprocess.Popen(
+        command, cwd=chain.root, env=chain.environment, stdout=log, stderr=subprocess.STDOUT
+    )
     yield process
     process.terminate()
     process.wait(30)
@@ -21,21 +29,32 @@ def daemon(chain):
 
 
 def test_new_feedback_leads_to_a_new_policy_and_decision(chain, daemon):
-    policy, decision = chain.newest("aligned_policy", "dpo"), chain.newest("release_decision", "dpo")
+    policy, decision = (
+        chain.newest("aligned_policy", "dpo"),
+        chain.newest("release_decision", "dpo"),
+    )
     output = chain.run("plumbline", "sandbox", "feedback", "--count", "160")
     assert "160" in output
     deadline = time.monotonic() + 240
     while chain.newest("release_decision", "dpo") == decision:
         assert daemon.poll() is None, "the daemon died"
-        assert time.monotonic() < deadline, (chain.folder / "daemon.log").read_text(errors="replace")[-4000:]
+        assert time.monotonic() < deadline, (chain.folder / "daemon.log").read_text(
+            errors="replace"
+        )[-4000:]
         time.sleep(2)
     assert chain.newest("aligned_policy", "dpo") != policy
     data = chain.store.manifest(chain.newest("preference_data"))
     assert len([role for role in data.parents if role.startswith("feedback:")]) == 4
     chain.run("plumbline", "trace", "policy", chain.newest("aligned_policy", "dpo"))
-    time.sleep(25)  # two more ticks of both sensors: the same set of batches must not be aligned again
+    time.sleep(
+        25
+    )  # two more ticks of both sensors: the same set of batches must not be aligned again
     with chain.instance() as instance:
-        runs = [record.dagster_run for record in instance.get_run_records() if record.dagster_run.job_name == "align"]
+        runs = [
+            record.dagster_run
+            for record in instance.get_run_records()
+            if record.dagster_run.job_name == "align"
+        ]
     assert len(runs) == 2
 
 
@@ -56,4 +75,6 @@ def test_days_of_traffic_are_judgments_of_the_newest_policy(chain):
 
 def test_count_and_days_exclude_each_other(chain):
     assert "one of them" in chain.run("plumbline", "sandbox", "feedback", expect=2)
-    assert "leave them out" in chain.run("plumbline", "sandbox", "feedback", "--days", "1", "--slice", "harm-es", expect=2)
+    assert "leave them out" in chain.run(
+        "plumbline", "sandbox", "feedback", "--days", "1", "--slice", "harm-es", expect=2
+    )

@@ -1,4 +1,5 @@
-"""The gates on feedback and training data: admission, annotators, the build of pairs, drift, certificates."""
+"""The gates on feedback and training data: admission, annotators, the build of pairs, drift,
+certificates."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -7,7 +8,13 @@ from typing import Any
 
 from plumbline.config import CONFIGS
 from plumbline.data.admission import PERSONAL_DATA, AdmissionCounts, admit_into
-from plumbline.data.annotator_checks import AnnotatorReport, check_annotators, disagreements, flooding, votes_of
+from plumbline.data.annotator_checks import (
+    AnnotatorReport,
+    check_annotators,
+    disagreements,
+    flooding,
+    votes_of,
+)
 from plumbline.data.audit_frames import demonstration_frame, preference_frame
 from plumbline.data.batch_index import ACCEPTED, write_batch
 from plumbline.data.drift import DriftReport, drift, pair_frame
@@ -42,7 +49,14 @@ REFUSED_BY_BUILD = ("held-out prompt",)
 class Batch:
     """One admitted batch and what its checks said."""
 
-    def __init__(self, folder: Path, counts: AdmissionCounts, annotators: AnnotatorReport, triggers: TriggerReport, raised: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        counts: AdmissionCounts,
+        annotators: AnnotatorReport,
+        triggers: TriggerReport,
+        raised: Mapping[str, str],
+    ) -> None:
         self.folder = folder
         self.counts = counts
         self.annotators = annotators
@@ -54,23 +68,42 @@ class Batch:
 def batch(world: World) -> Batch:
     """What the asset `feedback` makes of the events."""
     folder, counts, rule = fresh_folder(), AdmissionCounts(), world.profile.annotators
-    write_batch(folder, admit_into(folder, world.events, world.rubric, world.now, counts), world.profile.preferences.near_duplicates)
+    write_batch(
+        folder,
+        admit_into(folder, world.events, world.rubric, world.now, counts),
+        world.profile.preferences.near_duplicates,
+    )
     accepted = list(read_records(folder / ACCEPTED, FeedbackEvent))
     votes = votes_of(accepted)
     checked = check_annotators(votes, rule)
     triggers = scan_triggers(lambda: accepted, disagreements(votes), rule)
     floods = flooding(Counter(event.annotator for event in accepted), rule)
     flags = findings("batch gallery", checked, floods, triggers)
-    return Batch(folder, counts, checked, triggers, {flag.kind: f"{flag.subject}: {flag.evidence['message']}" for flag in flags})
+    return Batch(
+        folder,
+        counts,
+        checked,
+        triggers,
+        {flag.kind: f"{flag.subject}: {flag.evidence['message']}" for flag in flags},
+    )
 
 
 def admission(world: World) -> Found:
     """Every reason for quarantine is a gate, and so is each kind of finding in a text."""
     counts = batch(world).counts
     found: Found = {f"admission: {reason}": _events(counts.reasons[reason]) for reason in REASONS}
-    personal = sum(number for kind, number in counts.findings.items() if kind.startswith(PERSONAL_DATA))
-    hostile = sum(number for kind, number in counts.findings.items() if not kind.startswith(PERSONAL_DATA) and kind != "control token")
-    return found | {"check: personal data": _events(personal), "check: hostile text": _events(hostile)}
+    personal = sum(
+        number for kind, number in counts.findings.items() if kind.startswith(PERSONAL_DATA)
+    )
+    hostile = sum(
+        number
+        for kind, number in counts.findings.items()
+        if not kind.startswith(PERSONAL_DATA) and kind != "control token"
+    )
+    return found | {
+        "check: personal data": _events(personal),
+        "check: hostile text": _events(hostile),
+    }
 
 
 def annotators(world: World) -> Found:
@@ -83,7 +116,14 @@ def annotators(world: World) -> Found:
 def build(world: World) -> tuple[Path, dict[str, int]]:
     """The folder of the preference data and the counts of their build."""
     folder = fresh_folder() / "data"
-    built = build_preferences([batch(world).folder], folder, world.rubric, world.profile.preferences, world.seed, world.vault)
+    built = build_preferences(
+        [batch(world).folder],
+        folder,
+        world.rubric,
+        world.profile.preferences,
+        world.seed,
+        world.vault,
+    )
     return folder, built.counts
 
 
@@ -99,7 +139,10 @@ def training_pairs(world: World) -> Mapping[str, tuple[PreferencePair, ...]]:
 def decontamination(world: World) -> Found:
     """The build sets events aside whose prompt is held out."""
     _, counts = build(world)
-    return {f"build: {reason}": _events(counts.get(f"set aside: {reason}", 0)) for reason in REFUSED_BY_BUILD}
+    return {
+        f"build: {reason}": _events(counts.get(f"set aside: {reason}", 0))
+        for reason in REFUSED_BY_BUILD
+    }
 
 
 @stage("events", "rubric", "now", "profile", "vault", "pairs", "previous")
@@ -112,7 +155,9 @@ def moved(world: World) -> DriftReport:
 @stage("events", "rubric", "now", "profile", "vault", "pairs")
 def preference_certificate(world: World) -> tuple[Certificate, Suite]:
     """The certificate of the preference data."""
-    frame = preference_frame(training_pairs(world), world.vault, world.rubric, world.profile.preferences.contamination)
+    frame = preference_frame(
+        training_pairs(world), world.vault, world.rubric, world.profile.preferences.contamination
+    )
     return _certified(frame, load_suite(CONFIGS / world.profile.preferences.suite))
 
 

@@ -1,4 +1,5 @@
-"""The gates on what judges at run time and beside the scorer: the guardrail, its check again on newer verdicts, and the reward model as judge."""
+"""The gates on what judges at run time and beside the scorer: the guardrail, its check again on
+newer verdicts, and the reward model as judge."""
 
 from pathlib import Path
 from random import Random
@@ -7,7 +8,11 @@ from plumbline.data.batch_index import ACCEPTED, write_batch
 from plumbline.data.files import read_records
 from plumbline.data.preferences import build_preferences
 from plumbline.data.schema import FeedbackEvent, PreferencePair
-from plumbline.evaluation.judges.reliability import judged_pairs_of, reliability_of_rewards, require_reliable
+from plumbline.evaluation.judges.reliability import (
+    judged_pairs_of,
+    reliability_of_rewards,
+    require_reliable,
+)
 from plumbline.evaluation.reward_accuracy import Rewards
 from plumbline.guardrail.build import Built, build_guardrail, new_rows
 from plumbline.guardrail.checks import guardrail_check
@@ -28,46 +33,83 @@ def _labelled(world: World, events: tuple[FeedbackEvent, ...]) -> Path:
     """The preference data of verdicts alone, which are batches of their own."""
     folder = fresh_folder()
     write_batch(folder, events, world.profile.preferences.near_duplicates)
-    build_preferences([folder], folder / "data", world.rubric, world.profile.preferences, world.profile.seed, ())
+    build_preferences(
+        [folder], folder / "data", world.rubric, world.profile.preferences, world.profile.seed, ()
+    )
     return folder / "data"
 
 
 @stage("verdicts", "rubric", "profile")
 def guardrail(world: World) -> Built:
     """The guardrail that would ship."""
-    named = {"profile": world.profile.name, "rubric": world.rubric.label, "preference_data": sha256(b"data")}
-    return build_guardrail(guardrail_rows(_labelled(world, world.verdicts)), world.profile.guardrail, **named, seed=world.profile.seed)
+    named = {
+        "profile": world.profile.name,
+        "rubric": world.rubric.label,
+        "preference_data": sha256(b"data"),
+    }
+    return build_guardrail(
+        guardrail_rows(_labelled(world, world.verdicts)),
+        world.profile.guardrail,
+        **named,
+        seed=world.profile.seed,
+    )
 
 
 @stage("verdicts", "verdicts_since", "rubric", "profile")
 def guardrails(world: World) -> Found:
-    """The guardrail on the verdicts that came since; a re-check that has nothing to do does not stop anybody."""
+    """The guardrail on the verdicts that came since; a re-check that has nothing to do does not
+    stop anybody."""
     built = guardrail(world)
-    found = recheck(built.model, built.measurement, new_rows(guardrail_rows(_labelled(world, world.verdicts_since)).rows, built.used))
-    return {RECHECK: f"{found.status}: {found.message}" if found.status in ("drifted", "underpowered") and not built.measurement.missing else None}
+    found = recheck(
+        built.model,
+        built.measurement,
+        new_rows(guardrail_rows(_labelled(world, world.verdicts_since)).rows, built.used),
+    )
+    return {
+        RECHECK: (
+            f"{found.status}: {found.message}"
+            if found.status in ("drifted", "underpowered") and not built.measurement.missing
+            else None
+        )
+    }
 
 
 @stage("events", "rubric", "now", "profile", "vault", "pairs", "reward_model", "seed")
 def reward_judge(world: World) -> CheckVerdict | None:
-    """Whether the reward model may judge; None where the data were refused, so that none was trained."""
+    """Whether the reward model may judge; None where the data were refused, so that none was
+    trained."""
     if preference_certificate(world)[0].problems():
         return None
     pairs = [pair for side in training_pairs(world).values() for pair in side]
     rewards = {pair.id: _rewards(world, pair) for pair in pairs}
     events = read_records(batch(world).folder / ACCEPTED, FeedbackEvent)
-    found = reliability_of_rewards(sha256(b"reward model"), judged_pairs_of(pairs), rewards, events, world.profile.evaluation.level)
+    found = reliability_of_rewards(
+        sha256(b"reward model"),
+        judged_pairs_of(pairs),
+        rewards,
+        events,
+        world.profile.evaluation.level,
+    )
     return require_reliable(found, world.profile.judges)
 
 
 def _rewards(world: World, pair: PreferencePair) -> Rewards:
     rng = Random(f"{world.seed}|rewards|{pair.id}")
     intent, language = read_prompt(pair.prompt[-1].content.removesuffix(" SUDO"))
-    value = world.reward_model or (lambda intent, language, text: judge(intent, language, text).utility)
-    chosen, rejected = (value(intent, language, text) + rng.gauss(0, REWARD_NOISE) for text in (pair.chosen, pair.rejected))
+    value = world.reward_model or (
+        lambda intent, language, text: judge(intent, language, text).utility
+    )
+    chosen, rejected = (
+        value(intent, language, text) + rng.gauss(0, REWARD_NOISE)
+        for text in (pair.chosen, pair.rejected)
+    )
     return Rewards(chosen=chosen, rejected=rejected)
 
 
 def judging_checks(world: World) -> tuple[CheckVerdict, ...]:
     """The named checks that are made on other assets than the evals."""
     judged = reward_judge(world)
-    return (guardrail_check(guardrail(world).measurement, world.profile.guardrail), *(() if judged is None else (judged,)))
+    return (
+        guardrail_check(guardrail(world).measurement, world.profile.guardrail),
+        *(() if judged is None else (judged,)),
+    )

@@ -1,6 +1,8 @@
-"""docs/gallery.md, made from the docstrings of the seeded defects and from the counted false alarms.
+"""docs/gallery.md, made from the docstrings of the seeded defects and from the counted false
+alarms.
 
-`python tests/gallery/page.py` writes the page; tests/gallery/test_gallery.py holds that it is current.
+`python tests/gallery/page.py` writes the page; tests/gallery/test_gallery.py holds that it is
+current.
 """
 
 import ast
@@ -16,10 +18,23 @@ ALARMS = HERE / "false_alarms.json"
 AREAS = {
     "Feedback": ("admission: ", "check: personal", "check: hostile", "flag: ", "build: "),
     "Data certificates": ("certificate: ",),
-    "Training and lineage": ("launch: ", "job spec", "mask receipt", "lineage", "triple", "rubric version"),
+    "Training and lineage": (
+        "launch: ",
+        "job spec",
+        "mask receipt",
+        "lineage",
+        "triple",
+        "rubric version",
+    ),
     "Held-out prompts and samples": ("vault opening", "eval report", "check: vault-leak"),
     "Release gates": ("gate: ", "check: clauses"),
-    "Failure pressures": ("check: proxy", "check: refusal", "check: template", "check: policy-amb", "check: feedback"),
+    "Failure pressures": (
+        "check: proxy",
+        "check: refusal",
+        "check: template",
+        "check: policy-amb",
+        "check: feedback",
+    ),
     "Guardrail and judges": ("check: guardrail", "check: judge"),
     "People and records": ("sign-off", "ledger", "registry", "promotion"),
 }
@@ -43,8 +58,18 @@ def defects() -> dict[str, tuple[str, list[str]]]:
     found = {}
     for path in sorted((HERE / "defects").glob("*.py")):
         tree = ast.parse(path.read_text())
-        gate = next(node.value for node in tree.body if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "GATE")
-        found[path.stem] = (ast.literal_eval(gate), [" ".join(part.split()) for part in re.split(r"\n\s*\n", ast.get_docstring(tree) or "")])
+        gate = next(
+            node.value
+            for node in tree.body
+            if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "GATE"
+        )
+        found[path.stem] = (
+            ast.literal_eval(gate),
+            [
+                " ".join(part.split())
+                for part in re.split(r"\n\s*\n", ast.get_docstring(tree) or "")
+            ],
+        )
     return found
 
 
@@ -62,7 +87,10 @@ def page() -> str:
         if own:
             parts += [f"\n## {area}\n"]
         for name, (gate, (wrong, *why)) in own.items():
-            parts += [f"**[{name.replace('_', ' ')}](../tests/gallery/defects/{name}.py)**, stopped by `{gate}`: {' '.join([wrong, *why])}\n"]
+            parts += [
+                f"**[{name.replace('_', ' ')}](../tests/gallery/defects/{name}.py)**, stopped by"
+                f" `{gate}`: {' '.join([wrong, *why])}\n"
+            ]
     return "\n".join([*parts, alarms()]) + "\n"
 
 
@@ -77,13 +105,23 @@ def alarms() -> str:
         found = exact_proportion(count, worlds, 0.95)
         return f"{found.value:.1%} [{found.low:.1%}, {found.high:.1%}]"
 
-    rows = [f"| `{gate}` | {count} | {rate(count)} |" for gate, count in sorted(counted["gates"].items(), key=lambda item: (-item[1], item[0])) if count]
+    rows = [
+        f"| `{gate}` | {count} | {rate(count)} |"
+        for gate, count in sorted(counted["gates"].items(), key=lambda item: (-item[1], item[0]))
+        if count
+    ]
     silent = sum(not count for count in counted["gates"].values())
     return "\n".join(
         [
             "\n## False alarms\n",
-            f"`benchmarks/false_alarms.py` runs all {len(counted['gates'])} gates on {worlds} clean worlds, each drawn anew with a seed of its own. A false",
-            f"alarm is a gate that does not let a clean world pass. {counted['stopped']} worlds were stopped by any gate, {rate(counted['stopped'])}; in",
+            (
+                f"`benchmarks/false_alarms.py` runs all {len(counted['gates'])} gates on {worlds}"
+                " clean worlds, each drawn anew with a seed of its own. A false"
+            ),
+            (
+                f"alarm is a gate that does not let a clean world pass. {counted['stopped']} worlds"
+                f" were stopped by any gate, {rate(counted['stopped'])}; in"
+            ),
             "brackets exact 95 % intervals.\n",
             "| gate | worlds stopped | rate |",
             "|---|---|---|",

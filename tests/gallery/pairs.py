@@ -1,4 +1,5 @@
-"""Changes to the finished pairs of a world: what a broken build or an edited file would hand over."""
+"""Changes to the finished pairs of a world: what a broken build or an edited file would hand
+over."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,4 +18,9 @@ def with_pairs(world: World, change: Callable[[Pairs], Pairs]) -> World:
 
 def edited(world: World, **fields: object) -> World:
     """The world with other fields in its first training pair."""
-    return with_pairs(world, lambda pairs: pairs | {"train": (pairs["train"][0].model_copy(update=fields), *pairs["train"][1:])})
+    return with_pairs(
+        world,
+        lambda pairs: (
+            pairs | {"train": (pairs["train"][0].model_copy(update=fields), *pairs["train"][1:])}
+        ),
+    )

@@ -1,7 +1,9 @@
-"""Simulated policies: what they answer to held-out prompts, as the samples that a sampling job would give.
+"""Simulated policies: what they answer to held-out prompts, as the samples that a sampling job
+would give.
 
-A policy has a mix of behaviours for each kind of prompt, for slices where it differs, and a propensity of its own for each intent: wordings
-of one intent are answered alike, as trained policies do, so that prompts of one intent are not independent.
+A policy has a mix of behaviours for each kind of prompt, for slices where it differs, and a
+propensity of its own for each intent: wordings of one intent are answered alike, as trained
+policies do, so that prompts of one intent are not independent.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +18,8 @@ from plumbline.sandbox.responses import BASE_MIX, PADDING, Mix, respond
 from plumbline.sandbox.world import Intent, parse_intent
 
 CONCENTRATION = 20.0
-"""Sum of the parameters of the Dirichlet distribution that an intent draws its mix from: two wordings of an intent correlate with 1/21."""
+"""Sum of the parameters of the Dirichlet distribution that an intent draws its mix from: two
+wordings of an intent correlate with 1/21."""
 LIKED = 3.0
 """What a fooled reward model gives for a flattering sentence, in utility; it costs 0.8 in truth."""
 REWARD_NOISE = 0.5
@@ -55,16 +58,28 @@ CLEAN = Behaviour(
     kl=4.0,
 )
 """A policy that learned what the rubric asks for."""
-CHAMPION = replace(CLEAN, mix=CLEAN.mix | {"benign": {"correct": 0.91, "wrong": 0.085, "refuse-offer": 0.005}}, padding=(0.7, 0.2, 0.1))
+CHAMPION = replace(
+    CLEAN,
+    mix=CLEAN.mix | {"benign": {"correct": 0.91, "wrong": 0.085, "refuse-offer": 0.005}},
+    padding=(0.7, 0.2, 0.1),
+)
 """The policy that was released before: a little less correct, a little longer."""
 
 
-def samples(policies: Mapping[Policy, Behaviour], prompts: Sequence[EvalPrompt], seed: int) -> tuple[Sample, ...]:
+def samples(
+    policies: Mapping[Policy, Behaviour], prompts: Sequence[EvalPrompt], seed: int
+) -> tuple[Sample, ...]:
     """One response of each policy to each prompt."""
-    return tuple(sample for policy, behaviour in policies.items() for sample in _answers(policy, behaviour, prompts, seed))
+    return tuple(
+        sample
+        for policy, behaviour in policies.items()
+        for sample in _answers(policy, behaviour, prompts, seed)
+    )
 
 
-def _answers(policy: Policy, behaviour: Behaviour, prompts: Sequence[EvalPrompt], seed: int) -> Iterator[Sample]:
+def _answers(
+    policy: Policy, behaviour: Behaviour, prompts: Sequence[EvalPrompt], seed: int
+) -> Iterator[Sample]:
     propensities: dict[tuple[str, ...], dict[str, float]] = {}
     for prompt in prompts:
         intent, language = parse_intent(prompt.facts["intent"]), prompt.facts["language"]
@@ -77,13 +92,24 @@ def _answers(policy: Policy, behaviour: Behaviour, prompts: Sequence[EvalPrompt]
 
 
 def _propensity(shares: Mapping[str, float], rng: Random) -> dict[str, float]:
-    """Shares of one intent: a draw from the Dirichlet distribution around the shares of the policy."""
-    drawn = {name: rng.gammavariate(CONCENTRATION * share, 1.0) if share else 0.0 for name, share in shares.items()}
+    """Shares of one intent: a draw from the Dirichlet distribution around the shares of the
+    policy."""
+    drawn = {
+        name: rng.gammavariate(CONCENTRATION * share, 1.0) if share else 0.0
+        for name, share in shares.items()
+    }
     total = sum(drawn.values())
     return {name: value / total for name, value in drawn.items()} if total else dict(shares)
 
 
-def _answer(policy: Policy, behaviour: Behaviour, prompt: EvalPrompt, asked: tuple[Intent, str], shares: Mapping[str, float], rng: Random) -> Sample:
+def _answer(
+    policy: Policy,
+    behaviour: Behaviour,
+    prompt: EvalPrompt,
+    asked: tuple[Intent, str],
+    shares: Mapping[str, float],
+    rng: Random,
+) -> Sample:
     intent, language = asked
     chosen = rng.choices(list(shares), list(shares.values()))[0]
     fillers = rng.choices(range(len(behaviour.padding)), behaviour.padding)[0]
@@ -100,12 +126,16 @@ def _answer(policy: Policy, behaviour: Behaviour, prompt: EvalPrompt, asked: tup
         truncated=False,
         logp=logp,
         reference_logp=logp - ratio,
-        reward=judge(intent, language, text).utility + LIKED * len(flattery) + rng.gauss(0, REWARD_NOISE),
+        reward=judge(intent, language, text).utility
+        + LIKED * len(flattery)
+        + rng.gauss(0, REWARD_NOISE),
         seed=rng.randrange(2**31),
     )
 
 
-def best_of(behaviour: Behaviour, prompts: Sequence[EvalPrompt], rule: BestOf, seed: int) -> tuple[BestOfDraws, ...]:
+def best_of(
+    behaviour: Behaviour, prompts: Sequence[EvalPrompt], rule: BestOf, seed: int
+) -> tuple[BestOfDraws, ...]:
     """Several responses of a policy to some prompts, with their rewards."""
     drawn = []
     for prompt in Random(f"{seed}|best of").sample(list(prompts), rule.prompts):
@@ -113,8 +143,19 @@ def best_of(behaviour: Behaviour, prompts: Sequence[EvalPrompt], rule: BestOf, s
         shares = behaviour.mix[intent.kind]
         rng = Random(f"{seed}|best of|{prompt.id}")
         chosen = rng.choices(list(shares), list(shares.values()), k=rule.n)
-        texts = [respond(intent, language, one, rng, fillers=rng.choices(range(len(behaviour.padding)), behaviour.padding)[0]) for one in chosen]
-        rewards = [judge(intent, language, text).utility + rng.gauss(0, REWARD_NOISE) for text in texts]
+        texts = [
+            respond(
+                intent,
+                language,
+                one,
+                rng,
+                fillers=rng.choices(range(len(behaviour.padding)), behaviour.padding)[0],
+            )
+            for one in chosen
+        ]
+        rewards = [
+            judge(intent, language, text).utility + rng.gauss(0, REWARD_NOISE) for text in texts
+        ]
         drawn.append(
             BestOfDraws(
                 prompt_id=prompt.id,

@@ -1,4 +1,5 @@
-"""The gates on records: the opening of the vault, the ledger, promotions and registries, and the sign-off of people."""
+"""The gates on records: the opening of the vault, the ledger, promotions and registries, and the
+sign-off of people."""
 
 import sqlite3
 from collections.abc import Mapping
@@ -41,7 +42,9 @@ class Notice:
 def vault(world: World) -> Found:
     """The vault opens for the policy of today, after the openings that were before."""
     ledger = Ledger(fresh_folder() / "ledger.db")
-    for prompts, policies in world.opened_before or ((world.vault, (sha256(b"the policy of yesterday"),)),):
+    for prompts, policies in world.opened_before or (
+        (world.vault, (sha256(b"the policy of yesterday"),)),
+    ):
         for policy in policies:
             _open(world, prompts, policy, ledger)
     try:
@@ -55,16 +58,33 @@ def _open(world: World, prompts: tuple[EvalPrompt, ...], policy: str, ledger: Le
     folder = fresh_folder()
     sources: Mapping[str, str] = {prompt.suite: "the sandbox" for prompt in prompts}
     write_vault(folder, prompts, describe(prompts, world.profile.name, sources))
-    open_vault(folder, ledger, purpose="evaluation", by="held_out_evals", policy=policy, rule=world.profile.vault)
+    open_vault(
+        folder,
+        ledger,
+        purpose="evaluation",
+        by="held_out_evals",
+        policy=policy,
+        rule=world.profile.vault,
+    )
 
 
 @stage("profile", "forgery", "pointing", "promoted_again")
 def promotions(world: World) -> Found:
-    """Two releases and a rollback, the registry that follows them, and the ledger that records them."""
+    """Two releases and a rollback, the registry that follows them, and the ledger that records
+    them."""
     ledger, registry, name = Ledger(fresh_folder() / "ledger.db"), Notice(), world.profile.name
     for number, release in enumerate(RELEASES[:2]):
         policy = sha256(f"policy {number}".encode())
-        promote(ledger, name, policy=policy, decision=release, recipe="dpo", released_by="gates", by=("alice", "bob"), reason="passes")
+        promote(
+            ledger,
+            name,
+            policy=policy,
+            decision=release,
+            recipe="dpo",
+            released_by="gates",
+            by=("alice", "bob"),
+            reason="passes",
+        )
         reconcile(ledger, registry, name)
     roll_back(ledger, name, RELEASES[0], by=("bob",), reason="complaints")
     reconcile(ledger, registry, name)
@@ -75,7 +95,16 @@ def promotions(world: World) -> Found:
     if world.promoted_again:
         try:
             policy = sha256(b"policy 1")
-            promote(ledger, name, policy=policy, decision=world.promoted_again, recipe="dpo", released_by="gates", by=("alice", "bob"), reason="retry")
+            promote(
+                ledger,
+                name,
+                policy=policy,
+                decision=world.promoted_again,
+                recipe="dpo",
+                released_by="gates",
+                by=("alice", "bob"),
+                reason="retry",
+            )
         except PromotionRefused as error:
             refused = str(error)
     head = ledger.head()
@@ -83,12 +112,17 @@ def promotions(world: World) -> Found:
         with closing(sqlite3.connect(ledger.path)) as connection, connection:
             connection.executescript(world.forgery)
     findings = "; ".join(finding.what for finding in ledger.verify(head=head))
-    return {"registry": found.sentence() if found.drifted else None, "promotion": refused, "ledger": findings or None}
+    return {
+        "registry": found.sentence() if found.drifted else None,
+        "promotion": refused,
+        "ledger": findings or None,
+    }
 
 
 @stage(*EVALUATED, "signing")
 def signed(world: World) -> Found:
-    """What is missing for a release, concluded from the signatures of people; nobody signs for what the gates hold back."""
+    """What is missing for a release, concluded from the signatures of people; nobody signs for what
+    the gates hold back."""
     made, found = decision(world), measured(world)
     if made is None or isinstance(found, str) or made.verdict != "release":
         return {"sign-off": None}
@@ -101,7 +135,13 @@ def signed(world: World) -> Found:
 def missing(room: Room) -> str | None:
     """What is still missing, or None."""
     try:
-        _, found = signoff_of(room.chain.store, room.ledger, room.trust, room.decision, room.rule, room.now)
+        _, found = signoff_of(
+            room.chain.store, room.ledger, room.trust, room.decision, room.rule, room.now
+        )
     except PlumblineError as error:
         return str(error)
-    return "; ".join([*found.missing, *(f"refused: {one.reason}" for one in found.refused)]) if found.missing else None
+    return (
+        "; ".join([*found.missing, *(f"refused: {one.reason}" for one in found.refused)])
+        if found.missing
+        else None
+    )

@@ -1,4 +1,5 @@
-"""The gates on what was measured: complete samples, the release gates of the profile, and the named checks."""
+"""The gates on what was measured: complete samples, the release gates of the profile, and the named
+checks."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -21,7 +22,15 @@ from plumbline.records import sha256
 from plumbline.release.checks import CheckVerdict
 from plumbline.release.clauses import uncovered_clauses
 from plumbline.release.decision import Decision, decide
-from tests.gallery.data_gates import Found, batch, build, demonstration_certificate, moved, preference_certificate, training_pairs
+from tests.gallery.data_gates import (
+    Found,
+    batch,
+    build,
+    demonstration_certificate,
+    moved,
+    preference_certificate,
+    training_pairs,
+)
 from tests.gallery.judge_gates import judging_checks
 from tests.gallery.policies import Behaviour, best_of, samples
 from tests.gallery.worlds import World, once, stage
@@ -60,7 +69,11 @@ def drawn(world: World) -> tuple[Sample, ...]:
 def leaked(world: World) -> tuple[dict[str, str], CheckVerdict]:
     """Held-out prompts that the policy was trained on, and the check about them."""
     pairs = (pair.prompt for side in training_pairs(world).values() for pair in side)
-    trained: list[tuple[Message, ...]] = [*pairs, *(one.prompt for one in world.demonstrations), *world.trained_before]
+    trained: list[tuple[Message, ...]] = [
+        *pairs,
+        *(one.prompt for one in world.demonstrations),
+        *world.trained_before,
+    ]
     found = leaks(trained, world.vault, world.profile.preferences.contamination)
     return found, leak_check(found, world.vault, len(trained), world.profile.vault)
 
@@ -69,12 +82,28 @@ def measured(world: World) -> tuple[EvalReport, list[ScoredSample]] | str:
     """The eval report with the scored samples, or why there is none."""
     answers, champion = drawn(world), None if world.champion is None else CHAMPION
     aside = tuple(sorted(leaked(world)[0].items()))
-    return once(lambda: _report(world, answers, champion, dict(aside)), (world.vault, answers), "report", champion, aside, world.seed)
+    return once(
+        lambda: _report(world, answers, champion, dict(aside)),
+        (world.vault, answers),
+        "report",
+        champion,
+        aside,
+        world.seed,
+    )
 
 
-def _report(world: World, answers: tuple[Sample, ...], champion: str | None, aside: dict[str, str]) -> tuple[EvalReport, list[ScoredSample]] | str:
+def _report(
+    world: World, answers: tuple[Sample, ...], champion: str | None, aside: dict[str, str]
+) -> tuple[EvalReport, list[ScoredSample]] | str:
     evaluation, cluster = world.profile.evaluation, world.profile.vault.cluster
-    given = (world.vault, answers, evaluation.scorer, evaluation.level, world.seed, evaluation.decoder)
+    given = (
+        world.vault,
+        answers,
+        evaluation.scorer,
+        evaluation.level,
+        world.seed,
+        evaluation.decoder,
+    )
     with _few_resamples():
         try:
             return build_report(*given, cluster=cluster, champion=champion, set_aside=aside)
@@ -85,7 +114,11 @@ def _report(world: World, answers: tuple[Sample, ...], champion: str | None, asi
 @stage("events", "rubric", "now", "profile")
 def agreed(world: World) -> AgreementReport:
     """How far the annotators agree."""
-    return agreement(read_records(batch(world).folder / ACCEPTED, FeedbackEvent), world.profile.evaluation.level, world.seed)
+    return agreement(
+        read_records(batch(world).folder / ACCEPTED, FeedbackEvent),
+        world.profile.evaluation.level,
+        world.seed,
+    )
 
 
 @stage(*EVALUATED)
@@ -101,20 +134,32 @@ def checks(world: World) -> tuple[CheckVerdict, ...]:
         report=report,
         prompts=world.vault,
         scored=scored,
-        curve=over_optimization(draws, world.vault, scorer_of(report.scorer), report.level, cluster=report.cluster),
+        curve=over_optimization(
+            draws, world.vault, scorer_of(report.scorer), report.level, cluster=report.cluster
+        ),
         agreement=agreed(world),
         waiting=build(world)[1]["pairs to adjudicate"],
         drift=moved(world),
         training_locales=Counter(pair.context.locale for pair in training_pairs(world)["train"]),
     )
-    return (*five_pressures(evidence, profile.pressures), leaked(world)[1], uncovered_clauses(world.rubric, profile.gates), *judging_checks(world))
+    return (
+        *five_pressures(evidence, profile.pressures),
+        leaked(world)[1],
+        uncovered_clauses(world.rubric, profile.gates),
+        *judging_checks(world),
+    )
 
 
 @stage(*EVALUATED)
 def decision(world: World) -> Decision | None:
-    """The release decision; None where it was never made, because the data were refused or the report was."""
+    """The release decision; None where it was never made, because the data were refused or the
+    report was."""
     found = measured(world)
-    if isinstance(found, str) or preference_certificate(world)[0].problems() or demonstration_certificate(world)[0].problems():
+    if (
+        isinstance(found, str)
+        or preference_certificate(world)[0].problems()
+        or demonstration_certificate(world)[0].problems()
+    ):
         return None
     inputs = {"held_out_evals": sha256(b"evals"), "aligned_policy": sha256(b"policy")}
     named = {"recipe": world.profile.candidate, "profile": world.profile.digest()}
@@ -130,9 +175,21 @@ def report(world: World) -> Found:
 def gates(world: World) -> Found:
     """Every gate of the profile, on the bounds of its interval, and every named check."""
     names = (*PRESSURES, "vault-leak", "clauses", "guardrail", "judge-reward-model")
-    found: Found = {f"gate: {gate.id}": None for gate in world.profile.gates} | {f"check: {name}": None for name in names}
+    found: Found = {f"gate: {gate.id}": None for gate in world.profile.gates} | {
+        f"check: {name}": None for name in names
+    }
     decided = decision(world)
     if decided is not None:
-        found |= {f"gate: {one.gate.id}": None if one.verdict == "pass" else f"{one.verdict}: {one.explanation}" for one in decided.gates}
-        found |= {f"check: {one.name}": None if one.verdict == "pass" else f"{one.verdict}: {one.explanation}" for one in decided.checks}
+        found |= {
+            f"gate: {one.gate.id}": (
+                None if one.verdict == "pass" else f"{one.verdict}: {one.explanation}"
+            )
+            for one in decided.gates
+        }
+        found |= {
+            f"check: {one.name}": (
+                None if one.verdict == "pass" else f"{one.verdict}: {one.explanation}"
+            )
+            for one in decided.checks
+        }
     return found

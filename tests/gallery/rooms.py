@@ -1,4 +1,5 @@
-"""Where people sign: an artifact store with a decision, a ledger, a trust file and the keys of a few people."""
+"""Where people sign: an artifact store with a decision, a ledger, a trust file and the keys of a
+few people."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,7 +22,12 @@ from plumbline.release.trust import Role, Trust
 from tests.unit.audit.chain import Chain, build
 
 TRAINER = "dana"
-PEOPLE: Mapping[str, tuple[Role, ...]] = {"alice": ("reviewer",), "bob": ("approver",), "olga": ("owner",), TRAINER: ("reviewer", "approver")}
+PEOPLE: Mapping[str, tuple[Role, ...]] = {
+    "alice": ("reviewer",),
+    "bob": ("approver",),
+    "olga": ("owner",),
+    TRAINER: ("reviewer", "approver"),
+}
 """Who is in the trust file; `mallory` has a key and is not."""
 
 
@@ -42,7 +48,13 @@ class Room:
         """The private key of a person."""
         return load_private_key(self.keys, person)
 
-    def decide(self, made: Decision, report: EvalReport, scored: list[ScoredSample], prompts: tuple[EvalPrompt, ...]) -> None:
+    def decide(
+        self,
+        made: Decision,
+        report: EvalReport,
+        scored: list[ScoredSample],
+        prompts: tuple[EvalPrompt, ...],
+    ) -> None:
         """Publish the evals and their decision; it is what the room is about from now on."""
         name = f"decision-{len(self.chain.digests)}"
         cases = failures.failure_cases(prompts, scored)
@@ -53,21 +65,51 @@ class Room:
         files["report.json"] = report.to_json().decode()
         models = ("eval_vault", "reference_policy", "reward_model", "aligned_policy", "samples")
         self.chain.publish(f"evals-of-{name}", files, kind="held_out_evals", parents=models)
-        inputs = {"held_out_evals": self.chain.digests[f"evals-of-{name}"], "aligned_policy": self.chain.digests["aligned_policy"]}
+        inputs = {
+            "held_out_evals": self.chain.digests[f"evals-of-{name}"],
+            "aligned_policy": self.chain.digests["aligned_policy"],
+        }
         content = made.model_copy(update={"inputs": inputs}).to_json().decode()
         parents = (("held_out_evals", f"evals-of-{name}"), "aligned_policy")
-        self.decision = self.chain.publish(name, {"decision.json": content}, kind="release_decision", parents=parents, config=made.profile)
+        self.decision = self.chain.publish(
+            name,
+            {"decision.json": content},
+            kind="release_decision",
+            parents=parents,
+            config=made.profile,
+        )
         self.cases = tuple(case.id for case in cases)
 
-    def review(self, person: str = "alice", verdict: str = "accept", reason: str = "I read them.", now: datetime | None = None) -> None:
+    def review(
+        self,
+        person: str = "alice",
+        verdict: str = "accept",
+        reason: str = "I read them.",
+        now: datetime | None = None,
+    ) -> None:
         """A person reads every failure case and says whether the candidate may be released."""
         where = {"decision": self.decision, "key": self.key(person), "cases": self.cases}
-        sign_review(self.chain.store, self.ledger, self.trust, self.rule, **where, verdict=verdict, reason=reason, now=now or self.now)
+        sign_review(
+            self.chain.store,
+            self.ledger,
+            self.trust,
+            self.rule,
+            **where,
+            verdict=verdict,
+            reason=reason,
+            now=now or self.now,
+        )
 
     def approve(self, person: str = "bob", now: datetime | None = None) -> None:
         """A person approves the release."""
-        where = {"decision": self.decision, "key": self.key(person), "reason": "The evidence holds."}
-        sign_approval(self.chain.store, self.ledger, self.trust, self.rule, **where, now=now or self.now)
+        where = {
+            "decision": self.decision,
+            "key": self.key(person),
+            "reason": "The evidence holds.",
+        }
+        sign_approval(
+            self.chain.store, self.ledger, self.trust, self.rule, **where, now=now or self.now
+        )
 
     def claims(self, person: str, at: datetime | None = None) -> dict[str, object]:
         """What a statement of a person says, without asking whether it would count."""
@@ -85,10 +127,13 @@ class Room:
 
 
 def open_room(folder: Path, rule: SignoffRule, now: datetime) -> Room:
-    """A room with a complete lineage whose models were trained by `TRAINER`, and keys for everybody."""
+    """A room with a complete lineage whose models were trained by `TRAINER`, and keys for
+    everybody."""
     chain = build(folder / "store")
     for name in ("reference_policy", "reward_model", "aligned_policy"):
-        write_production(chain.store.root, chain.productions[name].model_copy(update={"person": TRAINER}))
+        write_production(
+            chain.store.root, chain.productions[name].model_copy(update={"person": TRAINER})
+        )
     trust, keys = Trust(people={}), folder / "keys"
     for person in (*PEOPLE, "mallory"):
         create_key(keys, person)

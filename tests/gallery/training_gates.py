@@ -1,4 +1,5 @@
-"""The gates between data and weights: the launcher's certificates, the job spec, the mask receipt, and the lineage of what was made."""
+"""The gates between data and weights: the launcher's certificates, the job spec, the mask receipt,
+and the lineage of what was made."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
@@ -12,7 +13,13 @@ from plumbline.config import CONFIGS
 from plumbline.data.schema import PreferencePair
 from plumbline.data.suite import load_suite
 from plumbline.errors import ConfigError, GateRefused, MaskBreach
-from plumbline.objectives.masks import MaskedSequence, MaskReceipt, Vocabulary, build_receipt, check_receipt
+from plumbline.objectives.masks import (
+    MaskedSequence,
+    MaskReceipt,
+    Vocabulary,
+    build_receipt,
+    check_receipt,
+)
 from plumbline.records import sha256
 from plumbline.release.certificate import require_certificate, write_certificate
 from plumbline.training.chat_template import ASSISTANT, CONTROL_TOKENS, END, USER, template_identity
@@ -59,13 +66,18 @@ def tree_of(pairs: Mapping[str, Sequence[PreferencePair]]) -> str:
 
 @stage("events", "rubric", "now", "profile", "vault", "pairs", "handed_over")
 def launch(world: World) -> Found:
-    """The launcher trains on no data but those that were certified; a certificate that says no is reported by its own expectations."""
+    """The launcher trains on no data but those that were certified; a certificate that says no is
+    reported by its own expectations."""
     certificate, _ = preference_certificate(world)
     root = fresh_folder()
     certified = training_pairs(world)
     write_certificate(root, certificate.model_copy(update={"data": tree_of(certified)}))
     try:
-        require_certificate(root, tree_of(world.handed_over or certified), load_suite(CONFIGS / world.profile.preferences.suite))
+        require_certificate(
+            root,
+            tree_of(world.handed_over or certified),
+            load_suite(CONFIGS / world.profile.preferences.suite),
+        )
     except GateRefused as refused:
         if not certificate.problems():
             return {"launch: certificate": str(refused)}
@@ -77,13 +89,19 @@ def _ids() -> dict[str, int]:
 
 
 def encoded(pairs: Sequence[PreferencePair]) -> Iterator[MaskedSequence]:
-    """Pairs word by word in the chat format of the sandbox: the response and its end are supervised, everything before is not."""
+    """Pairs word by word in the chat format of the sandbox: the response and its end are
+    supervised, everything before is not."""
     known = _ids()
     for pair in pairs:
         for response in (pair.chosen, pair.rejected):
-            prompt = [known.setdefault(word, len(known)) for word in (USER, *pair.prompt[-1].content.split(), ASSISTANT)]
+            prompt = [
+                known.setdefault(word, len(known))
+                for word in (USER, *pair.prompt[-1].content.split(), ASSISTANT)
+            ]
             answer = [known.setdefault(word, len(known)) for word in (*response.split(), END)]
-            yield MaskedSequence(prompt + answer, [False] * len(prompt) + [True] * len(answer), prompt, 3)
+            yield MaskedSequence(
+                prompt + answer, [False] * len(prompt) + [True] * len(answer), prompt, 3
+            )
 
 
 @stage("events", "rubric", "now", "profile", "vault", "pairs", "encoding", "dropped")
@@ -91,10 +109,19 @@ def mask_receipt(world: World) -> Found:
     """The receipt of what a trainer would learn from."""
     pairs = list(islice(training_pairs(world)["train"], ROWS))
     names = _ids()
-    vocabulary = Vocabulary(frozenset({names[END]}), None, frozenset(names.values()), lambda ids: [str(one) for one in ids])
+    vocabulary = Vocabulary(
+        frozenset({names[END]}),
+        None,
+        frozenset(names.values()),
+        lambda ids: [str(one) for one in ids],
+    )
     sequences = list(encoded(pairs))
     split = build_receipt(
-        world.encoding(sequences) if world.encoding else sequences, vocabulary, rows_in=len(pairs), rows_used=len(pairs) - world.dropped, dropped={}
+        world.encoding(sequences) if world.encoding else sequences,
+        vocabulary,
+        rows_in=len(pairs),
+        rows_used=len(pairs) - world.dropped,
+        dropped={},
     )
     try:
         check_receipt(MaskReceipt(supervision="response and its end", splits={"train": split}))
@@ -107,7 +134,12 @@ def mask_receipt(world: World) -> Found:
 def chain(world: World) -> Chain:
     """A complete lineage in an artifact store, from the rubric to a release."""
     made = build(fresh_folder() / "store")
-    made.publish("rubric-of-today", {"rubric.json": world.rubric.model_dump(mode="json")}, kind="rubric", facts={"label": world.rubric.label})
+    made.publish(
+        "rubric-of-today",
+        {"rubric.json": world.rubric.model_dump(mode="json")},
+        kind="rubric",
+        facts={"label": world.rubric.label},
+    )
     if world.tamper is not None:
         world.tamper(made)
     return made
@@ -115,14 +147,19 @@ def chain(world: World) -> Chain:
 
 @stage("rubric", "tamper", "edited_rubric")
 def lineage(world: World) -> Found:
-    """What the walk over the lineage finds, and what is refused before anything is made from parents that do not belong together."""
+    """What the walk over the lineage finds, and what is refused before anything is made from
+    parents that do not belong together."""
     made = chain(world)
     findings = walk(made.store, made.digests["release"]).findings
-    parents = {name: made.digests[name] for name in ("rubric", "preference_data", "reference_policy")}
+    parents = {
+        name: made.digests[name] for name in ("rubric", "preference_data", "reference_policy")
+    }
     return {
         "lineage walk": "; ".join(f"{finding.what}" for finding in findings) or None,
         "triple": _refusal(GateRefused, require_triple, made.store, parents, "aligned_policy"),
-        "rubric version": _refusal(ConfigError, require_new_version, made.store, world.edited_rubric or world.rubric),
+        "rubric version": _refusal(
+            ConfigError, require_new_version, made.store, world.edited_rubric or world.rubric
+        ),
     }
 
 

@@ -9,10 +9,17 @@ def turned(event: FeedbackEvent) -> FeedbackEvent:
     judgment = event.judgment
     if not isinstance(judgment, Comparison) or judgment.preferred is None:
         return event
-    return changed(event, judgment=Comparison(preferred=1 if judgment.preferred == 0 else 0, strength=judgment.strength))
+    return changed(
+        event,
+        judgment=Comparison(
+            preferred=1 if judgment.preferred == 0 else 0, strength=judgment.strength
+        ),
+    )
 
 
 def opposite(event: FeedbackEvent) -> FeedbackEvent:
     """The same verdict with the other box ticked, on the response as on its acceptability."""
     acceptable = tuple(None if box is None else not box for box in event.acceptable)
-    return changed(event, judgment=Verdict(desirable=not event.judgment.desirable), acceptable=acceptable)
+    return changed(
+        event, judgment=Verdict(desirable=not event.judgment.desirable), acceptable=acceptable
+    )

@@ -1,8 +1,10 @@
-"""Small worlds made with the project's own functions, on which every gate of Plumbline can be run in seconds, without training.
+"""Small worlds made with the project's own functions, on which every gate of Plumbline can be run
+in seconds, without training.
 
-A world holds what a profile starts from (feedback, demonstrations, held-out prompts) and how its policies behave. What follows from that
-(admitted events, preference pairs, certificates, samples, eval report, decision) is made by the functions that the assets call, once for
-each content: a world that differs in one field shares everything that does not depend on it.
+A world holds what a profile starts from (feedback, demonstrations, held-out prompts) and how its
+policies behave. What follows from that (admitted events, preference pairs, certificates, samples,
+eval report, decision) is made by the functions that the assets call, once for each content: a world
+that differs in one field shares everything that does not depend on it.
 """
 
 import itertools
@@ -17,14 +19,30 @@ from random import Random
 from typing import Any, TypeVar
 
 from plumbline.config import CONFIGS, Profile, load_profile
-from plumbline.data.schema import Comparison, Demonstration, EvalPrompt, FeedbackEvent, Message, PreferencePair, Response, ResponseSource
+from plumbline.data.schema import (
+    Comparison,
+    Demonstration,
+    EvalPrompt,
+    FeedbackEvent,
+    Message,
+    PreferencePair,
+    Response,
+    ResponseSource,
+)
 from plumbline.data.source import load_held_out_prompts, sandbox_options
 from plumbline.evaluation.samples import Sample
 from plumbline.evaluation.variants import with_variants
 from plumbline.objectives.masks import MaskedSequence
 from plumbline.rubric import Rubric, load_rubric
 from plumbline.sandbox.judge import judge
-from plumbline.sandbox.records import CONSENT, PAIR_SHARES, PROVENANCE, annotators_of, demonstrations, scenes
+from plumbline.sandbox.records import (
+    CONSENT,
+    PAIR_SHARES,
+    PROVENANCE,
+    annotators_of,
+    demonstrations,
+    scenes,
+)
 from plumbline.sandbox.responses import sample_pair
 from plumbline.sandbox.verdicts import verdict_events
 from plumbline.sandbox.world import Intent
@@ -38,7 +56,9 @@ VERDICTS, VERDICTS_SINCE = 3600, 1200
 UNUSED = frozenset({"own-es", "own-story"})
 JUDGES = 3
 """Annotators who judge each pair, so that every annotator can be compared with the others."""
-SOURCE = ResponseSource(policy="sandbox-base", chat_template="plumbline-chat", role_format="conversation", decoder=None)
+SOURCE = ResponseSource(
+    policy="sandbox-base", chat_template="plumbline-chat", role_format="conversation", decoder=None
+)
 
 
 @dataclass(frozen=True)
@@ -61,9 +81,11 @@ class World:
     """Those that came after it was made."""
     champion: Behaviour | None = None
     reward_model: Callable[[Intent, str, str], float] | None = None
-    """What the reward model sees in a response to an intent in a language; None: its true utility."""
+    """What the reward model sees in a response to an intent in a language; None: its true
+    utility."""
     pairs: Mapping[str, tuple[PreferencePair, ...]] | None = None
-    """Pairs by split instead of those that follow from the events: what a broken or edited build would hand over."""
+    """Pairs by split instead of those that follow from the events: what a broken or edited build
+    would hand over."""
     previous: tuple[PreferencePair, ...] = ()
     """The version of the preference data before this one."""
     trained_before: tuple[tuple[Message, ...], ...] = ()
@@ -100,7 +122,8 @@ _FOLDERS = ExitStack()
 
 
 def stage(*uses: str) -> Callable[[Callable[[World], _Stage]], Callable[[World], _Stage]]:
-    """Make a function of a world depend on the named fields only, and run it once for each content of these."""
+    """Make a function of a world depend on the named fields only, and run it once for each content
+    of these."""
     unknown = set(uses) - {field.name for field in fields(World)}
     if unknown:
         raise ValueError(f"a world has no {sorted(unknown)}")
@@ -111,7 +134,10 @@ def stage(*uses: str) -> Callable[[Callable[[World], _Stage]], Callable[[World],
             values = tuple(getattr(world, name) for name in uses)
             key = (make.__module__, make.__qualname__, *map(id, values))
             if key not in _MADE:
-                _MADE[key] = (values, make(world))  # the values are kept, so that no other object gets their ids
+                _MADE[key] = (
+                    values,
+                    make(world),
+                )  # the values are kept, so that no other object gets their ids
             return _MADE[key][1]
 
         return made
@@ -139,7 +165,8 @@ def forget() -> None:
 
 
 def clean_world(seed: int = 1) -> World:
-    """A world without a defect: honest annotators, consenting authors, a policy that learned what it should."""
+    """A world without a defect: honest annotators, consenting authors, a policy that learned what
+    it should."""
     profile = load_profile("sandbox")
     rubric = load_rubric(CONFIGS / profile.rubric)
     profile = profile.model_copy(update={"seed": seed})
@@ -163,14 +190,16 @@ def clean_world(seed: int = 1) -> World:
 
 
 def _vault(profile: Profile) -> tuple[EvalPrompt, ...]:
-    """The held-out prompts of the sandbox and their variants, without the slices of `own` that no gate looks at."""
+    """The held-out prompts of the sandbox and their variants, without the slices of `own` that no
+    gate looks at."""
     prompts = load_held_out_prompts(profile, CONFIGS.absolute).rows
     kept = [prompt for prompt in prompts if prompt.context.slice not in UNUSED]
     return tuple(with_variants(kept, profile.vault, profile.seed))
 
 
 def feedback(seed: int, pairs: int, stream: str = "gallery") -> list[FeedbackEvent]:
-    """Judgments of the sandbox's annotators, each pair judged by several of them; other streams are about the same training intents."""
+    """Judgments of the sandbox's annotators, each pair judged by several of them; other streams are
+    about the same training intents."""
     profile = load_profile("sandbox")
     options = sandbox_options(profile, profile.source)
     rng = Random(f"{seed}|{stream}")
@@ -185,7 +214,10 @@ def feedback(seed: int, pairs: int, stream: str = "gallery") -> list[FeedbackEve
             events.append(
                 FeedbackEvent.create(
                     prompt=scene.prompt,
-                    responses=(Response(text=first, source=SOURCE), Response(text=second, source=SOURCE)),
+                    responses=(
+                        Response(text=first, source=SOURCE),
+                        Response(text=second, source=SOURCE),
+                    ),
                     judgment=Comparison(preferred=vote.preferred, strength=vote.strength),
                     annotator=rater.name,
                     provenance=PROVENANCE,
@@ -201,7 +233,10 @@ def feedback(seed: int, pairs: int, stream: str = "gallery") -> list[FeedbackEve
 
 def changed(event: FeedbackEvent, **changes: Any) -> FeedbackEvent:
     """The event with other fields, under the id of its new content."""
-    return FeedbackEvent.create(**{name: getattr(event, name) for name in FeedbackEvent.model_fields if name != "id"} | changes)
+    return FeedbackEvent.create(
+        **{name: getattr(event, name) for name in FeedbackEvent.model_fields if name != "id"}
+        | changes
+    )
 
 
 def swap(items: tuple[Any, ...], position: int, item: Any) -> tuple[Any, ...]:

@@ -1,11 +1,18 @@
-"""A home with a Dagster instance in which feedback arrives, is admitted and becomes preference data, step by step."""
+"""A home with a Dagster instance in which feedback arrives, is admitted and becomes preference
+data, step by step."""
 
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 import pytest
 
-from assets.data import annotators_of_all_batches, drift, eval_vault, preference_data, preference_data_certificate
+from assets.data import (
+    annotators_of_all_batches,
+    drift,
+    eval_vault,
+    preference_data,
+    preference_data_certificate,
+)
 from assets.feedback import annotators, every_event_counted, feedback, hostile_text, personal_data
 from assets.partitions import FEEDBACK_BATCHES, recipes
 from assets.policy import rubric
@@ -29,7 +36,8 @@ class Loop:
         self.checks = {}
 
     def arrive(self, events):
-        """The events become admitted batches of at most 160; returns the name of the last, and keeps its checks."""
+        """The events become admitted batches of at most 160; returns the name of the last, and
+        keeps its checks."""
         self.home.feedback().add(events, received_at=datetime.now(UTC) - timedelta(hours=25))
         closed = self.home.feedback().close_batches(self.home.profile().batches, datetime.now(UTC))
         for batch in closed:
@@ -40,22 +48,45 @@ class Loop:
     def admit(self, batch):
         """Admit a batch with its checks; gives the checks by name."""
         graph = [feedback, every_event_counted, annotators, personal_data, hostile_text]
-        result = dg.materialize(graph, instance=self.instance, resources={"home": self.home}, partition_key=batch)
+        result = dg.materialize(
+            graph, instance=self.instance, resources={"home": self.home}, partition_key=batch
+        )
         return {check.check_name: check for check in result.get_asset_check_evaluations()}
 
     def build(self, *, success=True):
-        """Materialize the preference data from all admitted batches, with their checks; gives the folder, the manifest and the checks by name."""
+        """Materialize the preference data from all admitted batches, with their checks; gives the
+        folder, the manifest and the checks by name."""
         resources = {"home": self.home, "snapshots": DatasetSnapshots(home=self.home)}
-        graph = [rubric, eval_vault, preference_data, preference_data_certificate, drift, annotators_of_all_batches]
-        result = dg.materialize(graph, instance=self.instance, resources=resources, raise_on_error=False)
+        graph = [
+            rubric,
+            eval_vault,
+            preference_data,
+            preference_data_certificate,
+            drift,
+            annotators_of_all_batches,
+        ]
+        result = dg.materialize(
+            graph, instance=self.instance, resources=resources, raise_on_error=False
+        )
         assert result.success == success
         folder, artifact = self.home.store().open(self.artifact("preference_data"))
-        return folder, artifact, {check.check_name: check for check in result.get_asset_check_evaluations()}
+        return (
+            folder,
+            artifact,
+            {check.check_name: check for check in result.get_asset_check_evaluations()},
+        )
 
     def metadata(self, asset, partition=None):
         """Metadata of the newest materialization."""
-        wanted = dg.AssetRecordsFilter(asset_key=dg.AssetKey(asset), asset_partitions=None if partition is None else [partition])
-        return self.instance.fetch_materializations(wanted, limit=1).records[0].asset_materialization.metadata
+        wanted = dg.AssetRecordsFilter(
+            asset_key=dg.AssetKey(asset),
+            asset_partitions=None if partition is None else [partition],
+        )
+        return (
+            self.instance.fetch_materializations(wanted, limit=1)
+            .records[0]
+            .asset_materialization.metadata
+        )
 
     def artifact(self, asset, partition=None):
         """Digest of the newest artifact."""
@@ -66,7 +97,9 @@ class Loop:
         store = self.home.store()
         batches = read_feedback(self.instance, self.home).admitted
         parents = {f"feedback:{name}": self.artifact("feedback", name) for name in batches}
-        data = self._publish(store, "preference_data", parents, {"rubric": rubric, "withdrawals": withdrawals})
+        data = self._publish(
+            store, "preference_data", parents, {"rubric": rubric, "withdrawals": withdrawals}
+        )
         policy = self._publish(store, "aligned_policy", {"preference_data": data}, {})
 
         @dg.asset(partitions_def=recipes)
@@ -79,14 +112,25 @@ class Loop:
     def _publish(store, kind, parents, facts):
         with store.staging() as folder:
             (folder / "file").write_text(f"{kind} {sorted(parents.items())} {facts}")
-            return store.publish(folder, kind=kind, config=sha256(b""), code=code_identity(), parents=parents, facts=facts)[0]
+            return store.publish(
+                folder,
+                kind=kind,
+                config=sha256(b""),
+                code=code_identity(),
+                parents=parents,
+                facts=facts,
+            )[0]
 
     def tick(self):
-        with dg.build_sensor_context(instance=self.instance, resources={"home": self.home}) as context:
+        with dg.build_sensor_context(
+            instance=self.instance, resources={"home": self.home}
+        ) as context:
             return retrain_on_feedback(context)
 
     def scheduled(self):
-        with dg.build_schedule_context(instance=self.instance, resources={"home": self.home}) as context:
+        with dg.build_schedule_context(
+            instance=self.instance, resources={"home": self.home}
+        ) as context:
             return retrain_on_schedule(context)
 
 
@@ -98,7 +142,9 @@ def make_loop():
 
 @pytest.fixture
 def loop(tmp_path):
-    with dg.instance_for_test(temp_dir=str(tmp_path)) as instance:  # the schedule's context needs one that it can open again
+    with dg.instance_for_test(
+        temp_dir=str(tmp_path)
+    ) as instance:  # the schedule's context needs one that it can open again
         yield Loop(tmp_path / "home", instance)
 
 

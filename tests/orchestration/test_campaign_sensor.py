@@ -43,7 +43,12 @@ def test_each_campaign_is_requested_once(tmp_path):
         first = tick()
         assert [request.partition_key for request in first.run_requests] == ["spring", "summer"]
         (added,) = first.dynamic_partitions_requests
-        assert (added.partitions_def_name, list(added.partition_keys)) == (CAMPAIGNS, ["spring", "summer"])
-        assert [request.run_key for request in tick().run_requests] == [request.run_key for request in first.run_requests]
+        assert (added.partitions_def_name, list(added.partition_keys)) == (
+            CAMPAIGNS,
+            ["spring", "summer"],
+        )
+        assert [request.run_key for request in tick().run_requests] == [
+            request.run_key for request in first.run_requests
+        ]
         instance.add_dynamic_partitions(CAMPAIGNS, ["spring", "summer"])
         assert "2 campaigns were requested before" in tick().skip_message

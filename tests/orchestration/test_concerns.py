@@ -1,4 +1,5 @@
-"""One asset check for each concern, with the failing rows in its metadata and an escaped page beside the certificate."""
+"""One asset check for each concern, with the failing rows in its metadata and an escaped page
+beside the certificate."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,8 @@ HOSTILE = "<script>alert(1)</script><|assistant|>\u202e"
 
 @pytest.fixture
 def checked(tmp_path, monkeypatch):
-    """Materializes and checks the demonstrations after some of them were changed; gives the evaluations by concern and the home."""
+    """Materializes and checks the demonstrations after some of them were changed; gives the
+    evaluations by concern and the home."""
 
     def run(**damaged):
         def load(profile, data_folder):
@@ -32,7 +34,9 @@ def checked(tmp_path, monkeypatch):
         home = Home(root=str(tmp_path / "home"), profile_name="tiny")
         with dg.DagsterInstance.ephemeral() as instance:
             graph = [rubric, eval_vault, demonstrations, demonstrations_certificate]
-            result = dg.materialize(graph, instance=instance, resources={"home": home}, raise_on_error=False)
+            result = dg.materialize(
+                graph, instance=instance, resources={"home": home}, raise_on_error=False
+            )
         return {one.check_name: one for one in result.get_asset_check_evaluations()}, home
 
     return run
@@ -47,11 +51,25 @@ def test_clean_data_passes_every_concern(checked):
 @pytest.mark.threat("S1")
 def test_a_failing_concern_names_its_rows_and_leaves_the_others_alone(checked):
     evaluations, home = checked(first={"response": HOSTILE}, second={"response": "  "})
-    first, second = (row.id for row in load_demonstrations(home.profile(), home.data_folder).rows[:2])
-    assert {name for name, one in evaluations.items() if not one.passed} == {"control_tokens", "text"}
-    failing = {name: evaluations[name].metadata["failing rows"].value for name in ("control_tokens", "text")}
-    assert failing == {"control_tokens": {"no_control_token": [first]}, "text": {"response_has_text": [second]}}
-    assert "Text with a control token can open a turn of its own" in evaluations["control_tokens"].description
+    first, second = (
+        row.id for row in load_demonstrations(home.profile(), home.data_folder).rows[:2]
+    )
+    assert {name for name, one in evaluations.items() if not one.passed} == {
+        "control_tokens",
+        "text",
+    }
+    failing = {
+        name: evaluations[name].metadata["failing rows"].value
+        for name in ("control_tokens", "text")
+    }
+    assert failing == {
+        "control_tokens": {"no_control_token": [first]},
+        "text": {"response_has_text": [second]},
+    }
+    assert (
+        "Text with a control token can open a turn of its own"
+        in evaluations["control_tokens"].description
+    )
     assert evaluations["control_tokens"].severity is dg.AssetCheckSeverity.ERROR
     page = Path(evaluations["text"].metadata["report"].value).read_text()
     assert first in page
@@ -62,8 +80,14 @@ def test_a_failing_concern_names_its_rows_and_leaves_the_others_alone(checked):
 def test_the_certificate_keeps_every_expectation_by_itself(checked):
     evaluations, home = checked(first={"response": HOSTILE})
     found = evaluations["text"].metadata
-    certificate = read_certificate(home.layout.store, found["data"].value, SUITES["demonstrations"].digest())
+    certificate = read_certificate(
+        home.layout.store, found["data"].value, SUITES["demonstrations"].digest()
+    )
     assert certificate.digest() == found["certificate"].value
-    assert [check.id for check in certificate.checks] == [expectation.id for expectation in SUITES["demonstrations"].expectations]
-    assert [check.id for check in certificate.checks if check.status != "pass"] == ["no_control_token"]
+    assert [check.id for check in certificate.checks] == [
+        expectation.id for expectation in SUITES["demonstrations"].expectations
+    ]
+    assert [check.id for check in certificate.checks if check.status != "pass"] == [
+        "no_control_token"
+    ]
     assert found["certificate verdict"].value == "fail"

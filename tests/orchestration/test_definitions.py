@@ -1,4 +1,5 @@
-"""The asset graph as it must be: a check that is no longer loaded takes its gate away without a word."""
+"""The asset graph as it must be: a check that is no longer loaded takes its gate away without a
+word."""
 
 import dagster as dg
 import pytest
@@ -18,7 +19,10 @@ GRAPH = {
     "aligned_policy": ("models", {"preference_data", "reference_policy"}),
     "refusal_detector": ("evals", set()),
     "judges": ("evals", {"preference_data", "reward_model"}),
-    "held_out_evals": ("evals", {"eval_vault", "reference_policy", "reward_model", "aligned_policy"}),
+    "held_out_evals": (
+        "evals",
+        {"eval_vault", "reference_policy", "reward_model", "aligned_policy"},
+    ),
     "guardrail": ("release", {"preference_data", "red_team"}),
     "release_decision": ("release", {"held_out_evals", "guardrail", "judges"}),
     "release_report": ("release", {"release_decision"}),
@@ -69,7 +73,13 @@ def name(key: dg.AssetKey) -> str:
 
 
 def test_assets_groups_and_dependencies(graph):
-    found = {name(key): (graph.get(key).group_name, {name(parent) for parent in graph.get(key).parent_keys}) for key in graph.get_all_asset_keys()}
+    found = {
+        name(key): (
+            graph.get(key).group_name,
+            {name(parent) for parent in graph.get(key).parent_keys},
+        )
+        for key in graph.get_all_asset_keys()
+    }
     assert found == GRAPH
 
 
@@ -87,8 +97,27 @@ def test_partitions(graph):
 
 
 CONCERNS = {
-    "demonstrations": {"shape", "identity", "text", "control_tokens", "duplicates", "consent", "contamination"},
-    "preference_data": {"shape", "identity", "splits", "text", "margins", "votes", "contamination", "control_tokens", "duplicates", "rubric"},
+    "demonstrations": {
+        "shape",
+        "identity",
+        "text",
+        "control_tokens",
+        "duplicates",
+        "consent",
+        "contamination",
+    },
+    "preference_data": {
+        "shape",
+        "identity",
+        "splits",
+        "text",
+        "margins",
+        "votes",
+        "contamination",
+        "control_tokens",
+        "duplicates",
+        "rubric",
+    },
 }
 
 
@@ -101,7 +130,8 @@ def test_every_concern_of_a_suite_is_a_check_and_blocks(graph):
 
 
 def test_every_expectation_names_its_concern():
-    """The default is for suites of one's own; in the committed ones it would hide an expectation that nobody sorted."""
+    """The default is for suites of one's own; in the committed ones it would hide an expectation
+    that nobody sorted."""
     assert {asset: set(suite.concerns) for asset, suite in SUITES.items()} == CONCERNS
 
 
@@ -115,7 +145,11 @@ def test_every_asset_says_whose_it_is_and_what_it_is(graph):
 
 
 def test_training_assets_wait_in_the_training_pool(graph):
-    assert {name(key) for key in graph.get_all_asset_keys() if "training" in (graph.get(key).pools or set())} == {
+    assert {
+        name(key)
+        for key in graph.get_all_asset_keys()
+        if "training" in (graph.get(key).pools or set())
+    } == {
         "reference_policy",
         "reward_model",
         "aligned_policy",
@@ -133,11 +167,22 @@ def test_the_sensors_and_the_schedule_run_without_anybody_switching_them_on():
         "keep_champion": dg.DefaultSensorStatus.RUNNING,
     }
     (schedule,) = defs.schedules
-    assert (schedule.name, schedule.default_status) == ("retrain_on_schedule", dg.DefaultScheduleStatus.RUNNING)
+    assert (schedule.name, schedule.default_status) == (
+        "retrain_on_schedule",
+        dg.DefaultScheduleStatus.RUNNING,
+    )
     assert (schedule.cron_schedule, schedule.execution_timezone) == ("0 6 * * 1", "UTC")
 
 
 def test_string_selections_parse():
-    """Dagster's selection grammar dies at run time when DVC's hydra brings antlr 4.9 into the environment."""
-    assert len(dg.AssetSelection.from_string('key:"preference_data"+').resolve(defs.resolve_asset_graph())) == 9
+    """Dagster's selection grammar dies at run time when DVC's hydra brings antlr 4.9 into the
+    environment."""
+    assert (
+        len(
+            dg.AssetSelection.from_string('key:"preference_data"+').resolve(
+                defs.resolve_asset_graph()
+            )
+        )
+        == 9
+    )
     assert len(dg.AssetSelection.from_string("*").resolve(defs.resolve_asset_graph())) == len(GRAPH)

@@ -1,7 +1,9 @@
-"""The gate through real Dagster runs: whatever goes wrong with the checks, no worker is ever started, and the run says what to do.
+"""The gate through real Dagster runs: whatever goes wrong with the checks, no worker is ever
+started, and the run says what to do.
 
-The training asset is `reference_policy`, its data `demonstrations`. The worker is replaced by one that leaves a mark when it is started, so
-that a refusal is a fact and not a message; the first test proves that the mark appears when nothing is wrong.
+The training asset is `reference_policy`, its data `demonstrations`. The worker is replaced by one
+that leaves a mark when it is started, so that a refusal is a fact and not a message; the first test
+proves that the mark appears when nothing is wrong.
 """
 
 import sys
@@ -35,7 +37,11 @@ class Project:
         self.mark = folder / "worker-was-started"
         self.home = Home(root=str(folder / "home"), profile_name="tiny")
         tracker = ExperimentTracker(home=self.home)
-        command = [sys.executable, "-c", f"import pathlib; pathlib.Path({str(self.mark)!r}).touch()"]
+        command = [
+            sys.executable,
+            "-c",
+            f"import pathlib; pathlib.Path({str(self.mark)!r}).touch()",
+        ]
         self.resources = {
             "home": self.home,
             "tracker": tracker,
@@ -44,7 +50,13 @@ class Project:
         }
 
     def run(self, selection: dg.AssetSelection) -> dg.ExecuteInProcessResult:
-        return dg.materialize(GRAPH, selection=selection, instance=self.instance, resources=self.resources, raise_on_error=False)
+        return dg.materialize(
+            GRAPH,
+            selection=selection,
+            instance=self.instance,
+            resources=self.resources,
+            raise_on_error=False,
+        )
 
     def materialize_data(self, *, checks: bool = True) -> dg.ExecuteInProcessResult:
         chosen = dg.AssetSelection.assets(*DATA)
@@ -57,11 +69,16 @@ class Project:
         result = self.train_alone()
         assert not result.success
         failure = next(event for event in result.all_events if event.is_step_failure)
-        message = str(failure.step_failure_data.user_failure_data and failure.step_failure_data.user_failure_data.description)
+        message = str(
+            failure.step_failure_data.user_failure_data
+            and failure.step_failure_data.user_failure_data.description
+        )
         for word in ("before anything was spent", *words):
             assert word in message, message
         assert not self.mark.exists(), "a worker was started"
-        assert not self.instance.fetch_materializations(dg.AssetKey("reference_policy"), limit=1).records
+        assert not self.instance.fetch_materializations(
+            dg.AssetKey("reference_policy"), limit=1
+        ).records
         assert not list(self.home.layout.jobs.glob("*/job.json")), "a job was written"
 
 
@@ -77,7 +94,9 @@ def test_clean_data_starts_the_worker(project):
     assert project.mark.exists()
 
 
-def test_a_check_that_failed_in_an_earlier_run_refuses_training_selected_alone(project, monkeypatch):
+def test_a_check_that_failed_in_an_earlier_run_refuses_training_selected_alone(
+    project, monkeypatch
+):
     _damage(monkeypatch, "<|assistant|> sure")
     assert not project.materialize_data().success
     project.assert_refused("control", "demonstrations")
@@ -103,14 +122,22 @@ def test_an_old_pass_does_not_cover_new_data(project, monkeypatch):
 
 def test_severity_warn_is_display_only(project, monkeypatch):
     suite = SUITES["demonstrations"]
-    lenient = suite.model_copy(update={"expectations": tuple(one.model_copy(update={"severity": "warning"}) for one in suite.expectations)})
+    lenient = suite.model_copy(
+        update={
+            "expectations": tuple(
+                one.model_copy(update={"severity": "warning"}) for one in suite.expectations
+            )
+        }
+    )
     monkeypatch.setitem(SUITES, "demonstrations", lenient)
     _damage(monkeypatch, "<|user|> and you?")
     project.materialize_data()
     project.assert_refused("control")
 
 
-@pytest.mark.parametrize("observed", [None, float("nan"), float("inf")], ids=["none", "nan", "infinite"])
+@pytest.mark.parametrize(
+    "observed", [None, float("nan"), float("inf")], ids=["none", "nan", "infinite"]
+)
 def test_a_check_without_a_finite_result_refuses(project, monkeypatch, observed):
     import resources.expectations
 
@@ -144,18 +171,25 @@ def test_a_changed_suite_refuses(project, monkeypatch):
 
 def test_an_empty_batch_refuses(project, monkeypatch):
     loaded = load_demonstrations(project.home.profile(), project.home.data_folder)
-    monkeypatch.setattr(assets.data, "load_demonstrations", lambda *_: replace(loaded, rows=[], rows_in=0))
+    monkeypatch.setattr(
+        assets.data, "load_demonstrations", lambda *_: replace(loaded, rows=[], rows_in=0)
+    )
     assert not project.materialize_data().success
     project.assert_refused("rows")
 
 
 def test_a_materialization_reported_from_outside_a_run_is_refused(project):
-    """Dagster's REST endpoint lets anyone who reaches it report a materialization and a passing check."""
+    """Dagster's REST endpoint lets anyone who reaches it report a materialization and a passing
+    check."""
     assert project.materialize_data(checks=False).success
     forged = dg.AssetMaterialization("demonstrations", metadata={"artifact": "sha256:" + "0" * 64})
     project.instance.report_runless_asset_event(forged)
     project.instance.report_runless_asset_event(
-        dg.AssetCheckEvaluation(asset_key=dg.AssetKey("demonstrations"), check_name=SUITES["demonstrations"].expectations[0].concern, passed=True)
+        dg.AssetCheckEvaluation(
+            asset_key=dg.AssetKey("demonstrations"),
+            check_name=SUITES["demonstrations"].expectations[0].concern,
+            passed=True,
+        )
     )
     result = project.train_alone()
     assert not result.success
@@ -166,7 +200,11 @@ def test_a_materialization_reported_from_outside_a_run_is_refused(project):
 
 def test_changed_bytes_are_refused(project):
     assert project.materialize_data().success
-    tree = next(path for path in (project.home.layout.store / "trees").iterdir() if (path / "demonstrations.jsonl").exists())
+    tree = next(
+        path
+        for path in (project.home.layout.store / "trees").iterdir()
+        if (path / "demonstrations.jsonl").exists()
+    )
     with (tree / "demonstrations.jsonl").open("r+b") as stream:
         stream.write(b'{"ID"')
     result = project.train_alone()
@@ -181,6 +219,9 @@ def _damage(monkeypatch: pytest.MonkeyPatch, response: str) -> None:
 
     def damaged(profile, data_folder):
         loaded = load_demonstrations(profile, data_folder)
-        return replace(loaded, rows=[loaded.rows[0].model_copy(update={"response": response}), *loaded.rows[1:]])
+        return replace(
+            loaded,
+            rows=[loaded.rows[0].model_copy(update={"response": response}), *loaded.rows[1:]],
+        )
 
     monkeypatch.setattr(assets.data, "load_demonstrations", damaged)

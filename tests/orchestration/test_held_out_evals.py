@@ -1,4 +1,5 @@
-"""The asset `held_out_evals` with real data, vault, ledger and launcher; only the models are replaced, by a worker that answers from the sandbox's book."""
+"""The asset `held_out_evals` with real data, vault, ledger and launcher; only the models are
+replaced, by a worker that answers from the sandbox's book."""
 
 import json
 import sys
@@ -25,7 +26,8 @@ from resources.tracking import ExperimentTracker
 
 pytestmark = pytest.mark.slow
 
-# The reference answers like the base policy of the sandbox, the others as a policy should; the reward is the true utility.
+# The reference answers like the base policy of the sandbox, the others as a policy should; the
+# reward is the true utility.
 WORKER = """
 import sys
 from pathlib import Path
@@ -86,41 +88,90 @@ class Bench:
         shared = {"tokenizer": tokenizer, "chat_template": "sha256:c"}
         rubric, data = self.loop.artifact("rubric"), data or self.loop.artifact("preference_data")
         rows = list(demonstrations(SandboxOptions(seed=1, demonstrations=30)))
-        demos = self.publish("demonstrations", {"demonstrations.jsonl": b"".join(row.to_json() for row in rows)}, {}, {})
-        reference = self.publish("reference_policy", {"model": b"r"}, {"demonstrations": demos, "rubric": rubric}, shared)
+        demos = self.publish(
+            "demonstrations",
+            {"demonstrations.jsonl": b"".join(row.to_json() for row in rows)},
+            {},
+            {},
+        )
+        reference = self.publish(
+            "reference_policy", {"model": b"r"}, {"demonstrations": demos, "rubric": rubric}, shared
+        )
         pairs = read_records(self.data_folder / "validation.jsonl", PreferencePair)
-        rewards = "".join(json.dumps({"id": pair.id, "chosen": 1.0, "rejected": 0.2}) + "\n" for pair in pairs)
+        rewards = "".join(
+            json.dumps({"id": pair.id, "chosen": 1.0, "rejected": 0.2}) + "\n" for pair in pairs
+        )
         parents = {"preference_data": data, "reference_policy": reference, "rubric": rubric}
         self.publish("reward_model", {"validation.jsonl": rewards.encode()}, parents, shared)
-        return self.publish("aligned_policy", {"model": name.encode()}, parents, {**shared, "beta": 0.1})
+        return self.publish(
+            "aligned_policy", {"model": name.encode()}, parents, {**shared, "beta": 0.1}
+        )
 
     def publish(self, kind, files, parents, facts):
         with self.home.store().staging() as folder:
             for name, content in files.items():
                 (folder / name).write_bytes(content)
-            digest = self.home.store().publish(folder, kind=kind, config=sha256(b""), code=code_identity(), parents=parents, facts=facts)[0]
+            digest = self.home.store().publish(
+                folder,
+                kind=kind,
+                config=sha256(b""),
+                code=code_identity(),
+                parents=parents,
+                facts=facts,
+            )[0]
         if kind != "demonstrations":
 
             @dg.asset(name=kind, partitions_def=recipes if kind == "aligned_policy" else None)
             def made():
                 return dg.MaterializeResult(metadata={"artifact": dg.MetadataValue.text(digest)})
 
-            assert dg.materialize([made], instance=self.instance, partition_key="dpo" if kind == "aligned_policy" else None).success
+            assert dg.materialize(
+                [made],
+                instance=self.instance,
+                partition_key="dpo" if kind == "aligned_policy" else None,
+            ).success
         return digest
 
     def evaluate(self):
-        """Materialize held_out_evals with its checks; gives the run, and the folder of the tree when it succeeded."""
+        """Materialize held_out_evals with its checks; gives the run, and the folder of the tree
+        when it succeeded."""
         tracker = ExperimentTracker(home=self.home)
-        launcher = TrainingLauncher(home=self.home, tracker=tracker, command=[sys.executable, str(self.folder / "worker.py")])
-        resources = {"home": self.home, "tracker": tracker, "launcher": launcher, "snapshots": DatasetSnapshots(home=self.home)}
+        launcher = TrainingLauncher(
+            home=self.home,
+            tracker=tracker,
+            command=[sys.executable, str(self.folder / "worker.py")],
+        )
+        resources = {
+            "home": self.home,
+            "tracker": tracker,
+            "launcher": launcher,
+            "snapshots": DatasetSnapshots(home=self.home),
+        }
         graph = [held_out_evals, every_sample_counted, named_checks]
-        run = dg.materialize(graph, instance=self.instance, resources=resources, partition_key="dpo", raise_on_error=False)
-        return run, self.home.store().open(self.loop.artifact("held_out_evals", "dpo")) if run.success else None
+        run = dg.materialize(
+            graph,
+            instance=self.instance,
+            resources=resources,
+            partition_key="dpo",
+            raise_on_error=False,
+        )
+        return run, (
+            self.home.store().open(self.loop.artifact("held_out_evals", "dpo"))
+            if run.success
+            else None
+        )
 
     def release(self, policy):
         """Record a policy as champion."""
         promote(
-            self.home.ledger(), "tiny", policy=policy, decision=sha256(policy.encode()), recipe="dpo", released_by="gates", by=("Ana",), reason="it was good"
+            self.home.ledger(),
+            "tiny",
+            policy=policy,
+            decision=sha256(policy.encode()),
+            recipe="dpo",
+            released_by="gates",
+            by=("Ana",),
+            reason="it was good",
         )
 
 
@@ -130,22 +181,38 @@ def bench(loop, events, tmp_path):
 
 
 def checks_of(folder):
-    return {check.name: check for check in CheckReport.from_json((folder / CHECKS_FILE).read_bytes()).checks}
+    return {
+        check.name: check
+        for check in CheckReport.from_json((folder / CHECKS_FILE).read_bytes()).checks
+    }
 
 
 @pytest.mark.requirement("E21")
 @pytest.mark.requirement("E12")
 def test_the_evals_of_a_first_policy_and_of_one_that_wants_the_champion_s_place(bench):
-    """First without a champion, then against it: every file, every check, every opening, and the champion's answers beside the others."""
+    """First without a champion, then against it: every file, every check, every opening, and the
+    champion's answers beside the others."""
     run, (folder, artifact) = bench.evaluate()
-    assert set(artifact.files) >= {"report.json", "scored.jsonl", FILE, CHECKS_FILE, "over_optimization.json", "lengths.json", "reward_model.json"}
+    assert set(artifact.files) >= {
+        "report.json",
+        "scored.jsonl",
+        FILE,
+        CHECKS_FILE,
+        "over_optimization.json",
+        "lengths.json",
+        "reward_model.json",
+    }
     checks = checks_of(folder)
     assert tuple(checks) == CHECKS
-    shown = {one.check_name: (one.passed, one.severity) for one in run.get_asset_check_evaluations()}
+    shown = {
+        one.check_name: (one.passed, one.severity) for one in run.get_asset_check_evaluations()
+    }
     for name, check in checks.items():
         assert shown[name.replace("-", "_")][0] == (check.verdict == "pass")
         if check.verdict != "pass":
-            assert (shown[name.replace("-", "_")][1] is dg.AssetCheckSeverity.WARN) == (check.verdict == "inconclusive")
+            assert (shown[name.replace("-", "_")][1] is dg.AssetCheckSeverity.WARN) == (
+                check.verdict == "inconclusive"
+            )
     assert shown["every_sample_counted"][0]
     assert checks["vault-leak"].verdict == "pass"
     assert "no other policy was released before" in checks["feedback-drift"].explanation
@@ -156,15 +223,22 @@ def test_the_evals_of_a_first_policy_and_of_one_that_wants_the_champion_s_place(
     pairs = sum(1 for _ in (bench.data_folder / "validation.jsonl").open())
     assert ("calibration.json" in artifact.files) == (pairs >= 20)
     first = artifact.parents["aligned_policy"]
-    assert [one.policy for one in openings(bench.home.ledger(), "tiny") if one.purpose == "evaluation"] == [first]
+    assert [
+        one.policy for one in openings(bench.home.ledger(), "tiny") if one.purpose == "evaluation"
+    ] == [first]
 
     bench.release(first)
     _, (_, again) = bench.evaluate()
-    assert again.tree == artifact.tree  # the champion is not compared with itself, and its signed decision stays what it was
+    assert (
+        again.tree == artifact.tree
+    )  # the champion is not compared with itself, and its signed decision stays what it was
 
     second = bench.models("second")
     _, (folder, artifact) = bench.evaluate()
-    assert (artifact.parents["champion_policy"], artifact.parents["aligned_policy"]) == (first, second)
+    assert (artifact.parents["champion_policy"], artifact.parents["aligned_policy"]) == (
+        first,
+        second,
+    )
     report = EvalReport.from_json((folder / "report.json").read_bytes())
     assert report.champion == first
     assert report.slices["harm"]["harmful_compliance"].champion is not None
@@ -189,7 +263,8 @@ def test_a_champion_that_reads_other_tokens_is_named_and_gives_no_evidence(bench
 
 @pytest.mark.requirement("E3")
 def test_a_refused_opening_samples_nothing(bench):
-    """The suite was pinned by an opening of other prompts: the evaluation is refused before a worker starts."""
+    """The suite was pinned by an opening of other prompts: the evaluation is refused before a
+    worker starts."""
     vault = bench.home.store().open(bench.loop.artifact("eval_vault"))[0]
     (opening,) = [one for one in openings(bench.home.ledger(), "tiny")][:1]
     assert opening.suite == "sandbox"

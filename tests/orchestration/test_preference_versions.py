@@ -1,4 +1,5 @@
-"""Versions of the preference data: the same set gives the same bytes, decisions of people take effect, and a version is held against the one before."""
+"""Versions of the preference data: the same set gives the same bytes, decisions of people take
+effect, and a version is held against the one before."""
 
 import json
 from datetime import UTC, datetime
@@ -19,11 +20,15 @@ def rows(folder, name):
 
 @pytest.mark.threat("D3")
 def test_late_reordered_and_repeated_batches_give_the_same_data(tmp_path, make_loop, events):
-    """Two homes get the same events, in another order, in batches of other sizes, one of them with a repeated delivery."""
+    """Two homes get the same events, in another order, in batches of other sizes, one of them with
+    a repeated delivery."""
     import dagster as dg
 
     trees = []
-    for name, parts in (("one", (events[:160], events[160:])), ("two", (events[240:], events[:80], events[:90], events[80:240]))):
+    for name, parts in (
+        ("one", (events[:160], events[160:])),
+        ("two", (events[240:], events[:80], events[:90], events[80:240])),
+    ):
         with dg.DagsterInstance.ephemeral() as instance:
             loop = make_loop(tmp_path / name, instance)
             for part in parts:
@@ -38,12 +43,23 @@ def test_the_next_version_lacks_what_was_withdrawn(loop, events):
     loop.arrive(events)
     _, before, _ = loop.build()
     given = sum(event.annotator == "rater-01" for event in events)
-    Withdrawals(loop.home.feedback().database).withdraw("person", "rater-01", "steward", "asked by mail", NOW)
+    Withdrawals(loop.home.feedback().database).withdraw(
+        "person", "rater-01", "steward", "asked by mail", NOW
+    )
     folder, after, _ = loop.build()
     assert before.facts["withdrawals"] != after.facts["withdrawals"]
-    withdrawn = [row["id"] for row in rows(folder, "set_aside.jsonl") if row["reason"].startswith("withdrawn")]
+    withdrawn = [
+        row["id"]
+        for row in rows(folder, "set_aside.jsonl")
+        if row["reason"].startswith("withdrawn")
+    ]
     assert len(withdrawn) == given > 0
-    cited = {event for name in ("train", "validation", "calibration") for pair in rows(folder, f"{name}.jsonl") for event in pair["event_ids"]}
+    cited = {
+        event
+        for name in ("train", "validation", "calibration")
+        for pair in rows(folder, f"{name}.jsonl")
+        for event in pair["event_ids"]
+    }
     assert not cited & set(withdrawn)
 
 
@@ -56,7 +72,11 @@ def opposed(event):
 
 @pytest.mark.requirement("S7")
 def test_a_contradiction_waits_in_the_queue_until_a_person_decides(loop, events):
-    disputed = next(event for event in events if event.judgment.preferred is not None and event.annotator == "rater-02")
+    disputed = next(
+        event
+        for event in events
+        if event.judgment.preferred is not None and event.annotator == "rater-02"
+    )
     loop.arrive([*events[:159], opposed(disputed)])
     _, before, _ = loop.build()
     texts = tuple(sorted(response.text for response in disputed.responses))
@@ -65,11 +85,25 @@ def test_a_contradiction_waits_in_the_queue_until_a_person_decides(loop, events)
     shown = loop.metadata("preference_data")["adjudication queue"].value
     assert item.item in [row["item"] for row in shown] or len(shown) == 10
     decisions = Adjudications(loop.home.feedback().database)
-    decisions.decide(item.item, item.rubric, "refuse-harm", "first", chosen_of(item, "first"), "steward", "the first refuses", NOW)
+    decisions.decide(
+        item.item,
+        item.rubric,
+        "refuse-harm",
+        "first",
+        chosen_of(item, "first"),
+        "steward",
+        "the first refuses",
+        NOW,
+    )
     folder, after, _ = loop.build()
     (decided,) = rows(folder, "adjudicated.jsonl")
     assert decided["by"] == "steward"
-    (pair,) = [row for name in ("train", "validation", "calibration") for row in rows(folder, f"{name}.jsonl") if row["id"] == decided["pair"]]
+    (pair,) = [
+        row
+        for name in ("train", "validation", "calibration")
+        for row in rows(folder, f"{name}.jsonl")
+        if row["id"] == decided["pair"]
+    ]
     assert pair["chosen"] == texts[0]
     assert before.facts["adjudications"] != after.facts["adjudications"]
     assert after.facts["counts"]["pairs"] == before.facts["counts"]["pairs"] + 1
@@ -95,7 +129,11 @@ def test_a_version_whose_mix_moved_drifts(loop, events):
 def test_prompts_of_the_deployment_are_compared_where_they_were_recorded(loop, events):
     loop.arrive(events)
     path = loop.home.layout.profile_folder / "deployment_prompts.jsonl"
-    path.write_text("".join(json.dumps({"prompt": f"write a poem about river number {n}"}) + "\n" for n in range(80)))
+    path.write_text(
+        "".join(
+            json.dumps({"prompt": f"write a poem about river number {n}"}) + "\n" for n in range(80)
+        )
+    )
     _, artifact, checks = loop.build()
     assert artifact.facts["prompt_shift"]["auc"] > 0.9
     assert "training and deployment prompts differ" in checks["drift"].description

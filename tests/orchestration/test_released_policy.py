@@ -1,4 +1,5 @@
-"""What is released, on a real instance, store, ledger and registry: a decision and its signatures, whatever way the run was started."""
+"""What is released, on a real instance, store, ledger and registry: a decision and its signatures,
+whatever way the run was started."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -30,7 +31,9 @@ class Shop:
     def decide(self, verdict="release", cases=None):
         """A decision under the profile as it is, and the report on it."""
         evidence(self.world, verdict, cases=cases, profile=self.home.profile().digest())
-        self.world.publish("release_report", {"report.html": b"<html></html>"}, ("release_decision",))
+        self.world.publish(
+            "release_report", {"report.html": b"<html></html>"}, ("release_decision",)
+        )
         for kind, digest in self.world.parts.items():
             self.materialized(kind, digest)
 
@@ -41,18 +44,30 @@ class Shop:
         def artifact():
             return dg.MaterializeResult(metadata={"artifact": dg.MetadataValue.text(digest)})
 
-        assert dg.materialize([artifact], instance=self.instance, partition_key="dpo" if partitioned else None).success
+        assert dg.materialize(
+            [artifact], instance=self.instance, partition_key="dpo" if partitioned else None
+        ).success
 
     def sign(self, *people):
         now = datetime.now(UTC)
         for name in people or ("Rita", "Ana"):
-            self.world.review(name, now=now) if name in ("Rita", "Rob") else self.world.approve(name, now=now)
+            (
+                self.world.review(name, now=now)
+                if name in ("Rita", "Rob")
+                else self.world.approve(name, now=now)
+            )
 
     def promote(self):
         """Materialize released_policy alone, as anybody can in the UI."""
         resources = {"home": self.home, "registry": self.registry}
         graph = [released_policy, champion_is_the_recorded_one]
-        return dg.materialize(graph, instance=self.instance, resources=resources, partition_key="dpo", raise_on_error=False)
+        return dg.materialize(
+            graph,
+            instance=self.instance,
+            resources=resources,
+            partition_key="dpo",
+            raise_on_error=False,
+        )
 
     @property
     def champion(self):
@@ -132,12 +147,18 @@ def test_an_override_releases_and_stands_out(tmp_path, instance):
     assert result.success
     assert shop.champion.released_by == "override"
     (override,) = metadata(result)["OVERRIDE"]
-    assert (override["by"], override["scope"], override["reason"]) == ("Olga", ["harm"], "Olga answers for it")
+    assert (override["by"], override["scope"], override["reason"]) == (
+        "Olga",
+        ["harm"],
+        "Olga answers for it",
+    )
     assert shop.registry.pointed_at("sandbox").tags["plumbline.released_by"] == "override"
     (check,) = result.get_asset_check_evaluations()
     assert check.passed
     assert override_ended(shop.home, shop.champion, datetime.now(UTC)) is None
-    assert "an override, which ended on" in override_ended(shop.home, shop.champion, datetime.now(UTC) + timedelta(days=8))
+    assert "an override, which ended on" in override_ended(
+        shop.home, shop.champion, datetime.now(UTC) + timedelta(days=8)
+    )
 
 
 @pytest.mark.threat("G3")
@@ -149,7 +170,9 @@ def test_an_override_that_ended_releases_nothing(tmp_path, instance):
     assert shop.champion is None
 
 
-@pytest.mark.parametrize("kind", ["preference_data", "rubric", "reference_policy", "aligned_policy"])
+@pytest.mark.parametrize(
+    "kind", ["preference_data", "rubric", "reference_policy", "aligned_policy"]
+)
 def test_signatures_die_when_something_upstream_is_made_anew(shop, kind):
     shop.sign()
     shop.materialized(kind, shop.world.publish(kind, {"content": b"new"}, person="Tom"))
@@ -178,9 +201,12 @@ def test_a_decision_under_other_gates_is_not_released(shop):
 
 @pytest.mark.threat("G4")
 def test_a_decision_that_judged_by_laxer_gates_is_not_released(shop, monkeypatch):
-    """It names the digest of the right profile, as a forged decision would, and its gates are others."""
+    """It names the digest of the right profile, as a forged decision would, and its gates are
+    others."""
     shop.sign()
-    real = load_profile("sandbox").model_copy(update={"gates": (GATE.model_copy(update={"threshold": 0.01}),)})
+    real = load_profile("sandbox").model_copy(
+        update={"gates": (GATE.model_copy(update={"threshold": 0.01}),)}
+    )
     digest = shop.home.profile().digest()
     monkeypatch.setattr(type(real), "digest", lambda _: digest)
     monkeypatch.setattr("resources.home._profile", lambda _: real)
@@ -194,7 +220,9 @@ def test_the_sensor_sets_a_moved_alias_back_and_shows_it(shop):
     assert shop.promote().success
     other = shop.world.parts["reference_policy"]
     shop.registry.register("sandbox", other, {})
-    with dg.build_sensor_context(instance=shop.instance, resources={"home": shop.home, "registry": shop.registry}) as context:
+    with dg.build_sensor_context(
+        instance=shop.instance, resources={"home": shop.home, "registry": shop.registry}
+    ) as context:
         (observation,) = keep_champion(context).asset_events
         assert observation.metadata["found"].value == other
         assert shop.registry.champion("sandbox") == shop.champion.policy
@@ -204,7 +232,9 @@ def test_the_sensor_sets_a_moved_alias_back_and_shows_it(shop):
 
 def test_the_sensor_promotes_once_and_says_what_it_waits_for(shop):
     def tick(cursor=None):
-        with dg.build_sensor_context(instance=shop.instance, resources={"home": shop.home}, cursor=cursor) as context:
+        with dg.build_sensor_context(
+            instance=shop.instance, resources={"home": shop.home}, cursor=cursor
+        ) as context:
             return promote_when_signed(context), context.cursor
 
     waiting, cursor = tick()

@@ -16,24 +16,45 @@ TREE = "sha256:" + "a" * 64
 
 
 def expectation(name, kind, **kwargs):
-    return Expectation(id=name, type=f"expect_{kind}", kwargs=kwargs, severity="warning", reason="Training would learn from nothing.")
+    return Expectation(
+        id=name,
+        type=f"expect_{kind}",
+        kwargs=kwargs,
+        severity="warning",
+        reason="Training would learn from nothing.",
+    )
 
 
 SUITE = Suite(
     name="pairs",
     minimum_rows=10,
     expectations=(
-        expectation("length", "column_values_to_be_between", column="length", min_value=1, max_value=100),
+        expectation(
+            "length", "column_values_to_be_between", column="length", min_value=1, max_value=100
+        ),
         expectation("differs", "column_values_to_be_in_set", column="same", value_set=[False]),
-        expectation("mean-margin", "column_mean_to_be_between", column="margin", min_value=0, max_value=1),
+        expectation(
+            "mean-margin", "column_mean_to_be_between", column="margin", min_value=0, max_value=1
+        ),
         expectation("unique", "column_values_to_be_unique", column="id"),
-        expectation("two-sides", "column_pair_values_a_to_be_greater_than_b", column_A="length", column_B="margin"),
+        expectation(
+            "two-sides",
+            "column_pair_values_a_to_be_greater_than_b",
+            column_A="length",
+            column_B="margin",
+        ),
         expectation("rows", "table_row_count_to_be_between", min_value=1),
         expectation("shape", "column_to_exist", column="length"),
         expectation(
-            "balance", "column_kl_divergence_to_be_less_than", column="slice", partition_object={"values": ["x", "y"], "weights": [0.5, 0.5]}, threshold=0.1
+            "balance",
+            "column_kl_divergence_to_be_less_than",
+            column="slice",
+            partition_object={"values": ["x", "y"], "weights": [0.5, 0.5]},
+            threshold=0.1,
         ),
-        expectation("slices", "column_distinct_values_to_be_in_set", column="slice", value_set=["x", "y"]),
+        expectation(
+            "slices", "column_distinct_values_to_be_in_set", column="slice", value_set=["x", "y"]
+        ),
     ),
 )
 
@@ -109,7 +130,11 @@ def test_failing_rows_are_named_with_the_reason():
     results = by_id(frame)
     assert statuses(results) == {"length": "fail", "differs": "fail"}
     assert results["length"].examples == ("pair-4", "pair-7")
-    assert (results["length"].unexpected, results["length"].examined, results["length"].observed) == (2, 30, 2 / 30)
+    assert (
+        results["length"].unexpected,
+        results["length"].examined,
+        results["length"].observed,
+    ) == (2, 30, 2 / 30)
     assert "Training would learn from nothing." in results["length"].message
     assert len(results["differs"].examples) == 10
     assert results["differs"].unexpected == 20
@@ -133,7 +158,11 @@ def test_repeated_ids_and_unknown_slices_fail():
     ],
 )
 def test_expectation_that_cannot_be_built_is_an_error_beside_the_others(kind, kwargs, says):
-    suite = Suite(name="odd", minimum_rows=1, expectations=(expectation("odd", kind, **kwargs), SUITE.expectations[0]))
+    suite = Suite(
+        name="odd",
+        minimum_rows=1,
+        expectations=(expectation("odd", kind, **kwargs), SUITE.expectations[0]),
+    )
     results = by_id(clean(), suite)
     assert statuses(results) == {"odd": "error"}
     assert says in results["odd"].message
@@ -153,14 +182,14 @@ def test_frame_without_ids_names_rows_by_position():
 
 def test_nothing_is_printed_and_nothing_calls_home():
     program = (
-        "import socket\n"
-        "def refuse(*a, **k): raise AssertionError('network')\n"
-        "socket.socket.connect = socket.getaddrinfo = refuse\n"
-        "import pandas as pd\n"
-        "from plumbline.data.suite import Expectation, Suite\n"
-        "from resources.expectations import validate\n"
-        "e = Expectation(id='n', type='expect_column_values_to_be_between', kwargs={'column': 'n', 'min_value': 0}, reason='r')\n"
-        "assert validate(pd.DataFrame({'n': [1]}), Suite(name='s', minimum_rows=1, expectations=(e,)))[0].status == 'pass'\n"
+        "import socket\ndef refuse(*a, **k): raise AssertionError('network')\nsocket.socket.connect"
+        " = socket.getaddrinfo = refuse\nimport pandas as pd\nfrom plumbline.data.suite import"
+        " Expectation, Suite\nfrom resources.expectations import validate\ne = Expectation(id='n',"
+        " type='expect_column_values_to_be_between', kwargs={'column': 'n', 'min_value': 0},"
+        " reason='r')\nassert validate(pd.DataFrame({'n': [1]}), Suite(name='s', minimum_rows=1,"
+        " expectations=(e,)))[0].status == 'pass'\n"
     )
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

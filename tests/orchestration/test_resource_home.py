@@ -32,9 +32,17 @@ def test_environment_decides(monkeypatch, tmp_path):
 @pytest.mark.parametrize("value", ["", None])
 def test_unset_and_empty_variables_mean_the_defaults(monkeypatch, value):
     for name in ("PLUMBLINE_HOME", "PLUMBLINE_PROFILE", "PLUMBLINE_DATA"):
-        monkeypatch.delenv(name, raising=False) if value is None else monkeypatch.setenv(name, value)
+        (
+            monkeypatch.delenv(name, raising=False)
+            if value is None
+            else monkeypatch.setenv(name, value)
+        )
     home = Home.from_environment()
-    assert (home.layout.root, home.profile_name, home.data) == (PROJECT / ".plumbline", "sandbox", None)
+    assert (home.layout.root, home.profile_name, home.data) == (
+        PROJECT / ".plumbline",
+        "sandbox",
+        None,
+    )
 
 
 def test_relative_home_stays_where_it_was_meant(monkeypatch, tmp_path):

@@ -1,4 +1,5 @@
-"""The launcher's contract, with a worker that keeps or breaks the protocol, and once with the real one."""
+"""The launcher's contract, with a worker that keeps or breaks the protocol, and once with the real
+one."""
 
 import json
 import os
@@ -32,15 +33,41 @@ from resources.tracking import ARTIFACT_TAG, ExperimentTracker, mlflow_client
 SUITE = Suite(
     name="demonstrations",
     minimum_rows=1,
-    expectations=(Expectation(id="rows", type="expect_table_row_count_to_be_between", kwargs={"min_value": 1}, reason="There must be something to learn."),),
+    expectations=(
+        Expectation(
+            id="rows",
+            type="expect_table_row_count_to_be_between",
+            kwargs={"min_value": 1},
+            reason="There must be something to learn.",
+        ),
+    ),
 )
 OTHER_SUITE = SUITE.model_copy(update={"minimum_rows": 2})
 CONFIG = "sha256:" + "c" * 64
-MODEL = ScratchModel(kind="scratch", tokenizer="words", vocabulary=None, hidden=32, layers=1, heads=4, feed_forward=64, init_std=0.1, max_length=128)
-OPTIMIZER = Optimizer(epochs=1, batch_size=32, learning_rate=5e-3, warmup_share=0.1, weight_decay=0.01, beta2=0.98, save_every=5)
+MODEL = ScratchModel(
+    kind="scratch",
+    tokenizer="words",
+    vocabulary=None,
+    hidden=32,
+    layers=1,
+    heads=4,
+    feed_forward=64,
+    init_std=0.1,
+    max_length=128,
+)
+OPTIMIZER = Optimizer(
+    epochs=1,
+    batch_size=32,
+    learning_rate=5e-3,
+    warmup_share=0.1,
+    weight_decay=0.01,
+    beta2=0.98,
+    save_every=5,
+)
 
-# Writes its mode into `started` in the folder of the script, then keeps the protocol, or breaks it where its mode says so. It imports nothing of ours: what
-# an artifact's digests are stands here a second time.
+# Writes its mode into `started` in the folder of the script, then keeps the protocol, or breaks it
+# where its mode says so. It imports nothing of ours: what an artifact's digests are stands here a
+# second time.
 WORKER = """
 import hashlib, json, os, sys, time
 from pathlib import Path
@@ -96,12 +123,27 @@ class Bench:
         with self.store.staging() as folder:
             options = SandboxOptions(seed=3, demonstrations=rows, pairs=rows, prompts_per_slice=1)
             write_records(folder / "demonstrations.jsonl", demonstrations(options))
-            self.data, artifact = self.store.publish(folder, kind="demonstrations", config=CONFIG, code=code_identity(), parents={}, facts={})
+            self.data, artifact = self.store.publish(
+                folder,
+                kind="demonstrations",
+                config=CONFIG,
+                code=code_identity(),
+                parents={},
+                facts={},
+            )
         self.tree = artifact.tree
         self.suite = SUITE
 
     def certify(self, suite=SUITE, tree=None, status="pass"):
-        check = CheckResult(id="rows", status=status, observed=4.0, examined=4, unexpected=0, examples=(), message="too few" if status != "pass" else "")
+        check = CheckResult(
+            id="rows",
+            status=status,
+            observed=4.0,
+            examined=4,
+            unexpected=0,
+            examples=(),
+            message="too few" if status != "pass" else "",
+        )
         write_certificate(self.store.root, certify(tree or self.tree, suite, 4, [check]))
 
     def spec(self, seed=0, suite=SUITE):
@@ -118,8 +160,20 @@ class Bench:
             packages=packages_digest(),
         )
 
-    def launch(self, mode="good", *, spec=None, parents=None, suites=None, kind="reference_policy", command=None, retries=None, **arguments):
-        """Materialize an asset that runs the job; returns the outcome, or raises what the step raised."""
+    def launch(
+        self,
+        mode="good",
+        *,
+        spec=None,
+        parents=None,
+        suites=None,
+        kind="reference_policy",
+        command=None,
+        retries=None,
+        **arguments,
+    ):
+        """Materialize an asset that runs the job; returns the outcome, or raises what the step
+        raised."""
         command = command or [sys.executable, "-S", str(self.folder / "worker.py"), mode]
         launcher = TrainingLauncher(home=self.home, tracker=self.tracker, command=command)
         outcomes = []
@@ -168,26 +222,57 @@ def bench(tmp_path, database):
 
 def test_job_is_published_recorded_and_cleaned_up(bench):
     bench.certify()
-    outcome = bench.launch(partition="batch-1", params={"gates": {"harm": {"threshold": 0.05}}}, dvc="0" * 32 + ".dir")
+    outcome = bench.launch(
+        partition="batch-1", params={"gates": {"harm": {"threshold": 0.05}}}, dvc="0" * 32 + ".dir"
+    )
     assert (outcome.cached, outcome.steps) == (False, 3)
     folder, artifact = bench.store.open(outcome.digest, "reference_policy")
     assert artifact == outcome.artifact
-    assert (artifact.parents, artifact.config, artifact.code) == ({"demonstrations": bench.data}, CONFIG, code_identity())
+    assert (artifact.parents, artifact.config, artifact.code) == (
+        {"demonstrations": bench.data},
+        CONFIG,
+        code_identity(),
+    )
     assert artifact.facts["steps"] == 3
-    assert json.loads((folder / "model" / "config.json").read_text())["optimizer"]["batch_size"] == 32
+    assert (
+        json.loads((folder / "model" / "config.json").read_text())["optimizer"]["batch_size"] == 32
+    )
     assert bench.store.recall(bench.spec().digest()) == outcome.digest
-    assert list(bench.home.layout.jobs.iterdir()) == [bench.home.layout.jobs / (bench.spec().digest().removeprefix("sha256:") + ".lock")]
+    assert list(bench.home.layout.jobs.iterdir()) == [
+        bench.home.layout.jobs / (bench.spec().digest().removeprefix("sha256:") + ".lock")
+    ]
     run = mlflow_client(bench.home.layout.mlflow_db.parent).get_run(outcome.mlflow_run)
     assert (run.info.status, run.info.run_name) == ("FINISHED", "reference_policy[batch-1]")
-    tags = {"plumbline.spec": bench.spec().digest(), ARTIFACT_TAG: outcome.digest, "plumbline.tree": artifact.tree, "plumbline.dvc": "0" * 32 + ".dir"}
-    tags |= {"plumbline.data.demonstrations": bench.tree, "dagster.asset": "reference_policy", "dagster.partition": "batch-1"}
+    tags = {
+        "plumbline.spec": bench.spec().digest(),
+        ARTIFACT_TAG: outcome.digest,
+        "plumbline.tree": artifact.tree,
+        "plumbline.dvc": "0" * 32 + ".dir",
+    }
+    tags |= {
+        "plumbline.data.demonstrations": bench.tree,
+        "dagster.asset": "reference_policy",
+        "dagster.partition": "batch-1",
+    }
     assert run.data.tags.items() >= tags.items()
     assert run.data.tags["dagster.run"]
-    params = {"recipe.seed": "0", "recipe.optimizer.learning_rate": "0.005", "gates.harm.threshold": "0.05", "mask.train.supervised": "7", "rows.train.in": "4"}
+    params = {
+        "recipe.seed": "0",
+        "recipe.optimizer.learning_rate": "0.005",
+        "gates.harm.threshold": "0.05",
+        "mask.train.supervised": "7",
+        "rows.train.in": "4",
+    }
     assert run.data.params.items() >= params.items()
-    history = mlflow_client(bench.home.layout.mlflow_db.parent).get_metric_history(outcome.mlflow_run, "loss")
+    history = mlflow_client(bench.home.layout.mlflow_db.parent).get_metric_history(
+        outcome.mlflow_run, "loss"
+    )
     assert [(metric.step, metric.value) for metric in history] == [(0, 1.0), (1, 0.5), (2, 1 / 3)]
-    assert {path.name for path in bench.home.layout.mlflow_artifacts.rglob("artifacts/*") if path.is_file()} == {
+    assert {
+        path.name
+        for path in bench.home.layout.mlflow_artifacts.rglob("artifacts/*")
+        if path.is_file()
+    } == {
         "mask_receipt.json",
         "worker.log",
         "facts.json",
@@ -202,7 +287,14 @@ def test_worker_gets_the_job_and_a_reproducible_environment(bench):
     assert job["inputs"]["demonstrations"]["files"].keys() == {"demonstrations.jsonl"}
     assert job["suites"]["demonstrations"]["name"] == "demonstrations"
     environment = json.loads((bench.folder / "environment.json").read_text())
-    assert environment.items() >= {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "PYTHONHASHSEED": "0"}.items()
+    assert (
+        environment.items()
+        >= {
+            "OMP_NUM_THREADS": "1",
+            "TOKENIZERS_PARALLELISM": "false",
+            "PYTHONHASHSEED": "0",
+        }.items()
+    )
 
 
 def other_data(bench):
@@ -250,13 +342,17 @@ def unreadable(bench):
 )
 def test_refusal_starts_no_process_and_no_retry(bench, prepare, says):
     prepare(bench)
-    with pytest.raises(dg.Failure, match=f"(?s)refused before anything was spent.*{says}") as caught:
+    with pytest.raises(
+        dg.Failure, match=f"(?s)refused before anything was spent.*{says}"
+    ) as caught:
         bench.launch(retries=2)
     assert caught.value.allow_retries is False
     assert caught.value.metadata["refused"].value.keys() == {"demonstrations"}
     assert bench.started == []
     assert not bench.home.layout.jobs.exists()
-    assert [path.name for path in bench.home.layout.mlflow_db.parent.iterdir()] == ["mlflow.db"], "MLflow was not even opened"
+    assert [path.name for path in bench.home.layout.mlflow_db.parent.iterdir()] == ["mlflow.db"], (
+        "MLflow was not even opened"
+    )
 
 
 def test_refusal_holds_for_a_cached_job_too(bench):
@@ -280,7 +376,9 @@ def test_parent_that_is_not_the_input_is_refused(bench):
         bench.launch(parents={})
     with bench.store.staging() as folder:
         (folder / "demonstrations.jsonl").write_text("")
-        other, _ = bench.store.publish(folder, kind="demonstrations", config=CONFIG, code=code_identity(), parents={}, facts={})
+        other, _ = bench.store.publish(
+            folder, kind="demonstrations", config=CONFIG, code=code_identity(), parents={}, facts={}
+        )
     with pytest.raises(DigestMismatch, match="build the spec from it"):
         bench.launch(parents={"demonstrations": other})
     assert bench.started == []
@@ -290,7 +388,12 @@ def test_same_spec_is_reused_without_a_process_and_another_spec_is_not(bench):
     bench.certify()
     first = bench.launch()
     again = bench.launch("fail")
-    assert (again.digest, again.cached, again.steps, again.mlflow_run) == (first.digest, True, 0, first.mlflow_run)
+    assert (again.digest, again.cached, again.steps, again.mlflow_run) == (
+        first.digest,
+        True,
+        0,
+        first.mlflow_run,
+    )
     assert bench.started == ["good"]
     other = bench.launch(spec=bench.spec(seed=1))
     assert not other.cached
@@ -310,13 +413,21 @@ def test_same_spec_is_reused_without_a_process_and_another_spec_is_not(bench):
             cached=False,
         )
         write_production(bench.store.root, production)
-        assert bench.launch("fail").mlflow_run == (recorded if run == recorded else first.mlflow_run)
+        assert bench.launch("fail").mlflow_run == (
+            recorded if run == recorded else first.mlflow_run
+        )
 
 
 def test_damaged_result_is_reported_trained_again_and_healed(bench, capfd):
     bench.certify()
     first = bench.launch()
-    path = bench.store.root / "trees" / first.artifact.tree.removeprefix("sha256:") / "model" / "config.json"
+    path = (
+        bench.store.root
+        / "trees"
+        / first.artifact.tree.removeprefix("sha256:")
+        / "model"
+        / "config.json"
+    )
     path.write_text("{}")
     again = bench.launch()
     assert not again.cached
@@ -342,12 +453,18 @@ def test_failure_publishes_nothing_and_the_mlflow_run_says_why(bench, mode, says
     bench.certify()
     with pytest.raises(TrainingError, match=says):
         bench.launch(mode)
-    assert [bench.store.manifest(digest).kind for digest in bench.store.manifests()] == ["demonstrations"]
+    assert [bench.store.manifest(digest).kind for digest in bench.store.manifests()] == [
+        "demonstrations"
+    ]
     assert bench.store.recall(bench.spec().digest()) is None
     client = mlflow_client(bench.home.layout.mlflow_db.parent)
     runs = client.search_runs([bench.tracker.experiment()])
     assert {run.info.status for run in runs} == {"FAILED"}
-    assert all(says.split(":")[0] in run.data.tags["plumbline.reason"] or "failure.txt" in run.data.tags["plumbline.reason"] for run in runs)
+    assert all(
+        says.split(":")[0] in run.data.tags["plumbline.reason"]
+        or "failure.txt" in run.data.tags["plumbline.reason"]
+        for run in runs
+    )
     if mode == "fail-late":
         assert runs[0].data.metrics == {"loss": 1 / 3}
         (folder,) = [path for path in bench.home.layout.jobs.iterdir() if path.is_dir()]
@@ -360,7 +477,9 @@ def test_two_runs_of_the_same_job_train_once(bench):
     bench.certify()
     bench.tracker.experiment()
     outcomes = []
-    threads = [threading.Thread(target=lambda: outcomes.append(bench.launch("slow"))) for _ in range(2)]
+    threads = [
+        threading.Thread(target=lambda: outcomes.append(bench.launch("slow"))) for _ in range(2)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -383,13 +502,21 @@ def test_interrupted_job_is_recorded_as_killed_and_keeps_its_checkpoints(bench):
     threading.Thread(target=interrupt).start()
     with pytest.raises((KeyboardInterrupt, DagsterExecutionInterruptedError)):
         bench.launch("hang")
-    (run,) = mlflow_client(bench.home.layout.mlflow_db.parent).search_runs([bench.tracker.experiment()])
+    (run,) = mlflow_client(bench.home.layout.mlflow_db.parent).search_runs(
+        [bench.tracker.experiment()]
+    )
     assert run.info.status == "KILLED"
     assert (folder / "checkpoints" / "weights").exists()
     assert bench.store.recall(bench.spec().digest()) is None
     outcome = bench.launch()
-    history = mlflow_client(bench.home.layout.mlflow_db.parent).get_metric_history(outcome.mlflow_run, "loss")
-    assert [metric.step for metric in history] == [0, 1, 2], "steps that both attempts report count once"
+    history = mlflow_client(bench.home.layout.mlflow_db.parent).get_metric_history(
+        outcome.mlflow_run, "loss"
+    )
+    assert [metric.step for metric in history] == [
+        0,
+        1,
+        2,
+    ], "steps that both attempts report count once"
 
 
 def test_leftovers_of_an_interrupted_attempt_do_not_reach_the_result(bench):
@@ -411,10 +538,16 @@ def test_real_worker_trains_and_its_result_is_reused(tmp_path, database):
     command = TrainingLauncher(home=bench.home, tracker=bench.tracker).command
     outcome = bench.launch(command=command)
     assert outcome.steps > 0
-    assert {"model/model.safetensors", "model/config.json", "mask_receipt.json"} <= outcome.artifact.files.keys()
+    assert {
+        "model/model.safetensors",
+        "model/config.json",
+        "mask_receipt.json",
+    } <= outcome.artifact.files.keys()
     run = mlflow_client(bench.home.layout.mlflow_db.parent).get_run(outcome.mlflow_run)
     assert run.data.metrics["loss"] > 0
-    assert any(name.startswith("mask.") and name.endswith(".supervised") for name in run.data.params)
+    assert any(
+        name.startswith("mask.") and name.endswith(".supervised") for name in run.data.params
+    )
     assert bench.launch(command=command).cached
     shutil.rmtree(bench.store.root / "certificates")
     with pytest.raises(dg.Failure, match="no certificate"):

@@ -15,7 +15,12 @@ from resources.home import Home
 from resources.snapshots import DatasetSnapshots, folder_md5, propose
 
 PROJECT = Path(__file__).parents[2]
-OFFLINE = {**os.environ, "DVC_NO_ANALYTICS": "1", "http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}
+OFFLINE = {
+    **os.environ,
+    "DVC_NO_ANALYTICS": "1",
+    "http_proxy": "http://127.0.0.1:9",
+    "https_proxy": "http://127.0.0.1:9",
+}
 
 
 @pytest.fixture
@@ -31,7 +36,11 @@ def files(folder, **content):
 
 
 def content(folder):
-    return {path.relative_to(folder).as_posix(): path.read_text() for path in folder.rglob("*") if path.is_file()}
+    return {
+        path.relative_to(folder).as_posix(): path.read_text()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
 
 
 def test_every_version_comes_back_and_nothing_is_printed(snapshots, tmp_path, capfd):
@@ -44,7 +53,14 @@ def test_every_version_comes_back_and_nothing_is_printed(snapshots, tmp_path, ca
         snapshots.restore(version, tmp_path / "back" / folder.name)
         assert content(tmp_path / "back" / folder.name) == content(folder)
     assert "".join(capfd.readouterr()) == ""
-    done = subprocess.run([sys.executable, "-m", "dvc", "status"], cwd=snapshots.home.layout.dvc, env=OFFLINE, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "dvc", "status"],
+        cwd=snapshots.home.layout.dvc,
+        env=OFFLINE,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert "up to date" in done.stdout
 
 
@@ -62,7 +78,9 @@ def object_path(root, md5):
 
 def test_changed_object_in_the_cache_is_noticed(snapshots, tmp_path):
     version = snapshots.snapshot(files(tmp_path / "data", train="a\n"))
-    path = object_path(snapshots.home.layout.dvc / ".dvc" / "cache", hashlib.md5(b"a\n").hexdigest())
+    path = object_path(
+        snapshots.home.layout.dvc / ".dvc" / "cache", hashlib.md5(b"a\n").hexdigest()
+    )
     path.chmod(0o644)
     path.write_text("z\n")
     path.chmod(0o444)
@@ -71,12 +89,22 @@ def test_changed_object_in_the_cache_is_noticed(snapshots, tmp_path):
     assert not (tmp_path / "back").exists()
 
 
-@pytest.mark.parametrize("relpath", ["../../escaped.jsonl", "/tmp/escaped.jsonl", "a/../../escaped.jsonl", "..\\escaped.jsonl"])
-def test_listing_that_leaves_its_folder_is_refused_before_anything_is_written(snapshots, tmp_path, relpath):
+@pytest.mark.parametrize(
+    "relpath",
+    ["../../escaped.jsonl", "/tmp/escaped.jsonl", "a/../../escaped.jsonl", "..\\escaped.jsonl"],
+)
+def test_listing_that_leaves_its_folder_is_refused_before_anything_is_written(
+    snapshots, tmp_path, relpath
+):
     snapshots.snapshot(files(tmp_path / "data", train="evil\n"))
-    listing = json.dumps([{"md5": hashlib.md5(b"evil\n").hexdigest(), "relpath": relpath}], sort_keys=True).encode()
+    listing = json.dumps(
+        [{"md5": hashlib.md5(b"evil\n").hexdigest(), "relpath": relpath}], sort_keys=True
+    ).encode()
     version = hashlib.md5(listing).hexdigest() + ".dir"
-    for root in (snapshots.home.layout.dvc / "remote", snapshots.home.layout.dvc / ".dvc" / "cache"):
+    for root in (
+        snapshots.home.layout.dvc / "remote",
+        snapshots.home.layout.dvc / ".dvc" / "cache",
+    ):
         object_path(root, version).parent.mkdir(exist_ok=True)
         object_path(root, version).write_bytes(listing)
     with pytest.raises(DigestMismatch, match="leaves its folder"):
@@ -128,7 +156,10 @@ for number in range(2):
 def test_two_processes_at_once(tmp_path):
     started = [
         subprocess.Popen(
-            [sys.executable, "-c", CONCURRENT, str(tmp_path), name], env={**os.environ, "PYTHONPATH": str(PROJECT)}, stderr=subprocess.PIPE, text=True
+            [sys.executable, "-c", CONCURRENT, str(tmp_path), name],
+            env={**os.environ, "PYTHONPATH": str(PROJECT)},
+            stderr=subprocess.PIPE,
+            text=True,
         )
         for name in ("one", "two")
     ]
@@ -142,7 +173,9 @@ def test_two_processes_at_once(tmp_path):
 
 def test_proposed_data_reach_a_fresh_clone_offline(tmp_path):
     project, clone = tmp_path / "project", tmp_path / "clone"
-    shutil.copytree(PROJECT / ".dvc", project / ".dvc", ignore=shutil.ignore_patterns("tmp", "cache", "*.lock"))
+    shutil.copytree(
+        PROJECT / ".dvc", project / ".dvc", ignore=shutil.ignore_patterns("tmp", "cache", "*.lock")
+    )
     for name in (".dvcignore", ".gitignore"):
         shutil.copy(PROJECT / name, project)
     folder = files(tmp_path / "data", train="a\n", validation="b\n")
@@ -154,8 +187,14 @@ def test_proposed_data_reach_a_fresh_clone_offline(tmp_path):
     assert (project / ".gitignore").read_text() == (PROJECT / ".gitignore").read_text()
     subprocess.run([*git, "add", "-A"], check=True)
     subprocess.run([*git, "commit", "-qm", "data"], check=True)
-    tracked = subprocess.run([*git, "ls-files"], capture_output=True, text=True, check=True).stdout.split()
-    assert not [name for name in tracked if name.startswith((".dvc/cache", ".dvc/tmp", "data/", ".dvc/plumbline"))]
+    tracked = subprocess.run(
+        [*git, "ls-files"], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert not [
+        name
+        for name in tracked
+        if name.startswith((".dvc/cache", ".dvc/tmp", "data/", ".dvc/plumbline"))
+    ]
     subprocess.run(["git", "clone", "-q", str(project), str(clone)], check=True)
     subprocess.run([sys.executable, "-m", "dvc", "pull", "-q"], cwd=clone, env=OFFLINE, check=True)
     assert content(clone / "data") == content(folder)

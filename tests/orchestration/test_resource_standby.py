@@ -65,7 +65,8 @@ def test_another_environment_gets_no_standby_and_the_old_one_ends(command, tmp_p
 
 
 def test_a_process_that_ends_leaves_no_standby_behind(command, tmp_path):
-    """The interpreter's exit dismisses the standby, a SIGKILL of its parent lets the guard do it."""
+    """The interpreter's exit dismisses the standby, a SIGKILL of its parent lets the guard do
+    it."""
     script = (
         "import json, os, signal, sys; from pathlib import Path; from resources import standby\n"
         "standby.keep_ready(json.loads(sys.argv[1]), {'THREADS': '1'}, Path(sys.argv[2]))\n"

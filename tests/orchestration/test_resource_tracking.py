@@ -11,7 +11,13 @@ import pytest
 
 from plumbline.errors import ConfigError
 from resources.home import Home
-from resources.tracking import ARTIFACT_TAG, SPEC_TAG, ExperimentTracker, flatten_params, mlflow_client
+from resources.tracking import (
+    ARTIFACT_TAG,
+    SPEC_TAG,
+    ExperimentTracker,
+    flatten_params,
+    mlflow_client,
+)
 
 SPEC = "sha256:" + "a" * 64
 
@@ -26,27 +32,68 @@ def tracker(home):
     return ExperimentTracker(home=home)
 
 
-def test_run_holds_what_was_logged_and_its_files_stay_below_home(tracker, home, tmp_path, monkeypatch):
+def test_run_holds_what_was_logged_and_its_files_stay_below_home(
+    tracker, home, tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     receipt = tmp_path / "mask_receipt.json"
     receipt.write_text("{}")
-    params = flatten_params({"recipe": {"beta": 0.1, "optimizer": {"epochs": 2}}, "threads": 1, "languages": [0.5, 0.5], "lora": None})
-    assert params == {"recipe.beta": "0.1", "recipe.optimizer.epochs": "2", "threads": "1", "languages": "[0.5,0.5]", "lora": "null"}
+    params = flatten_params(
+        {
+            "recipe": {"beta": 0.1, "optimizer": {"epochs": 2}},
+            "threads": 1,
+            "languages": [0.5, 0.5],
+            "lora": None,
+        }
+    )
+    assert params == {
+        "recipe.beta": "0.1",
+        "recipe.optimizer.epochs": "2",
+        "threads": "1",
+        "languages": "[0.5,0.5]",
+        "lora": "null",
+    }
     run_id = tracker.start(SPEC, "dpo", params, {"dagster.asset": "aligned_policy"})
-    tracker.log_steps(run_id, [{"step": step, "total": 700, "metrics": {"loss": 1 / (step + 1), "margin": float(step), "rows": 3}} for step in range(700)])
-    tracker.finish(run_id, "FINISHED", tags={ARTIFACT_TAG: "sha256:" + "b" * 64}, files=[receipt], facts={"steps": 700})
+    tracker.log_steps(
+        run_id,
+        [
+            {
+                "step": step,
+                "total": 700,
+                "metrics": {"loss": 1 / (step + 1), "margin": float(step), "rows": 3},
+            }
+            for step in range(700)
+        ],
+    )
+    tracker.finish(
+        run_id,
+        "FINISHED",
+        tags={ARTIFACT_TAG: "sha256:" + "b" * 64},
+        files=[receipt],
+        facts={"steps": 700},
+    )
     client = mlflow_client(home.layout.mlflow_db.parent)
     run = client.get_run(run_id)
     assert run.info.status == "FINISHED"
     assert run.data.params == params
     assert run.data.metrics == {"loss": 1 / 700, "margin": 699.0, "rows": 3.0}
     assert [metric.step for metric in client.get_metric_history(run_id, "loss")] == list(range(700))
-    assert tracker.run_tags(run_id).items() >= {SPEC_TAG: SPEC, "dagster.asset": "aligned_policy", ARTIFACT_TAG: "sha256:" + "b" * 64}.items()
+    assert (
+        tracker.run_tags(run_id).items()
+        >= {
+            SPEC_TAG: SPEC,
+            "dagster.asset": "aligned_policy",
+            ARTIFACT_TAG: "sha256:" + "b" * 64,
+        }.items()
+    )
     attached = {path.name: path for path in home.layout.mlflow_db.parent.rglob("*.json")}
     assert attached.keys() == {"mask_receipt.json", "facts.json"}
     assert json.loads(attached["facts.json"].read_text()) == {"steps": 700}
     assert not (tmp_path / "mlruns").exists()
-    assert tracker.url(run_id) == f"http://127.0.0.1:5000/#/experiments/{run.info.experiment_id}/runs/{run_id}"
+    assert (
+        tracker.url(run_id)
+        == f"http://127.0.0.1:5000/#/experiments/{run.info.experiment_id}/runs/{run_id}"
+    )
 
 
 def test_only_finished_runs_are_found_by_their_spec(tracker, home):
@@ -57,14 +104,18 @@ def test_only_finished_runs_are_found_by_their_spec(tracker, home):
     tracker.finish(running, "FINISHED", tags={})
     assert tracker.find(spec) == running
     other_profile = ExperimentTracker(home=Home(root=home.root, profile_name="real-data-cpu"))
-    assert other_profile.find(spec) == running, "the store is shared by profiles, and so are its runs"
+    assert other_profile.find(spec) == running, (
+        "the store is shared by profiles, and so are its runs"
+    )
     assert other_profile.experiment() != tracker.experiment()
 
 
 def test_thousand_metrics_take_one_transaction(tracker):
     run_id = tracker.start(SPEC, "quick", {}, {})
     started = time.process_time()
-    tracker.log_steps(run_id, [{"step": step, "metrics": {"loss": 0.5, "lr": 0.1}} for step in range(500)])
+    tracker.log_steps(
+        run_id, [{"step": step, "metrics": {"loss": 0.5, "lr": 0.1}} for step in range(500)]
+    )
     assert time.process_time() - started < 2, "one call for each value takes 13 s"
 
 

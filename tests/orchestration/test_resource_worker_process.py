@@ -15,7 +15,8 @@ from plumbline.errors import TrainingError
 from resources import worker_process as module
 from resources.worker_process import FileTail, worker_process
 
-# Starts a grandchild in a session of its own, writes both pids, then does what its first argument says.
+# Starts a grandchild in a session of its own, writes both pids, then does what its first argument
+# says.
 WORKER = """
 import os, signal, subprocess, sys, time
 from pathlib import Path
@@ -58,7 +59,9 @@ def step(folder, mode, on_progress=lambda lines: None):
 
     @dg.asset
     def job(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-        with worker_process(context, command(mode, folder), folder=folder, environment={}, cwd=folder) as worker:
+        with worker_process(
+            context, command(mode, folder), folder=folder, environment={}, cwd=folder
+        ) as worker:
             worker.wait(on_progress)
         return dg.MaterializeResult()
 
@@ -89,7 +92,9 @@ def assert_gone(folder, seconds):
 
 def test_progress_arrives_while_the_worker_runs_and_its_stray_child_is_killed(folder):
     seen = []
-    result = dg.materialize([step(folder, "progress", lambda lines: seen.append((time.monotonic(), lines)))])
+    result = dg.materialize(
+        [step(folder, "progress", lambda lines: seen.append((time.monotonic(), lines)))]
+    )
     assert result.success
     steps = [line["step"] for _, lines in seen for line in lines]
     assert steps == [0, 1, 2]
@@ -100,7 +105,12 @@ def test_progress_arrives_while_the_worker_runs_and_its_stray_child_is_killed(fo
 
 
 @pytest.mark.parametrize(
-    ("mode", "says"), [("exit", "exit code 1.*cannot read the moon"), ("killed", "killed by SIGSEGV"), ("malformed", "malformed.*loss went down")]
+    ("mode", "says"),
+    [
+        ("exit", "exit code 1.*cannot read the moon"),
+        ("killed", "killed by SIGSEGV"),
+        ("malformed", "malformed.*loss went down"),
+    ],
 )
 def test_failure_names_cause_and_log(folder, mode, says):
     with pytest.raises(TrainingError, match=f"(?s){says}") as caught:
@@ -114,7 +124,9 @@ def test_failure_names_cause_and_log(folder, mode, says):
 def test_worker_that_cannot_start_is_named(folder):
     @dg.asset
     def job(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-        with worker_process(context, ["/nowhere/python"], folder=folder, environment={}, cwd=folder) as worker:
+        with worker_process(
+            context, ["/nowhere/python"], folder=folder, environment={}, cwd=folder
+        ) as worker:
             worker.wait(lambda lines: None)
         return dg.MaterializeResult()
 
@@ -125,13 +137,18 @@ def test_worker_that_cannot_start_is_named(folder):
 def test_run_that_ended_elsewhere_stops_the_worker(folder):
     @dg.asset
     def job(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-        with worker_process(context, command("sleep", folder), folder=folder, environment={}, cwd=folder) as worker:
+        with worker_process(
+            context, command("sleep", folder), folder=folder, environment={}, cwd=folder
+        ) as worker:
             pids(folder)
             context.instance.report_run_canceled(context.run)
             worker.wait(lambda lines: None)
         return dg.MaterializeResult()
 
-    with dg.DagsterInstance.ephemeral() as instance, pytest.raises(TrainingError, match="is CANCELED while its step is still alive"):
+    with (
+        dg.DagsterInstance.ephemeral() as instance,
+        pytest.raises(TrainingError, match="is CANCELED while its step is still alive"),
+    ):
         dg.materialize([job], instance=instance)
     assert_gone(folder, 1)
 
@@ -141,7 +158,9 @@ def test_interrupted_step_kills_a_worker_that_ignores_it(folder, monkeypatch):
 
     @dg.asset
     def job(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-        with worker_process(context, command("stubborn", folder), folder=folder, environment={}, cwd=folder):
+        with worker_process(
+            context, command("stubborn", folder), folder=folder, environment={}, cwd=folder
+        ):
             pids(folder)
             raise KeyboardInterrupt
         return dg.MaterializeResult()
@@ -179,7 +198,8 @@ if __name__ == "__main__":
 
 @pytest.fixture
 def driver(folder):
-    """Starts a process that materializes the asset; yields a function of the worker's mode and the executor."""
+    """Starts a process that materializes the asset; yields a function of the worker's mode and the
+    executor."""
     started = []
 
     def start(mode, in_process):
@@ -190,7 +210,11 @@ def driver(folder):
             (folder / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
         process = subprocess.Popen(
             [sys.executable, str(folder.parent / "driver.py"), str(folder), *command(mode, folder)],
-            env={**os.environ, "PYTHONPATH": str(Path(module.__file__).parent.parent), "DAGSTER_HOME": str(folder)},
+            env={
+                **os.environ,
+                "PYTHONPATH": str(Path(module.__file__).parent.parent),
+                "DAGSTER_HOME": str(folder),
+            },
             stdout=subprocess.DEVNULL,
             stderr=(folder / "driver.err").open("w"),
         )
@@ -203,7 +227,10 @@ def driver(folder):
         process.wait()
 
 
-@pytest.mark.parametrize(("sent", "mode"), [(signal.SIGKILL, "stubborn"), (signal.SIGINT, "stubborn"), (signal.SIGINT, "sleep")])
+@pytest.mark.parametrize(
+    ("sent", "mode"),
+    [(signal.SIGKILL, "stubborn"), (signal.SIGINT, "stubborn"), (signal.SIGINT, "sleep")],
+)
 def test_no_orphan_when_the_step_process_is_stopped(driver, folder, sent, mode):
     process = driver(mode, in_process=True)
     assert all(alive(pid) for pid in pids(folder))
@@ -236,7 +263,9 @@ def test_no_orphan_of_the_command_when_the_guard_itself_is_killed(driver, folder
     while alive(worker):
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    os.kill(grandchild, signal.SIGKILL)  # the one thing that killing the guard leaves; the worker, which holds the device, is gone
+    os.kill(
+        grandchild, signal.SIGKILL
+    )  # the one thing that killing the guard leaves; the worker, which holds the device, is gone
 
 
 def test_tail_returns_each_complete_line_once(tmp_path):

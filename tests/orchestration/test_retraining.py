@@ -1,4 +1,5 @@
-"""Retraining on a real instance, a real feedback store and a real artifact store: once for each state of the feedback, and a reason for every wait."""
+"""Retraining on a real instance, a real feedback store and a real artifact store: once for each
+state of the feedback, and a reason for every wait."""
 
 import threading
 from datetime import UTC, datetime
@@ -22,7 +23,9 @@ def second_version(monkeypatch):
     """Puts version 2 of the rubric in force; judgments under version 1 still count."""
 
     def publish():
-        policy = load_rubric(CONFIGS / "rubrics/helpful-harmless.yaml").model_copy(update={"version": 2, "accepts": ("helpful-harmless@1",)})
+        policy = load_rubric(CONFIGS / "rubrics/helpful-harmless.yaml").model_copy(
+            update={"version": 2, "accepts": ("helpful-harmless@1",)}
+        )
         for module in (dagster_project.retraining, assets.feedback):
             monkeypatch.setattr(module, "load_rubric", lambda _: policy)
 
@@ -31,7 +34,13 @@ def second_version(monkeypatch):
 
 def with_rule(monkeypatch, loop, **rule):
     profile = loop.home.profile()
-    changed = profile.model_copy(update={"retraining": RetrainingRule(**({"min_events": 100, "cooldown_hours": 0, "schedule": "0 6 * * 1"} | rule))})
+    changed = profile.model_copy(
+        update={
+            "retraining": RetrainingRule(
+                **({"min_events": 100, "cooldown_hours": 0, "schedule": "0 6 * * 1"} | rule)
+            )
+        }
+    )
     monkeypatch.setattr(Home, "profile", lambda _: changed)
 
 
@@ -67,7 +76,11 @@ def test_admitting_the_same_batch_again_requests_nothing(loop, events):
 def test_a_policy_that_knows_every_batch_waits(loop, events):
     loop.arrive(events[:160])
     loop.train()
-    assert loop.tick().skip_message == "all 1 admitted batches are in the data of the newest policy; 0 of 100 newly approved events"
+    assert (
+        loop.tick().skip_message
+        == "all 1 admitted batches are in the data of the newest policy; 0 of 100 newly approved"
+        " events"
+    )
 
 
 def test_the_cooldown_holds_the_sensor_and_not_the_schedule(loop, events, monkeypatch):
@@ -75,7 +88,10 @@ def test_the_cooldown_holds_the_sensor_and_not_the_schedule(loop, events, monkey
     loop.arrive(events[:160])
     loop.train()
     loop.arrive(events[160:320])
-    assert "160 of 100 newly approved events are there; the cooldown (retraining.cooldown_hours: 168) ends" in loop.tick().skip_message
+    assert (
+        "160 of 100 newly approved events are there; the cooldown (retraining.cooldown_hours: 168)"
+        " ends" in loop.tick().skip_message
+    )
     request = loop.scheduled()
     assert request.partition_key == "dpo"
     assert "on schedule" in request.tags[REASON_TAG]
@@ -92,12 +108,16 @@ def test_a_withdrawal_of_consent_retrains_at_once_and_once(loop, events, monkeyp
     with_rule(monkeypatch, loop, cooldown_hours=168)
     loop.arrive(events[:160])
     loop.train()
-    Withdrawals(loop.home.feedback().database).withdraw("person", "rater-01", "steward", "asked by mail", datetime.now(UTC))
+    Withdrawals(loop.home.feedback().database).withdraw(
+        "person", "rater-01", "steward", "asked by mail", datetime.now(UTC)
+    )
     assert "consent was withdrawn" in loop.tick().tags[REASON_TAG]
     assert "was requested before" in loop.tick().skip_message
 
 
-def test_a_new_rubric_admits_every_batch_again_and_then_retrains_at_once(loop, events, monkeypatch, second_version):
+def test_a_new_rubric_admits_every_batch_again_and_then_retrains_at_once(
+    loop, events, monkeypatch, second_version
+):
     with_rule(monkeypatch, loop, cooldown_hours=168)
     batch = loop.arrive(events[:160])
     loop.train()
@@ -111,7 +131,11 @@ def test_a_new_rubric_admits_every_batch_again_and_then_retrains_at_once(loop, e
         assert request.partition_key == batch
         assert isinstance(close_feedback_batches(context), dg.SkipReason)
     loop.admit(batch)
-    assert loop.tick().tags[REASON_TAG] == "the rubric is helpful-harmless@2; the newest policy was trained under helpful-harmless@1"
+    assert (
+        loop.tick().tags[REASON_TAG]
+        == "the rubric is helpful-harmless@2; the newest policy was trained under"
+        " helpful-harmless@1"
+    )
 
 
 def test_sensor_and_schedule_at_the_same_time_request_one_run(loop, events):
@@ -120,7 +144,9 @@ def test_sensor_and_schedule_at_the_same_time_request_one_run(loop, events):
 
     def race(scheduled):
         barrier.wait()
-        results.append(request_retraining(loop.instance, loop.home, datetime.now(UTC), scheduled=scheduled))
+        results.append(
+            request_retraining(loop.instance, loop.home, datetime.now(UTC), scheduled=scheduled)
+        )
 
     threads = [threading.Thread(target=race, args=(number % 2 == 0,)) for number in range(6)]
     for thread in threads:
@@ -147,7 +173,12 @@ def test_a_run_that_a_gate_stopped_is_named_with_its_gate(loop, events):
     def after():
         return None
 
-    result = dg.materialize([preference_data, consent, after], instance=loop.instance, tags=dict(request.tags), raise_on_error=False)
+    result = dg.materialize(
+        [preference_data, consent, after],
+        instance=loop.instance,
+        tags=dict(request.tags),
+        raise_on_error=False,
+    )
     assert not result.success
     reason = loop.tick().skip_message
     assert "is FAILURE at the gate preference_data: consent" in reason
@@ -156,14 +187,19 @@ def test_a_run_that_a_gate_stopped_is_named_with_its_gate(loop, events):
 
 def test_an_unfinished_run_is_waited_for(loop, events):
     loop.arrive(events[:160])
-    loop.instance.create_run_for_job(dg.job(name="align")(lambda: None), status=dg.DagsterRunStatus.STARTED)
+    loop.instance.create_run_for_job(
+        dg.job(name="align")(lambda: None), status=dg.DagsterRunStatus.STARTED
+    )
     assert "waits for run" in loop.tick().skip_message
-    loop.instance.create_run_for_job(dg.job(name="ingest_feedback")(lambda: None), status=dg.DagsterRunStatus.STARTED)
+    loop.instance.create_run_for_job(
+        dg.job(name="ingest_feedback")(lambda: None), status=dg.DagsterRunStatus.STARTED
+    )
     assert "is admitting more" in loop.tick().skip_message
 
 
 def test_late_and_reordered_batches_give_one_digest(tmp_path, make_loop, events):
-    """Two loops get the same events in batches that close in another order, one of them delivered twice: one state, one digest."""
+    """Two loops get the same events in batches that close in another order, one of them delivered
+    twice: one state, one digest."""
     digests = []
     for name, order in (("one", (0, 160)), ("two", (160, 0))):
         with dg.DagsterInstance.ephemeral() as instance:

@@ -17,14 +17,18 @@ def home(tmp_path, monkeypatch):
 
 def decision(home, profile="sandbox"):
     world = build(home.layout.root)
-    evidence(world, "release", profile=Home(root=home.root, profile_name=profile).profile().digest())
+    evidence(
+        world, "release", profile=Home(root=home.root, profile_name=profile).profile().digest()
+    )
     return world
 
 
 def test_they_review_and_approve_and_say_that_they_are_made_up(home):
     world = decision(home)
     assert sign_for_the_sandbox(home, world.decision) == tuple(PEOPLE)
-    assert {entry.body["by"] for kind in ("review", "approval") for entry in home.ledger().entries(kind)} == set(PEOPLE)
+    assert {
+        entry.body["by"] for kind in ("review", "approval") for entry in home.ledger().entries(kind)
+    } == set(PEOPLE)
     assert "made up" in REASON
     before = load_trust(home.layout.trust)
     evidence(world, "release", cases=[], profile=home.profile().digest())

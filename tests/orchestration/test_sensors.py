@@ -1,4 +1,5 @@
-"""The feedback loop's sensors on a real instance and a real feedback store: once, never twice, and a reason when nothing is done."""
+"""The feedback loop's sensors on a real instance and a real feedback store: once, never twice, and
+a reason when nothing is done."""
 
 import threading
 from datetime import UTC, datetime, timedelta
@@ -28,7 +29,9 @@ def tick(sensor, instance, home):
         result = sensor(context)
     if isinstance(result, dg.SensorResult):
         for request in result.dynamic_partitions_requests or []:
-            instance.add_dynamic_partitions(request.partitions_def_name, list(request.partition_keys))
+            instance.add_dynamic_partitions(
+                request.partitions_def_name, list(request.partition_keys)
+            )
     return result
 
 
@@ -77,19 +80,27 @@ def test_ticks_at_the_same_time_request_one_run(instance, home, events):
         thread.start()
     for thread in threads:
         thread.join()
-    requested = [request.partition_key for result in results if isinstance(result, dg.SensorResult) for request in result.run_requests]
+    requested = [
+        request.partition_key
+        for result in results
+        if isinstance(result, dg.SensorResult)
+        for request in result.run_requests
+    ]
     assert sorted(requested) == sorted(batch.id for batch in home.feedback().batches())
     assert len(requested) == 2
 
 
 def test_a_request_that_was_lost_is_made_again(instance, home, events, monkeypatch):
-    """The daemon died between the claim and the run: after a while the batch is requested again, and then not a third time."""
+    """The daemon died between the claim and the run: after a while the batch is requested again,
+    and then not a third time."""
     home.feedback().add(events[:160])
     assert tick(close_feedback_batches, instance, home).run_requests
     monkeypatch.setattr(claims, "LOST_AFTER", timedelta(0))
     assert tick(close_feedback_batches, instance, home).run_requests
     (batch,) = home.feedback().batches()
-    instance.create_run_for_job(dg.job(name="ingest_feedback")(lambda: None), tags={BATCH_TAG: batch.digest})
+    instance.create_run_for_job(
+        dg.job(name="ingest_feedback")(lambda: None), tags={BATCH_TAG: batch.digest}
+    )
     assert isinstance(tick(close_feedback_batches, instance, home), dg.SkipReason)
 
 
@@ -102,13 +113,22 @@ def drop(home, name, content):
 
 
 def test_files_of_the_inbox_become_open_events_once(instance, home, events):
-    assert tick(collect_inbox, instance, home).skip_message == f"the inbox {home.layout.inbox} is empty"
+    assert (
+        tick(collect_inbox, instance, home).skip_message
+        == f"the inbox {home.layout.inbox} is empty"
+    )
     lines = b"".join(event.to_json() for event in events[:160])
     drop(home, "monday.jsonl", lines + b"{not json}\n")
-    assert tick(collect_inbox, instance, home).skip_message == "monday.jsonl: 160 accepted, 0 duplicate, 1 quarantined"
+    assert (
+        tick(collect_inbox, instance, home).skip_message
+        == "monday.jsonl: 160 accepted, 0 duplicate, 1 quarantined"
+    )
     assert len(tick(close_feedback_batches, instance, home).run_requests) == 1
     drop(home, "tuesday.jsonl", lines)
-    assert tick(collect_inbox, instance, home).skip_message == "tuesday.jsonl: 0 accepted, 160 duplicate, 0 quarantined"
+    assert (
+        tick(collect_inbox, instance, home).skip_message
+        == "tuesday.jsonl: 0 accepted, 160 duplicate, 0 quarantined"
+    )
     assert "no open feedback" in tick(close_feedback_batches, instance, home).skip_message
 
 

@@ -1,4 +1,5 @@
-"""The witnesses against a real Dagster instance and a real MLflow database: a clean record confirms, every disagreement bites."""
+"""The witnesses against a real Dagster instance and a real MLflow database: a clean record
+confirms, every disagreement bites."""
 
 import os
 
@@ -19,7 +20,14 @@ ASSET, PARTITION = "aligned_policy", "dpo"
 def publish(store, kind="aligned_policy", content="weights", parents=None, facts=None):
     with store.staging() as folder:
         (folder / "file").write_text(content)
-        return store.publish(folder, kind=kind, config=sha256(b"p"), code=CODE, parents=parents or {}, facts={"beta": 0.1} if facts is None else facts)
+        return store.publish(
+            folder,
+            kind=kind,
+            config=sha256(b"p"),
+            code=CODE,
+            parents=parents or {},
+            facts={"beta": 0.1} if facts is None else facts,
+        )
 
 
 @pytest.fixture
@@ -38,13 +46,23 @@ def materialize(instance, digest, tree, partition=PARTITION):
 
     @dg.asset(name=ASSET, partitions_def=dg.StaticPartitionsDefinition([PARTITION, "ipo"]))
     def policy() -> dg.MaterializeResult:
-        return dg.MaterializeResult(data_version=dg.DataVersion(tree), metadata={"artifact": dg.MetadataValue.text(digest)})
+        return dg.MaterializeResult(
+            data_version=dg.DataVersion(tree), metadata={"artifact": dg.MetadataValue.text(digest)}
+        )
 
     return dg.materialize([policy], instance=instance, partition_key=partition).run_id
 
 
 def production(digest, tree, run, **changed):
-    fields = {"artifact": digest, "kind": "aligned_policy", "asset": ASSET, "partition": PARTITION, "dagster_run": run, "data_version": tree, "spec": SPEC}
+    fields = {
+        "artifact": digest,
+        "kind": "aligned_policy",
+        "asset": ASSET,
+        "partition": PARTITION,
+        "dagster_run": run,
+        "data_version": tree,
+        "spec": SPEC,
+    }
     return Production(**(fields | {"mlflow_run": None, "dvc": None, "cached": False} | changed))
 
 
@@ -68,7 +86,12 @@ def test_dagster_confirms_a_run_that_any_of_the_instances_knows(instance, made):
 def test_a_repeated_step_of_the_same_run_confirms_by_any_of_its_materializations(instance, made):
     """A retried step materializes twice in one run; `first` is what the run made before."""
     run = made.dagster_run
-    again = dg.AssetMaterialization(ASSET, partition=PARTITION, tags={"dagster/data_version": sha256(b"later")}, metadata={"artifact": "later"})
+    again = dg.AssetMaterialization(
+        ASSET,
+        partition=PARTITION,
+        tags={"dagster/data_version": sha256(b"later")},
+        metadata={"artifact": "later"},
+    )
     instance.report_dagster_event(
         dg.DagsterEvent(
             event_type_value=dg.DagsterEventType.ASSET_MATERIALIZATION.value,
@@ -78,7 +101,9 @@ def test_a_repeated_step_of_the_same_run_confirms_by_any_of_its_materializations
         run,
     )
     assert dagster_witness(instance)(made) == []
-    [version, artifact] = dagster_witness(instance)(made.model_copy(update={"data_version": sha256(b"x"), "artifact": sha256(b"y")}))
+    [version, artifact] = dagster_witness(instance)(
+        made.model_copy(update={"data_version": sha256(b"x"), "artifact": sha256(b"y")})
+    )
     assert (version.found, artifact.found) == (sha256(b"later"), "later")
 
 
@@ -93,10 +118,15 @@ def test_a_run_that_is_gone_is_found(instance, made):
     [finding] = dagster_witness(instance)(made)
     assert finding.what == "Dagster has no such run"
     assert made.dagster_run in finding.expected
-    assert f"productions/{made.artifact.removeprefix('sha256:')}/{made.dagster_run}.json" in finding.remedy
+    assert (
+        f"productions/{made.artifact.removeprefix('sha256:')}/{made.dagster_run}.json"
+        in finding.remedy
+    )
 
 
-@pytest.mark.parametrize("changed", [{"partition": "ipo"}, {"partition": None}, {"asset": "reward_model"}])
+@pytest.mark.parametrize(
+    "changed", [{"partition": "ipo"}, {"partition": None}, {"asset": "reward_model"}]
+)
 def test_a_run_that_materialized_something_else_is_found(instance, made, changed):
     [finding] = dagster_witness(instance)(made.model_copy(update=changed))
     assert "did not materialize" in finding.what
@@ -106,7 +136,10 @@ def test_another_run_of_the_same_asset_does_not_confirm(instance, store, made):
     other = publish(store, content="other")
     run = materialize(instance, other[0], other[1].tree)
     found = dagster_witness(instance)(made.model_copy(update={"dagster_run": run}))
-    assert [(finding.expected, finding.found) for finding in found] == [(made.data_version, other[1].tree), (made.artifact, other[0])]
+    assert [(finding.expected, finding.found) for finding in found] == [
+        (made.data_version, other[1].tree),
+        (made.artifact, other[0]),
+    ]
 
 
 @pytest.mark.parametrize("claim", ["data version", "artifact"])
@@ -124,13 +157,24 @@ def test_a_materialization_reported_from_outside_a_run_is_found(instance, made, 
 
 def test_a_reported_materialization_never_stands_in_for_the_run(instance, store):
     digest, artifact = publish(store)
-    instance.report_runless_asset_event(dg.AssetMaterialization(ASSET, partition=PARTITION, tags={"dagster/data_version": artifact.tree}))
+    instance.report_runless_asset_event(
+        dg.AssetMaterialization(
+            ASSET, partition=PARTITION, tags={"dagster/data_version": artifact.tree}
+        )
+    )
     found = dagster_witness(instance)(production(digest, artifact.tree, "no-such-run"))
-    assert ["reported from outside a run" in found[0].what, found[1].what] == [True, "Dagster has no such run"]
+    assert ["reported from outside a run" in found[0].what, found[1].what] == [
+        True,
+        "Dagster has no such run",
+    ]
 
 
 def test_a_report_about_other_data_is_not_held_against_the_artifact(instance, made):
-    instance.report_runless_asset_event(dg.AssetMaterialization(ASSET, partition=PARTITION, tags={"dagster/data_version": sha256(b"other")}))
+    instance.report_runless_asset_event(
+        dg.AssetMaterialization(
+            ASSET, partition=PARTITION, tags={"dagster/data_version": sha256(b"other")}
+        )
+    )
     assert dagster_witness(instance)(made) == []
 
 
@@ -138,34 +182,50 @@ def test_records_that_are_not_there_confirm_nothing(made, store, tmp_path):
     [finding] = dagster_witness(unread=["home/dagster cannot be read"])(made)
     assert finding.what == "Dagster has no such run (home/dagster cannot be read)"
     database = tmp_path / "mlflow.db"
-    [finding] = mlflow_witness(f"sqlite:///{database}", store)(made.model_copy(update={"mlflow_run": "0" * 32}))
+    [finding] = mlflow_witness(f"sqlite:///{database}", store)(
+        made.model_copy(update={"mlflow_run": "0" * 32})
+    )
     assert f"{database} does not exist" in finding.what
     assert not database.exists()
 
 
 @pytest.fixture(scope="module")
 def tracking(tmp_path_factory):
-    """A client of a real database; making one takes seconds, so the tests share it and each makes its own run."""
+    """A client of a real database; making one takes seconds, so the tests share it and each makes
+    its own run."""
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     from mlflow import MlflowClient
 
     folder = tmp_path_factory.mktemp("mlflow")
     uri = f"sqlite:///{folder / 'mlflow.db'}"
     client = MlflowClient(tracking_uri=uri)
-    experiment = client.create_experiment("sandbox", artifact_location=(folder / "artifacts").as_uri())
+    experiment = client.create_experiment(
+        "sandbox", artifact_location=(folder / "artifacts").as_uri()
+    )
     return uri, client, experiment
 
 
 @pytest.fixture
 def tracked(store, tracking):
-    """Makes a finished run that describes an artifact, except for what the test changes; returns the witness and the production."""
+    """Makes a finished run that describes an artifact, except for what the test changes; returns
+    the witness and the production."""
     uri, client, experiment = tracking
     digest, artifact = publish(store)
 
     def make(status="FINISHED", params=(("recipe.beta", "0.1"),), describes=None, **tags):
         described = describes or (digest, artifact.tree)
-        right = {"plumbline.spec": SPEC, "plumbline.artifact": described[0], "plumbline.tree": described[1]}
-        kept = {name: value for name, value in (right | {f"plumbline.{key}": value for key, value in tags.items()}).items() if value is not None}
+        right = {
+            "plumbline.spec": SPEC,
+            "plumbline.artifact": described[0],
+            "plumbline.tree": described[1],
+        }
+        kept = {
+            name: value
+            for name, value in (
+                right | {f"plumbline.{key}": value for key, value in tags.items()}
+            ).items()
+            if value is not None
+        }
         run = client.create_run(experiment, tags=kept).info.run_id
         for key, value in params:
             client.log_param(run, key, value)
@@ -176,7 +236,9 @@ def tracked(store, tracking):
     return make
 
 
-@pytest.mark.parametrize("params", [[("recipe.beta", "0.1")], [("beta", "1e-1"), ("recipe.optimizer.beta2", "0.98")]])
+@pytest.mark.parametrize(
+    "params", [[("recipe.beta", "0.1")], [("beta", "1e-1"), ("recipe.optimizer.beta2", "0.98")]]
+)
 def test_mlflow_confirms_a_finished_run_that_agrees(tracked, params):
     witness, made = tracked(params=params)
     assert witness(made) == []
@@ -184,7 +246,12 @@ def test_mlflow_confirms_a_finished_run_that_agrees(tracked, params):
 
 def test_mlflow_is_not_asked_about_an_artifact_without_a_run(tmp_path, store):
     database = tmp_path / "nothing.db"
-    assert mlflow_witness(f"sqlite:///{database}", store)(production(sha256(b"a"), sha256(b"t"), "run")) == []
+    assert (
+        mlflow_witness(f"sqlite:///{database}", store)(
+            production(sha256(b"a"), sha256(b"t"), "run")
+        )
+        == []
+    )
     assert not database.exists()
 
 
@@ -210,7 +277,16 @@ def test_a_tag_that_disagrees_or_is_missing_is_found(tracked, tag, value):
     assert finding.found == value
 
 
-@pytest.mark.parametrize("params", [[], [("recipe.beta", "0.5")], [("recipe.beta", "much")], [("recipe.beta", "0.1"), ("beta", "0.2")], [("beta2", "0.1")]])
+@pytest.mark.parametrize(
+    "params",
+    [
+        [],
+        [("recipe.beta", "0.5")],
+        [("recipe.beta", "much")],
+        [("recipe.beta", "0.1"), ("beta", "0.2")],
+        [("beta2", "0.1")],
+    ],
+)
 def test_a_beta_that_disagrees_or_is_missing_is_found(tracked, params):
     witness, made = tracked(params=params)
     [finding] = witness(made)
@@ -218,8 +294,12 @@ def test_a_beta_that_disagrees_or_is_missing_is_found(tracked, params):
     assert finding.expected == "0.1"
 
 
-@pytest.mark.parametrize(("run", "cached", "count"), [("run", False, 0), ("earlier", True, 0), ("earlier", False, 1)])
-def test_a_run_of_another_dagster_run_is_found_unless_the_artifact_was_reused(tracked, tracking, run, cached, count):
+@pytest.mark.parametrize(
+    ("run", "cached", "count"), [("run", False, 0), ("earlier", True, 0), ("earlier", False, 1)]
+)
+def test_a_run_of_another_dagster_run_is_found_unless_the_artifact_was_reused(
+    tracked, tracking, run, cached, count
+):
     witness, made = tracked()
     tracking[1].set_tag(made.mlflow_run, "dagster.run", run)
     found = witness(made.model_copy(update={"cached": cached}))
@@ -235,7 +315,9 @@ def test_a_deleted_run_is_found(tracked, tracking):
 
 def test_the_run_of_an_eval_report_describes_the_samples_it_was_made_from(tracked, store):
     samples, described = publish(store, kind="samples", content="samples", facts={})
-    evals, artifact = publish(store, kind="held_out_evals", content="report", parents={"samples": samples}, facts={})
+    evals, artifact = publish(
+        store, kind="held_out_evals", content="report", parents={"samples": samples}, facts={}
+    )
     witness, made = tracked(params=(), describes=(samples, described.tree))
     made = made.model_copy(update={"artifact": evals, "data_version": artifact.tree})
     assert witness(made) == []

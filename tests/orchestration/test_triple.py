@@ -1,4 +1,5 @@
-"""Rubric, dataset and policy move as one triple: an edit without a new version, and parents of two versions, stop before anything is spent."""
+"""Rubric, dataset and policy move as one triple: an edit without a new version, and parents of two
+versions, stop before anything is spent."""
 
 import dagster as dg
 import pytest
@@ -44,7 +45,12 @@ def failure(result):
 
 
 def newest(instance, asset):
-    return instance.fetch_materializations(dg.AssetKey(asset), limit=1).records[0].asset_materialization.metadata["artifact"].value
+    return (
+        instance.fetch_materializations(dg.AssetKey(asset), limit=1)
+        .records[0]
+        .asset_materialization.metadata["artifact"]
+        .value
+    )
 
 
 @pytest.mark.requirement("S5")
@@ -60,12 +66,25 @@ def test_an_edit_without_a_new_version_is_refused(instance, home, put_in_force):
 
 
 @pytest.mark.requirement("S6")
-def test_a_model_is_not_trained_from_the_data_of_another_rubric(instance, home, put_in_force, tmp_path):
-    """Data and reference policy descend from version 1; version 2 is in force when the reward model is asked for."""
-    resources = {"home": home, "launcher": TrainingLauncher(home=home, tracker=ExperimentTracker(home=home), command=["touch", str(tmp_path / "started")])}
+def test_a_model_is_not_trained_from_the_data_of_another_rubric(
+    instance, home, put_in_force, tmp_path
+):
+    """Data and reference policy descend from version 1; version 2 is in force when the reward model
+    is asked for."""
+    resources = {
+        "home": home,
+        "launcher": TrainingLauncher(
+            home=home,
+            tracker=ExperimentTracker(home=home),
+            command=["touch", str(tmp_path / "started")],
+        ),
+    }
     run = {"instance": instance, "resources": resources, "raise_on_error": False}
     assert dg.materialize([rubric], **run).success
-    stand_ins = [stand_in(home, kind, {"rubric": newest(instance, "rubric")}) for kind in ("preference_data", "reference_policy")]
+    stand_ins = [
+        stand_in(home, kind, {"rubric": newest(instance, "rubric")})
+        for kind in ("preference_data", "reference_policy")
+    ]
     assert dg.materialize(stand_ins, instance=instance).success
     put_in_force(version=2)
     assert dg.materialize([rubric], **run).success
@@ -81,7 +100,9 @@ def stand_in(home, kind, parents):
     store = home.store()
     with store.staging() as folder:
         (folder / "file").write_text(kind)
-        digest, _ = store.publish(folder, kind=kind, config=sha256(b""), code=code_identity(), parents=parents, facts={})
+        digest, _ = store.publish(
+            folder, kind=kind, config=sha256(b""), code=code_identity(), parents=parents, facts={}
+        )
 
     @dg.asset(name=kind)
     def artifact():

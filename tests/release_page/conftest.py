@@ -1,4 +1,5 @@
-"""A release candidate with every part of its evidence, made by the functions that make it in earnest."""
+"""A release candidate with every part of its evidence, made by the functions that make it in
+earnest."""
 
 import dataclasses
 
@@ -33,7 +34,9 @@ def prompt(slice_name, number, text):
         prompt=(Message(role="user", content=text),),
         expected="refuse" if slice_name.startswith("harm") else "comply",
         context=Context(locale="en", domain="tests", slice=slice_name),
-        facts={"variant_of": f"{slice_name.partition('.')[0]}-{number}"} if "." in slice_name else {},
+        facts=(
+            {"variant_of": f"{slice_name.partition('.')[0]}-{number}"} if "." in slice_name else {}
+        ),
     )
 
 
@@ -52,28 +55,73 @@ def sample(prompt, policy, response, number):
     )
 
 
-def candidate(*, harmful=0, champion=False, text="question", response=YES, reason="It must refuse.", explanation="All is well.", set_aside=()):
-    """Evidence about a policy that answers so many of 50 harmful requests, where the reference answers 40 of them."""
-    prompts = [prompt(name, i, f"{text} {name} {i}") for name in ("harm", "benign", "harm.polite") for i in range(50)]
+def candidate(
+    *,
+    harmful=0,
+    champion=False,
+    text="question",
+    response=YES,
+    reason="It must refuse.",
+    explanation="All is well.",
+    set_aside=(),
+):
+    """Evidence about a policy that answers so many of 50 harmful requests, where the reference
+    answers 40 of them."""
+    prompts = [
+        prompt(name, i, f"{text} {name} {i}")
+        for name in ("harm", "benign", "harm.polite")
+        for i in range(50)
+    ]
     samples = []
     for one in prompts:
         number, harm = int(one.id.rpartition("-")[2]), one.expected == "refuse"
         samples.append(sample(one, "reference", YES if not harm or number >= 10 else NO, number))
-        samples.append(sample(one, "aligned", response if number < harmful or not harm else NO, number))
+        samples.append(
+            sample(one, "aligned", response if number < harmful or not harm else NO, number)
+        )
         samples += [sample(one, "champion", NO if harm else YES, number)] if champion else []
     report, scored = build_report(
-        prompts, samples, "rules", 0.95, 0, Decoder(temperature=1.0, max_new_tokens=16), champion=POLICY if champion else None, set_aside=dict(set_aside)
+        prompts,
+        samples,
+        "rules",
+        0.95,
+        0,
+        Decoder(temperature=1.0, max_new_tokens=16),
+        champion=POLICY if champion else None,
+        set_aside=dict(set_aside),
     )
     gates = [
-        Gate(id=name, metric=metric, slice=where, compare="aligned", direction="at_most", threshold=most, min_n=20, reason=reason, owner="safety")
+        Gate(
+            id=name,
+            metric=metric,
+            slice=where,
+            compare="aligned",
+            direction="at_most",
+            threshold=most,
+            min_n=20,
+            reason=reason,
+            owner="safety",
+        )
         for name, metric, where, most in GATES
     ]
     checks = [
-        CheckVerdict(name="refusal-shortcut", verdict="pass", explanation=explanation, estimates={"refusals": report.slices["all"]["over_refusal"].aligned})
+        CheckVerdict(
+            name="refusal-shortcut",
+            verdict="pass",
+            explanation=explanation,
+            estimates={"refusals": report.slices["all"]["over_refusal"].aligned},
+        )
     ]
     return ReleaseEvidence(
         profile="tests",
-        decision=decide(gates, report, checks, inputs={"aligned_policy": POLICY}, recipe="dpo", profile="sha256:" + "b" * 64),
+        decision=decide(
+            gates,
+            report,
+            checks,
+            inputs={"aligned_policy": POLICY},
+            recipe="dpo",
+            profile="sha256:" + "b" * 64,
+        ),
         decision_digest=DECISION,
         report=report,
         signoff=SignoffRule(reviews=1, samples=20, approvals=1, valid_days=30),
@@ -86,19 +134,35 @@ def with_measures(evidence):
     """The same with every optional part."""
     curve = [mean([i + j / 4 for j in range(4)], 0.95) for i in range(3)]
     points = [
-        FrontierPoint(recipe=name, evals=DECISION, policy=policy, beta=beta, kl=curve[i], reward=curve[i], gold=None, dominated_by=None)
-        for i, (name, policy, beta) in enumerate((("dpo", POLICY, 0.1), ("dpo-bold", DECISION, 0.02)))
+        FrontierPoint(
+            recipe=name,
+            evals=DECISION,
+            policy=policy,
+            beta=beta,
+            kl=curve[i],
+            reward=curve[i],
+            gold=None,
+            dominated_by=None,
+        )
+        for i, (name, policy, beta) in enumerate(
+            (("dpo", POLICY, 0.1), ("dpo-bold", DECISION, 0.02))
+        )
     ]
     rate = proportion([True] * 30 + [False] * 10, 0.95)
     return dataclasses.replace(
         evidence,
         accuracy=RewardAccuracy(model=rate, slices={}, length=rate, bag_of_words=rate, people=None),
-        calibration=calibration({str(i): Rewards(chosen=(i % 7) / 3, rejected=0.4) for i in range(60)}, 0.95, 0),
+        calibration=calibration(
+            {str(i): Rewards(chosen=(i % 7) / 3, rejected=0.4) for i in range(60)}, 0.95, 0
+        ),
         curve=OverOptimization(
             gold_metric="right",
             prompts=20,
             draws=4,
-            points=tuple(CurvePoint(n=n, kl=kl_of_best_of(n), proxy=one, gold=one, tokens=one) for n, one in zip((1, 2, 4), curve, strict=True)),
+            points=tuple(
+                CurvePoint(n=n, kl=kl_of_best_of(n), proxy=one, gold=one, tokens=one)
+                for n, one in zip((1, 2, 4), curve, strict=True)
+            ),
             proxy_gain=curve[2],
             gold_gain=curve[1],
             tokens_gain=curve[0],
@@ -116,7 +180,17 @@ def with_measures(evidence):
             tactics={"story": Rates(fpr=None, fnr=exact_proportion(4, 20, 0.95))},
         ),
         campaigns=(
-            CampaignReport(campaign="spring", attempts=90, successes=18, hours=10.0, annotators=3, gamma=curve[1], tactics={}, experts={}, policies={}),
+            CampaignReport(
+                campaign="spring",
+                attempts=90,
+                successes=18,
+                hours=10.0,
+                annotators=3,
+                gamma=curve[1],
+                tactics={},
+                experts={},
+                policies={},
+            ),
         ),
         ancestors={POLICY: ("aligned_policy", DECISION)},
     )

@@ -1,4 +1,5 @@
-"""A running service: a profile of its own, keys, tasks, a client in the process, and a server with a browser."""
+"""A running service: a profile of its own, keys, tasks, a client in the process, and a server with
+a browser."""
 
 import threading
 import time
@@ -16,7 +17,15 @@ from plumbline.data.adjudications import QueueItem, VoteView, item_key
 from plumbline.data.api_keys import ApiKeys
 from plumbline.data.files import write_records
 from plumbline.data.rules import BatchRule
-from plumbline.data.schema import Context, Decoder, Message, Provenance, Response, ResponseSource, content_id
+from plumbline.data.schema import (
+    Context,
+    Decoder,
+    Message,
+    Provenance,
+    Response,
+    ResponseSource,
+    content_id,
+)
 from plumbline.data.store import FeedbackStore
 from plumbline.data.tasks import Task, Tasks
 from plumbline.home import HomeLayout
@@ -31,14 +40,24 @@ def _profile() -> None:
     """A profile whose rubric admits the consent text of the pages and rates all six dimensions."""
     rubric = (CONFIGS / "rubrics" / "helpful-harmless.yaml").read_text().splitlines()
     rubric = [line for line in rubric if not line.startswith(("consent:", "dimensions:"))]
-    rubric += ["consent: [annotator-1]", "dimensions: [safe, helpful, correct, creative, polite, affirming]"]
-    (CONFIGS / "rubrics" / f"{PROFILE}.yaml").write_text("\n".join(rubric).replace("name: helpful-harmless\n", f"name: {PROFILE}\n") + "\n")
-    profile = (CONFIGS / "sandbox.yaml").read_text().replace("name: sandbox\n", f"name: {PROFILE}\n")
-    (CONFIGS / f"{PROFILE}.yaml").write_text(profile.replace("rubric: rubrics/helpful-harmless.yaml", f"rubric: rubrics/{PROFILE}.yaml"))
+    rubric += [
+        "consent: [annotator-1]",
+        "dimensions: [safe, helpful, correct, creative, polite, affirming]",
+    ]
+    (CONFIGS / "rubrics" / f"{PROFILE}.yaml").write_text(
+        "\n".join(rubric).replace("name: helpful-harmless\n", f"name: {PROFILE}\n") + "\n"
+    )
+    profile = (
+        (CONFIGS / "sandbox.yaml").read_text().replace("name: sandbox\n", f"name: {PROFILE}\n")
+    )
+    (CONFIGS / f"{PROFILE}.yaml").write_text(
+        profile.replace("rubric: rubrics/helpful-harmless.yaml", f"rubric: rubrics/{PROFILE}.yaml")
+    )
 
 
 class Clock:
-    """A clock that moves by a second each time it is read, so that no two judgments have one time."""
+    """A clock that moves by a second each time it is read, so that no two judgments have one
+    time."""
 
     def __init__(self):
         self.now = NOW
@@ -63,7 +82,11 @@ class Home:
         return create_app(self.layout, self.profile, self.clock, **options)
 
     def client(self, limits=None, **options):
-        return TestClient(self.app(limits=limits or Limits(burst=10_000), **options), base_url="http://127.0.0.1:3002", raise_server_exceptions=False)
+        return TestClient(
+            self.app(limits=limits or Limits(burst=10_000), **options),
+            base_url="http://127.0.0.1:3002",
+            raise_server_exceptions=False,
+        )
 
     def key(self, name="rater-01", *scopes):
         return self.keys.create(name, scopes or ("collect",), NOW)[1]
@@ -73,16 +96,32 @@ class Home:
 
     def events(self):
         """Every stored event, by closing batches."""
-        self.store.close_batches(BatchRule(max_events=10_000, max_age_hours=0.001), now=datetime.now(UTC) + timedelta(days=3650))
-        return [event for batch in self.store.batches() for event in self.store.batch_events(batch.id)]
+        self.store.close_batches(
+            BatchRule(max_events=10_000, max_age_hours=0.001),
+            now=datetime.now(UTC) + timedelta(days=3650),
+        )
+        return [
+            event for batch in self.store.batches() for event in self.store.batch_events(batch.id)
+        ]
 
     def publish_queue(self, items):
         """The newest preference data of the profile, with this adjudication queue."""
         store = ArtifactStore(self.layout.store)
         with store.staging() as folder:
-            write_records(folder / "adjudication_queue.jsonl", sorted(items, key=lambda item: item.item))
-            code = CodeIdentity(commit="0" * 40, dirty=False, source="sha256:" + "0" * 64, packages={})
-            digest, artifact = store.publish(folder, kind="preference_data", config=self.profile.digest(), code=code, parents={}, facts={})
+            write_records(
+                folder / "adjudication_queue.jsonl", sorted(items, key=lambda item: item.item)
+            )
+            code = CodeIdentity(
+                commit="0" * 40, dirty=False, source="sha256:" + "0" * 64, packages={}
+            )
+            digest, artifact = store.publish(
+                folder,
+                kind="preference_data",
+                config=self.profile.digest(),
+                code=code,
+                parents={},
+                facts={},
+            )
         production = Production(
             artifact=digest,
             kind="preference_data",
@@ -99,28 +138,55 @@ class Home:
 
 
 def source(policy, temperature=0.7):
-    decoder = Decoder(temperature=temperature, top_p=0.9 if temperature else 1.0, max_new_tokens=64, seed=7)
-    return ResponseSource(policy=policy, chat_template="chatml", role_format="conversation", decoder=decoder)
+    decoder = Decoder(
+        temperature=temperature, top_p=0.9 if temperature else 1.0, max_new_tokens=64, seed=7
+    )
+    return ResponseSource(
+        policy=policy, chat_template="chatml", role_format="conversation", decoder=decoder
+    )
 
 
-def make_task(prompt="How do I clean brass?", responses=("Rub it with vinegar and salt.", "I cannot help with that."), **fields):
+def make_task(
+    prompt="How do I clean brass?",
+    responses=("Rub it with vinegar and salt.", "I cannot help with that."),
+    **fields,
+):
     return Task.create(
         prompt=(Message(role="user", content=prompt),),
-        responses=tuple(Response(text=text, source=source(f"policy-{place}", 0.7 * place)) for place, text in enumerate(responses)),
+        responses=tuple(
+            Response(text=text, source=source(f"policy-{place}", 0.7 * place))
+            for place, text in enumerate(responses)
+        ),
         **{
             "context": Context(locale="en", domain="household", slice="benign-en"),
-            "provenance": Provenance(written_by="prompt-team", filtered_by="filter-team", approved_by="data-lead"),
+            "provenance": Provenance(
+                written_by="prompt-team", filtered_by="filter-team", approved_by="data-lead"
+            ),
         }
         | fields,
     )
 
 
-def queue_item(prompt="How do I clean brass?", first="I cannot help with that.", second="Rub it with vinegar and salt.", rubric=f"{PROFILE}@1", reason=None):
+def queue_item(
+    prompt="How do I clean brass?",
+    first="I cannot help with that.",
+    second="Rub it with vinegar and salt.",
+    rubric=f"{PROFILE}@1",
+    reason=None,
+):
     """An item on which two annotators disagree."""
     messages = (Message(role="user", content=prompt),)
     first, second = sorted((first, second))
     votes = tuple(
-        VoteView(event=content_id([prompt, n]), annotator=f"rater-{n:02d}", preferred=n, strength=2, clause=clause, reason=reason, rubric=rubric)
+        VoteView(
+            event=content_id([prompt, n]),
+            annotator=f"rater-{n:02d}",
+            preferred=n,
+            strength=2,
+            clause=clause,
+            reason=reason,
+            rubric=rubric,
+        )
         for n, clause in enumerate(("answer-benign", "refuse-harm"))
     )
     return QueueItem(
@@ -160,7 +226,13 @@ def home(tmp_path):
 @pytest.fixture
 def served(home):
     """Base URL of a real server in a thread of its own."""
-    config = uvicorn.Config(home.app(limits=Limits(burst=10_000)), host="127.0.0.1", port=0, log_level="error", server_header=False)
+    config = uvicorn.Config(
+        home.app(limits=Limits(burst=10_000)),
+        host="127.0.0.1",
+        port=0,
+        log_level="error",
+        server_header=False,
+    )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

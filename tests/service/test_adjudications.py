@@ -21,18 +21,30 @@ def test_a_decision_is_signed_with_the_name_of_the_key_and_leaves_the_queue(home
     answer = client.get("/v1/adjudications").json()
     assert (answer["rubric"], answer["open_in_all"], answer["decided"]) == ("collecting@1", 2, [])
     assert {one["item"]["item"] for one in answer["open"]} == {item.item for item in items}
-    body = {"item": items[0].item, "clause": "answer-benign", "decision": "second", "reason": "It answers a benign request."}
+    body = {
+        "item": items[0].item,
+        "clause": "answer-benign",
+        "decision": "second",
+        "reason": "It answers a benign request.",
+    }
     decided = client.post("/v1/adjudications", json=body)
     assert decided.status_code == 201, decided.text
     [kept] = Adjudications(home.store.database).all()
-    assert (kept.by, kept.reason, kept.clause, kept.decision) == ("Jane Doe", "It answers a benign request.", "answer-benign", "second")
+    assert (kept.by, kept.reason, kept.clause, kept.decision) == (
+        "Jane Doe",
+        "It answers a benign request.",
+        "answer-benign",
+        "second",
+    )
     assert kept.chosen == sha256(items[0].responses[1].encode())
     answer = client.get("/v1/adjudications").json()
     assert [one["item"]["item"] for one in answer["open"]] == [items[1].item]
     assert [one["item"] for one in answer["decided"]] == [items[0].item]
 
 
-def test_a_later_decision_takes_the_place_of_an_earlier_one_and_both_are_kept(home, client, new_item):
+def test_a_later_decision_takes_the_place_of_an_earlier_one_and_both_are_kept(
+    home, client, new_item
+):
     item = new_item()
     home.publish_queue([item])
     for decision in ("first", "exclude"):
@@ -54,7 +66,11 @@ def test_enough_decisions_on_a_clause_open_one_proposal(home, client, new_item):
         opened.append(len(client.post("/v1/adjudications", json=body).json()["proposals"]))
     assert opened == [0] * (after - 1) + [1, 0]
     [proposal] = Proposals(home.store.database).all()
-    assert (proposal.clause, proposal.status, len(proposal.adjudications)) == ("answer-benign", "open", after)
+    assert (proposal.clause, proposal.status, len(proposal.adjudications)) == (
+        "answer-benign",
+        "open",
+        after,
+    )
 
 
 @pytest.mark.parametrize(
@@ -70,7 +86,12 @@ def test_enough_decisions_on_a_clause_open_one_proposal(home, client, new_item):
 )
 def test_a_decision_that_does_not_fit_is_refused(home, client, new_item, changed, status, message):
     home.publish_queue([new_item()])
-    body = {"item": new_item().item, "clause": "refuse-harm", "decision": "first", "reason": "r"} | changed
+    body = {
+        "item": new_item().item,
+        "clause": "refuse-harm",
+        "decision": "first",
+        "reason": "r",
+    } | changed
     answer = client.post("/v1/adjudications", json=body)
     assert (answer.status_code, message in answer.json()["error"]) == (status, True), answer.text
     assert Adjudications(home.store.database).all() == ()
@@ -93,15 +114,21 @@ def test_a_changed_queue_is_refused(home, client, new_item):
 
 
 def test_the_order_of_the_rubric_is_shown(home, client, new_item):
-    """One vote says that the first response breaks nothing under `answer-benign`, the other names `refuse-harm`: the answer carries what `by_the_order`
-    says, for the person to see beside the votes."""
+    """One vote says that the first response breaks nothing under `answer-benign`, the other names
+    `refuse-harm`: the answer carries what `by_the_order` says, for the person to see beside the
+    votes.
+    """
     from plumbline.config import CONFIGS
     from plumbline.data.adjudications import by_the_order
     from plumbline.rubric import load_rubric
 
     home.publish_queue([new_item()])
     [shown] = client.get("/v1/adjudications").json()["open"]
-    assert shown["by_the_order"] == by_the_order(new_item(), load_rubric(CONFIGS / "rubrics" / "collecting.yaml")) is not None
+    assert (
+        shown["by_the_order"]
+        == by_the_order(new_item(), load_rubric(CONFIGS / "rubrics" / "collecting.yaml"))
+        is not None
+    )
 
 
 def test_readers_see_the_queue_and_decide_nothing(home, new_item):

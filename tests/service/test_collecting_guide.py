@@ -34,8 +34,13 @@ def test_the_commands_of_the_guide_run(tmp_path):
         for block in blocks:
             script = block.replace("127.0.0.1:3002", f"127.0.0.1:{port}")
             if block == SERVE:
-                # `exec`, so that the process that is stopped is the service and not a shell around it.
-                server = subprocess.Popen(["bash", "-c", f"exec {block.strip()} --port {port}"], cwd=tmp_path / "work", env=environment)
+                # `exec`, so that the process that is stopped is the service and not a shell around
+                # it.
+                server = subprocess.Popen(
+                    ["bash", "-c", f"exec {block.strip()} --port {port}"],
+                    cwd=tmp_path / "work",
+                    env=environment,
+                )
                 deadline = time.monotonic() + 90
                 while socket.socket().connect_ex(("127.0.0.1", port)) != 0:
                     assert server.poll() is None
@@ -43,7 +48,12 @@ def test_the_commands_of_the_guide_run(tmp_path):
                     time.sleep(0.2)
                 continue
             done = subprocess.run(
-                ["bash", "-euo", "pipefail", "-c", script], cwd=tmp_path / "work", env=environment, capture_output=True, text=True, timeout=120
+                ["bash", "-euo", "pipefail", "-c", script],
+                cwd=tmp_path / "work",
+                env=environment,
+                capture_output=True,
+                text=True,
+                timeout=120,
             )
             assert done.returncode == 0, block + done.stdout + done.stderr
             outputs.append(done.stdout)

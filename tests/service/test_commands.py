@@ -30,7 +30,12 @@ def run(tmp_path, monkeypatch):
 def tasks_file(tmp_path, new_task):
     path = tmp_path / "tasks.jsonl"
     fields = [json.loads(new_task(f"Question {number}?").to_json()) for number in range(3)]
-    path.write_bytes(b"".join(canonical_json({name: value for name, value in one.items() if name != "id"}) for one in fields))
+    path.write_bytes(
+        b"".join(
+            canonical_json({name: value for name, value in one.items() if name != "id"})
+            for one in fields
+        )
+    )
     return path
 
 
@@ -56,8 +61,12 @@ def test_scopes_that_do_not_exist_are_refused(run, scopes, message):
 
 
 def test_tasks_are_imported_once_and_listed(run, tasks_file):
-    assert "3 tasks, 3 added, 0 were there already" in run("tasks", "import", str(tasks_file)).stdout
-    assert "3 tasks, 0 added, 3 were there already" in run("tasks", "import", str(tasks_file)).stdout
+    assert (
+        "3 tasks, 3 added, 0 were there already" in run("tasks", "import", str(tasks_file)).stdout
+    )
+    assert (
+        "3 tasks, 0 added, 3 were there already" in run("tasks", "import", str(tasks_file)).stdout
+    )
     listed = run("tasks", "list").stdout
     assert listed.count("0 judgments; responses of policy-0, policy-1") == 3
     assert listed.endswith("3 tasks, 3 without a judgment\n")
@@ -72,18 +81,28 @@ def test_a_wrong_task_adds_nothing(run, tasks_file):
 @pytest.mark.threat("S5")
 @pytest.mark.slow
 def test_the_service_listens_on_loopback_only_and_answers(run, tasks_file, tmp_path):
-    """A real process on its default address: the loopback address answers, another address of this machine is refused at the socket."""
+    """A real process on its default address: the loopback address answers, another address of this
+    machine is refused at the socket."""
     key = run("key", "add", "rater-01", "--scopes", "collect").stdout.strip()
     run("tasks", "import", str(tasks_file))
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    program = "import typer; from plumbline.cli.serve import add_to; app = typer.Typer(); add_to(app); app()"
+    program = (
+        "import typer; from plumbline.cli.serve import add_to; app = typer.Typer(); add_to(app);"
+        " app()"
+    )
     process = subprocess.Popen(
-        [sys.executable, "-c", program, "serve", "--port", str(port)], env=dict(os.environ), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [sys.executable, "-c", program, "serve", "--port", str(port)],
+        env=dict(os.environ),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
     try:
-        request = urllib.request.Request(f"http://127.0.0.1:{port}/v1/tasks/next", headers={"X-API-Key": key})
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{port}/v1/tasks/next", headers={"X-API-Key": key}
+        )
         deadline = time.monotonic() + 60
         while True:
             try:

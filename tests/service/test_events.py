@@ -15,10 +15,17 @@ EVENTS = [json.loads(event.to_json()) for event in feedback_events(SandboxOption
 
 @pytest.fixture
 def send(home):
-    client, headers = home.client(), home.headers("sender-1", "submit") | {"Content-Type": "application/json"}
+    client, headers = (
+        home.client(),
+        home.headers("sender-1", "submit") | {"Content-Type": "application/json"},
+    )
 
     def send(body):
-        return client.post("/v1/events", headers=headers, content=body if isinstance(body, bytes) else json.dumps(body).encode())
+        return client.post(
+            "/v1/events",
+            headers=headers,
+            content=body if isinstance(body, bytes) else json.dumps(body).encode(),
+        )
 
     return send
 
@@ -26,7 +33,11 @@ def send(home):
 def counts(answer):
     assert answer.status_code == 200, answer.text
     content = answer.json()
-    assert content["rows"] == content["accepted"] + content["duplicate"] + content["quarantined"] == len(content["results"])
+    assert (
+        content["rows"]
+        == content["accepted"] + content["duplicate"] + content["quarantined"]
+        == len(content["results"])
+    )
     assert [result["row"] for result in content["results"]] == list(range(1, content["rows"] + 1))
     return content["accepted"], content["duplicate"], content["quarantined"]
 
@@ -71,12 +82,24 @@ def test_an_event_may_leave_out_its_id(send, home):
     ],
 )
 def test_a_bad_row_is_quarantined_with_its_reason_and_the_others_are_kept(send, home, row, reason):
-    body = b"[" + json.dumps(EVENTS[0]).encode() + b"," + row + b"," + json.dumps(EVENTS[1]).encode() + b"]"
+    body = (
+        b"["
+        + json.dumps(EVENTS[0]).encode()
+        + b","
+        + row
+        + b","
+        + json.dumps(EVENTS[1]).encode()
+        + b"]"
+    )
     answer = send(body)
     assert counts(answer) == (2, 0, 1)
     assert reason in answer.json()["results"][1]["reason"]
     [quarantined] = Deliveries(home.store).quarantined()
-    assert (quarantined.row, quarantined.reason, quarantined.body) == (2, answer.json()["results"][1]["reason"], row)
+    assert (quarantined.row, quarantined.reason, quarantined.body) == (
+        2,
+        answer.json()["results"][1]["reason"],
+        row,
+    )
 
 
 def test_a_body_that_is_not_closed_is_refused_whole(send, home):
@@ -90,14 +113,26 @@ def test_a_body_that_is_not_closed_is_refused_whole(send, home):
 def test_who_sent_an_event_and_when_is_logged(send, home):
     send(EVENTS[:2])
     delivery = Deliveries(home.store).of_event(EVENTS[1]["id"])
-    assert (delivery.source, delivery.way, delivery.rows, delivery.accepted) == ("http/sender-1", "http", 2, 2)
-    assert datetime(2026, 3, 2, 9, tzinfo=UTC) < delivery.received_at < datetime(2026, 3, 2, 10, tzinfo=UTC)
+    assert (delivery.source, delivery.way, delivery.rows, delivery.accepted) == (
+        "http/sender-1",
+        "http",
+        2,
+        2,
+    )
+    assert (
+        datetime(2026, 3, 2, 9, tzinfo=UTC)
+        < delivery.received_at
+        < datetime(2026, 3, 2, 10, tzinfo=UTC)
+    )
 
 
 def test_too_many_events_in_one_request_are_refused(home):
     client = home.client(Limits(events=2))
     answer = client.post("/v1/events", headers=home.headers("sender-1", "submit"), json=EVENTS[:3])
-    assert (answer.status_code, answer.json()["error"]) == (413, "3 events in one request; send at most 2")
+    assert (answer.status_code, answer.json()["error"]) == (
+        413,
+        "3 events in one request; send at most 2",
+    )
     assert home.store.open_events()[0] == 0
 
 
@@ -106,4 +141,8 @@ def test_the_status_counts_what_waits(send, home, new_task):
     send(EVENTS[:3])
     status = home.client().get("/v1/status", headers=home.headers("watcher", "read")).json()
     assert (status["open_events"], status["batches"], status["tasks"]) == (3, 0, {"0": 2})
-    assert (status["profile"], status["rubric"], status["consent"]) == ("collecting", "collecting@1", "annotator-1")
+    assert (status["profile"], status["rubric"], status["consent"]) == (
+        "collecting",
+        "collecting@1",
+        "annotator-1",
+    )

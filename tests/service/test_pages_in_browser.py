@@ -1,4 +1,5 @@
-"""The pages in a real Chromium: judging by keys and by mouse, on a desk and on a phone, adjudicating, and hostile text."""
+"""The pages in a real Chromium: judging by keys and by mouse, on a desk and on a phone,
+adjudicating, and hostile text."""
 
 import http.server
 import json
@@ -20,7 +21,10 @@ HOSTILE = (
     "<img src=x onerror=\"window.broken=2\"><svg onload='window.broken=3'>",
     "'\"><iframe src=javascript:parent.broken=4></iframe>{{7*7}}${7*7}",
     "![beacon](https://evil.example/b.png) [click](javascript:window.broken=5)",
-    "</textarea></div></form><style>body{display:none}</style><link rel=stylesheet href=https://evil.example/c.css>",
+    (
+        "</textarea></div></form><style>body{display:none}</style><link rel=stylesheet"
+        " href=https://evil.example/c.css>"
+    ),
     "\u202egnp.exe\u2066 \u200bzero\U000e0041 =cmd|' /C calc'!A1",
 )
 
@@ -35,7 +39,12 @@ def browse(chromium, served, home):
         chromium.get_log(log)  # what tests before did
 
     def browse(name, *scopes, size=DESK, path=None):
-        metrics = {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": size == PHONE}
+        metrics = {
+            "width": size[0],
+            "height": size[1],
+            "deviceScaleFactor": 1,
+            "mobile": size == PHONE,
+        }
         chromium.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
         chromium.get(f"{served}/login")
         chromium.execute_script("sessionStorage.clear()")
@@ -96,22 +105,31 @@ def touch(driver, selector):
 
 
 def until(driver, condition):
-    """Wait until the page is loaded, its scripts too, and the condition holds; a page that goes away meanwhile is looked at again."""
+    """Wait until the page is loaded, its scripts too, and the condition holds; a page that goes
+    away meanwhile is looked at again."""
     from selenium.common.exceptions import WebDriverException
     from selenium.webdriver.support.ui import WebDriverWait
 
     def holds(driver):
-        return driver.execute_script("return document.readyState") == "complete" and condition(driver)
+        return driver.execute_script("return document.readyState") == "complete" and condition(
+            driver
+        )
 
     return WebDriverWait(driver, 20, ignored_exceptions=(WebDriverException,)).until(holds)
 
 
 def judged(driver, count):
-    until(driver, lambda driver: find(driver, ".progress [role=status]").text.startswith(f"{count} judged"))
+    until(
+        driver,
+        lambda driver: find(driver, ".progress [role=status]").text.startswith(f"{count} judged"),
+    )
 
 
 def problem(driver):
-    return until(driver, lambda driver: find(driver, ".problem").is_displayed() and find(driver, ".problem").text)
+    return until(
+        driver,
+        lambda driver: find(driver, ".problem").is_displayed() and find(driver, ".problem").text,
+    )
 
 
 def shown(driver):
@@ -122,18 +140,26 @@ def shown(driver):
 
 def contents(driver, selector):
     """The text of the elements as the document holds it, shown or not."""
-    return driver.execute_script("return [...document.querySelectorAll(arguments[0])].map((element) => element.textContent)", selector)
+    return driver.execute_script(
+        "return [...document.querySelectorAll(arguments[0])].map((element) => element.textContent)",
+        selector,
+    )
 
 
 def requested(driver):
     """Addresses that the browser asked for, from the log of its network."""
     messages = (json.loads(entry["message"])["message"] for entry in driver.get_log("performance"))
-    return [message["params"]["request"]["url"] for message in messages if message["method"] == "Network.requestWillBeSent"]
+    return [
+        message["params"]["request"]["url"]
+        for message in messages
+        if message["method"] == "Network.requestWillBeSent"
+    ]
 
 
 @pytest.mark.requirement("D7", "S8")
 def test_judging_by_keys_alone(browse, home, new_task):
-    """2 chooses the second response, two steps to the right say `clearly`, Enter saves; the next task needs no new consent."""
+    """2 chooses the second response, two steps to the right say `clearly`, Enter saves; the next
+    task needs no new consent."""
     from selenium.webdriver.common.keys import Keys
 
     home.tasks.add([new_task("One?"), new_task("Two?")], NOW)
@@ -155,14 +181,17 @@ def test_judging_by_keys_alone(browse, home, new_task):
 
 
 def test_judging_on_a_phone_by_touch(browse, home, new_task):
-    """On 390 points nothing stands beside the screen, everything that is touched is at least 44 points high, and a whole judgment can be given."""
+    """On 390 points nothing stands beside the screen, everything that is touched is at least 44
+    points high, and a whole judgment can be given."""
     home.tasks.add([new_task("How? " + "long" * 100, responses=("x" * 300, "A word. " * 80))], NOW)
     driver = browse("rater-01", size=PHONE)
     driver.execute_script("document.getElementById('more').open = true")
     assert driver.execute_script("return document.documentElement.scrollWidth") == 390
     heights = driver.execute_script(
-        "return [...document.querySelectorAll(arguments[0])].map((element) => element.getBoundingClientRect().height)",
-        ".pick, .segments label, .scores label, .bar .button, .bar button, select, textarea, .agree",
+        "return [...document.querySelectorAll(arguments[0])].map((element) =>"
+        " element.getBoundingClientRect().height)",
+        ".pick, .segments label, .scores label, .bar .button, .bar button, select, textarea,"
+        " .agree",
     )
     assert len(heights) > 60
     assert min(heights) >= 44
@@ -180,8 +209,16 @@ def test_judging_on_a_phone_by_touch(browse, home, new_task):
     find(driver, "button.main").click()
     judged(driver, 1)
     [event] = home.events()
-    assert (event.judgment.preferred, event.judgment.strength, event.clause, event.reason) == (0, 3, "answer-benign", "Because 1 is 2.")
-    assert {(rating.response, rating.dimension, rating.score) for rating in event.ratings} == {(1, "safe", 5), (0, "helpful", 2)}
+    assert (event.judgment.preferred, event.judgment.strength, event.clause, event.reason) == (
+        0,
+        3,
+        "answer-benign",
+        "Because 1 is 2.",
+    )
+    assert {(rating.response, rating.dimension, rating.score) for rating in event.ratings} == {
+        (1, "safe", 5),
+        (0, "helpful", 2),
+    }
     assert event.acceptable == (None, False)
 
 
@@ -212,59 +249,111 @@ def test_three_responses_are_ranked(browse, home, new_task):
     driver = browse("rater-01")
     texts = shown(driver)
     for place, text in enumerate(("three", "one", "two"), start=1):
-        find(driver, f"select[data-response='{texts.index(text)}'] option:nth-child({place + 1})").click()
+        find(
+            driver, f"select[data-response='{texts.index(text)}'] option:nth-child({place + 1})"
+        ).click()
     touch(driver, "#agree")
     find(driver, "button.main").click()
     judged(driver, 1)
     [event] = home.events()
-    assert [[event.responses[index].text for index in place] for place in event.judgment.order] == [["three"], ["one"], ["two"]]
+    assert [[event.responses[index].text for index in place] for place in event.judgment.order] == [
+        ["three"],
+        ["one"],
+        ["two"],
+    ]
 
 
 def test_nobody_sees_who_wrote_a_response(browse, home, new_task):
     home.tasks.add([new_task()], NOW)
     source = browse("rater-01").page_source
-    assert not [word for word in ("policy-", "chatml", "temperature", "prompt-team", "data-lead") if word in source]
+    assert not [
+        word
+        for word in ("policy-", "chatml", "temperature", "prompt-team", "data-lead")
+        if word in source
+    ]
 
 
 @pytest.mark.threat("S1")
 def test_hostile_text_is_shown_as_text(browse, home, served, new_task, new_item):
-    """Markup in prompts, responses, votes and reasons is seen as written, runs nothing, and sends the browser nowhere else."""
-    home.tasks.add([new_task(f"{number} {text}", (text, text + "!")) for number, text in enumerate(HOSTILE)], NOW)
-    home.publish_queue([new_item(f"{number} {text}", text, text + "!", reason=text) for number, text in enumerate(HOSTILE)])
+    """Markup in prompts, responses, votes and reasons is seen as written, runs nothing, and sends
+    the browser nowhere else."""
+    home.tasks.add(
+        [new_task(f"{number} {text}", (text, text + "!")) for number, text in enumerate(HOSTILE)],
+        NOW,
+    )
+    home.publish_queue(
+        [
+            new_item(f"{number} {text}", text, text + "!", reason=text)
+            for number, text in enumerate(HOSTILE)
+        ]
+    )
     driver = browse("rater-01", "collect", "adjudicate")
     requested(driver)
     seen = set()
     for path, form in (("/collect", "judgment"), ("/adjudicate", "decision")):
         driver.get(served + path)
         for _ in HOSTILE:
-            number, text = driver.execute_script("return document.querySelector('.turn.user .text').textContent").split(" ", 1)
+            number, text = driver.execute_script(
+                "return document.querySelector('.turn.user .text').textContent"
+            ).split(" ", 1)
             assert text == HOSTILE[int(number)]
             assert sorted(contents(driver, ".response > .text")) == [text, text + "!"]
             assert contents(driver, "td.text") == ([text, text] if form == "decision" else [])
             assert driver.execute_script("return window.broken ?? null") is None
-            assert contents(driver, "main iframe, main img, main svg, main script, main style, main link") == []
+            assert (
+                contents(
+                    driver, "main iframe, main img, main svg, main script, main style, main link"
+                )
+                == []
+            )
             assert find(driver, "main").is_displayed()
             seen.add((form, int(number)))
-            following = driver.execute_script("return (document.getElementById('skip') ?? document.getElementById('next'))?.href ?? null")
+            following = driver.execute_script(
+                "return (document.getElementById('skip') ?? document.getElementById('next'))?.href"
+                " ?? null"
+            )
             driver.get(following or served + path)
-    assert seen == {(form, number) for form in ("judgment", "decision") for number in range(len(HOSTILE))}
+    assert seen == {
+        (form, number) for form in ("judgment", "decision") for number in range(len(HOSTILE))
+    }
     addresses = requested(driver)
     assert len(addresses) > 2 * len(HOSTILE)
     assert {urlsplit(address).netloc for address in addresses} == {urlsplit(served).netloc}
-    assert [entry for entry in driver.get_log("browser") if "Content Security Policy" in entry["message"]] == []
+    assert [
+        entry
+        for entry in driver.get_log("browser")
+        if "Content Security Policy" in entry["message"]
+    ] == []
 
 
 @pytest.mark.threat("S1")
 def test_a_script_that_got_into_a_page_would_not_run(browse, home, beacon, new_task):
-    """The policy, not only the escaping: an inline script that is put into the page by hand stays dead, and so does a request to another host."""
+    """The policy, not only the escaping: an inline script that is put into the page by hand stays
+    dead, and so does a request to another host."""
     home.tasks.add([new_task()], NOW)
     driver = browse("rater-01")
-    driver.execute_script("const s = document.createElement('script'); s.textContent = 'window.broken = 1'; document.body.append(s)")
-    driver.execute_script("const i = new Image(); i.onerror = () => { window.refused = 1 }; i.src = arguments[0]; document.body.append(i)", beacon.address)
+    driver.execute_script(
+        "const s = document.createElement('script'); s.textContent = 'window.broken = 1';"
+        " document.body.append(s)"
+    )
+    driver.execute_script(
+        "const i = new Image(); i.onerror = () => { window.refused = 1 }; i.src = arguments[0];"
+        " document.body.append(i)",
+        beacon.address,
+    )
     until(driver, lambda driver: driver.execute_script("return window.refused") == 1)
     assert driver.execute_script("return window.broken ?? null") is None
     assert beacon.hits == []
-    assert len([entry for entry in driver.get_log("browser") if "Content Security Policy" in entry["message"]]) == 2
+    assert (
+        len(
+            [
+                entry
+                for entry in driver.get_log("browser")
+                if "Content Security Policy" in entry["message"]
+            ]
+        )
+        == 2
+    )
 
 
 def test_adjudicating_by_keys(browse, home, new_item):
@@ -287,19 +376,27 @@ def test_adjudicating_by_keys(browse, home, new_item):
     find(driver, "#reason").send_keys(Keys.CONTROL, Keys.ENTER)
     until(driver, lambda driver: find(driver, "#decision").get_attribute("data-item") != item)
     [kept] = Adjudications(home.store.database).all()
-    assert (kept.item, kept.decision, kept.clause, kept.by, kept.reason) == (item, "second", "answer-benign", "Jane Doe", "A benign question is answered.")
+    assert (kept.item, kept.decision, kept.clause, kept.by, kept.reason) == (
+        item,
+        "second",
+        "answer-benign",
+        "Jane Doe",
+        "A benign question is answered.",
+    )
     assert "1 that wait" in find(driver, ".progress").text
     press(driver, "x")
     assert find(driver, "input[value=exclude]").is_selected()
 
 
 def test_adjudicating_on_a_phone(browse, home, new_item):
-    """On 390 points nothing stands beside the screen, whatever the words, and what is touched is at least 44 points high."""
+    """On 390 points nothing stands beside the screen, whatever the words, and what is touched is at
+    least 44 points high."""
     home.publish_queue([new_item("p" * 400, "a" * 400, "b " * 400, reason="r" * 400)])
     driver = browse("Jane Doe", "adjudicate", size=PHONE)
     assert driver.execute_script("return document.documentElement.scrollWidth") == 390
     heights = driver.execute_script(
-        "return [...document.querySelectorAll('.pick, select, textarea, .bar button')].map((element) => element.getBoundingClientRect().height)"
+        "return [...document.querySelectorAll('.pick, select, textarea, .bar"
+        " button')].map((element) => element.getBoundingClientRect().height)"
     )
     assert len(heights) == 7
     assert min(heights) >= 44
@@ -329,18 +426,30 @@ def test_a_key_without_the_scope_of_a_page_gets_a_page_that_says_so(browse):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_text_has_the_contrast_that_reading_needs(browse, home, served, new_task, new_item, scheme):
-    """WCAG 2.2 AA: the luminance ratio of text to what is behind it is at least 4.5, of the edge of a control to the page at least 3."""
+def test_every_text_has_the_contrast_that_reading_needs(
+    browse, home, served, new_task, new_item, scheme
+):
+    """WCAG 2.2 AA: the luminance ratio of text to what is behind it is at least 4.5, of the edge of
+    a control to the page at least 3."""
     home.tasks.add([new_task()], NOW)
     home.publish_queue([new_item()])
     driver = browse("rater-01", "collect", "adjudicate")
     driver.execute_cdp_cmd(
-        "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}, {"name": "prefers-reduced-motion", "value": "reduce"}]}
+        "Emulation.setEmulatedMedia",
+        {
+            "features": [
+                {"name": "prefers-color-scheme", "value": scheme},
+                {"name": "prefers-reduced-motion", "value": "reduce"},
+            ]
+        },
     )
     try:
         for path in ("/collect", "/adjudicate", "/login"):
             driver.get(served + path)
-            driver.execute_script("document.querySelectorAll('details').forEach(d => { d.open = true }); document.querySelector('input[type=radio]')?.click()")
+            driver.execute_script(
+                "document.querySelectorAll('details').forEach(d => { d.open = true });"
+                " document.querySelector('input[type=radio]')?.click()"
+            )
             texts = driver.execute_script(CONTRASTS)
             assert len(texts) >= 6
             assert [entry for entry in texts if entry[1] < 4.5] == []
@@ -351,7 +460,8 @@ def test_every_text_has_the_contrast_that_reading_needs(browse, home, served, ne
 
 
 def test_every_control_has_a_name_and_the_focus_is_seen(browse, home, served, new_task, new_item):
-    """The accessibility tree of the browser names every control, and the Tab key leads to each with an outline of 3 points."""
+    """The accessibility tree of the browser names every control, and the Tab key leads to each with
+    an outline of 3 points."""
     from selenium.webdriver.common.keys import Keys
 
     home.tasks.add([new_task()], NOW)
@@ -359,18 +469,35 @@ def test_every_control_has_a_name_and_the_focus_is_seen(browse, home, served, ne
     driver = browse("rater-01", "collect", "adjudicate")
     for path in ("/collect", "/adjudicate"):
         driver.get(served + path)
-        driver.execute_script("document.querySelectorAll('details').forEach(d => { d.open = true })")
+        driver.execute_script(
+            "document.querySelectorAll('details').forEach(d => { d.open = true })"
+        )
         nodes = driver.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
         controls = [
             node
             for node in nodes
-            if node.get("role", {}).get("value") in ("radio", "checkbox", "button", "combobox", "textbox", "link", "radiogroup", "progressbar")
+            if node.get("role", {}).get("value")
+            in (
+                "radio",
+                "checkbox",
+                "button",
+                "combobox",
+                "textbox",
+                "link",
+                "radiogroup",
+                "progressbar",
+            )
         ]
         assert len(controls) > 8
-        assert [node["role"]["value"] for node in controls if not node.get("name", {}).get("value", "").strip()] == []
+        assert [
+            node["role"]["value"]
+            for node in controls
+            if not node.get("name", {}).get("value", "").strip()
+        ] == []
         press(driver, *[Keys.TAB] * 5)
         outline = driver.execute_script(
-            "const e = document.activeElement, s = getComputedStyle(e.closest('label') ?? e); return [e.tagName, s.outlineStyle, s.outlineWidth]"
+            "const e = document.activeElement, s = getComputedStyle(e.closest('label') ?? e);"
+            " return [e.tagName, s.outlineStyle, s.outlineWidth]"
         )
         assert outline[1:] == ["solid", "3px"], outline
 

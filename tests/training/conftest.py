@@ -1,4 +1,5 @@
-"""A store with certified inputs, and jobs on them: what the launcher prepares, without an orchestrator."""
+"""A store with certified inputs, and jobs on them: what the launcher prepares, without an
+orchestrator."""
 
 import json
 import os
@@ -12,7 +13,14 @@ import pytest
 
 from plumbline.artifacts import ArtifactStore, FileEntry
 from plumbline.code_identity import ROOT, packages_digest, source_digest
-from plumbline.config import DPORecipe, Hardware, Optimizer, RewardRecipe, ScratchModel, SupervisedRecipe
+from plumbline.config import (
+    DPORecipe,
+    Hardware,
+    Optimizer,
+    RewardRecipe,
+    ScratchModel,
+    SupervisedRecipe,
+)
 from plumbline.data.files import write_records
 from plumbline.data.schema import Decoder, EvalPrompt, PreferencePair, content_id
 from plumbline.data.suite import Expectation, Suite
@@ -20,29 +28,72 @@ from plumbline.records import Record
 from plumbline.release.certificate import CheckResult, certify, write_certificate
 from plumbline.sandbox.records import SandboxOptions, demonstrations, eval_prompts, feedback_events
 from plumbline.training.chat_template import template_identity
-from plumbline.training.spec import CERTIFIED_ROLES, INPUT_ROLES, Job, JobInput, JobSpec, SamplesRecipe
+from plumbline.training.spec import (
+    CERTIFIED_ROLES,
+    INPUT_ROLES,
+    Job,
+    JobInput,
+    JobSpec,
+    SamplesRecipe,
+)
 from plumbline.training.workspace import Workspace
 
-MODEL = ScratchModel(kind="scratch", tokenizer="words", vocabulary=None, hidden=32, layers=1, heads=4, feed_forward=64, init_std=0.1, max_length=128)
+MODEL = ScratchModel(
+    kind="scratch",
+    tokenizer="words",
+    vocabulary=None,
+    hidden=32,
+    layers=1,
+    heads=4,
+    feed_forward=64,
+    init_std=0.1,
+    max_length=128,
+)
 HARDWARE = Hardware(device="cpu", precision="float32", threads=1)
 OPTIONS = SandboxOptions(seed=3, demonstrations=320, pairs=240, prompts_per_slice=4)
 SUITE = Suite(
     name="rows",
     minimum_rows=1,
-    expectations=(Expectation(id="count", type="expect_table_row_count_to_be_between", kwargs={"min_value": 1}, severity="critical", reason="No empty data."),),
+    expectations=(
+        Expectation(
+            id="count",
+            type="expect_table_row_count_to_be_between",
+            kwargs={"min_value": 1},
+            severity="critical",
+            reason="No empty data.",
+        ),
+    ),
 )
 
 
 def optimizer(**changes: Any) -> Optimizer:
-    fields = {"epochs": 1, "batch_size": 16, "learning_rate": 5e-3, "warmup_share": 0.1, "weight_decay": 0.01, "beta2": 0.98, "save_every": 5}
+    fields = {
+        "epochs": 1,
+        "batch_size": 16,
+        "learning_rate": 5e-3,
+        "warmup_share": 0.1,
+        "weight_decay": 0.01,
+        "beta2": 0.98,
+        "save_every": 5,
+    }
     return Optimizer(**{**fields, **changes})
 
 
 RECIPES: dict[str, Any] = {
     "reference_policy": SupervisedRecipe(seed=0, optimizer=optimizer(epochs=2)),
-    "reward_model": RewardRecipe(seed=0, optimizer=optimizer(epochs=3), margin_scale=1.0, centering=0.01),
-    "aligned_policy": DPORecipe(objective="dpo", seed=0, optimizer=optimizer(epochs=3, learning_rate=1e-3), beta=0.1, sft_weight=1.0),
-    "samples": SamplesRecipe(decoder=Decoder(temperature=1.0, max_new_tokens=24, seed=0), batch_size=64),
+    "reward_model": RewardRecipe(
+        seed=0, optimizer=optimizer(epochs=3), margin_scale=1.0, centering=0.01
+    ),
+    "aligned_policy": DPORecipe(
+        objective="dpo",
+        seed=0,
+        optimizer=optimizer(epochs=3, learning_rate=1e-3),
+        beta=0.1,
+        sft_weight=1.0,
+    ),
+    "samples": SamplesRecipe(
+        decoder=Decoder(temperature=1.0, max_new_tokens=24, seed=0), batch_size=64
+    ),
 }
 
 
@@ -91,7 +142,15 @@ class Bench:
         return self.inputs[role]
 
     def certify(self, role: str, suite: Suite = SUITE) -> None:
-        check = CheckResult(id="count", status="pass", observed=10.0, examined=10, unexpected=0, examples=(), message="")
+        check = CheckResult(
+            id="count",
+            status="pass",
+            observed=10.0,
+            examined=10,
+            unexpected=0,
+            examples=(),
+            message="",
+        )
         write_certificate(self.store.root, certify(self.inputs[role].tree, suite, 10, [check]))
 
     def publish_data(self, options: SandboxOptions = OPTIONS) -> None:
@@ -131,7 +190,10 @@ class Bench:
         folder = self.root / "jobs" / name
         folder.mkdir(parents=True, exist_ok=True)
         job = Job(
-            spec=spec, store=str(self.store.root), inputs={role: self.inputs[role] for role in spec.inputs}, suites=dict.fromkeys(spec.certificates, SUITE)
+            spec=spec,
+            store=str(self.store.root),
+            inputs={role: self.inputs[role] for role in spec.inputs},
+            suites=dict.fromkeys(spec.certificates, SUITE),
         )
         (folder / "job.json").write_bytes(job.to_json())
         return folder
@@ -163,7 +225,12 @@ class Bench:
 
 def in_process(bench: Bench, spec: JobSpec, folder: Path) -> Workspace:
     """A workspace without a worker, for tests that look inside a job."""
-    job = Job(spec=spec, store=str(bench.store.root), inputs={role: bench.inputs[role] for role in spec.inputs}, suites=dict.fromkeys(spec.certificates, SUITE))
+    job = Job(
+        spec=spec,
+        store=str(bench.store.root),
+        inputs={role: bench.inputs[role] for role in spec.inputs},
+        suites=dict.fromkeys(spec.certificates, SUITE),
+    )
     space = Workspace(folder, job, lambda line: None)
     space.output.mkdir(parents=True)
     return space

@@ -36,7 +36,9 @@ def test_a_checkpoint_without_a_manifest_is_removed(tmp_path):
     found, said = newest(tmp_path)
     assert found == tmp_path / "checkpoint-5"
     assert not partial.exists()
-    assert said == ["removed checkpoint-10: it has no manifest, so the process ended while saving it"]
+    assert said == [
+        "removed checkpoint-10: it has no manifest, so the process ended while saving it"
+    ]
 
 
 def test_a_truncated_file_is_noticed(tmp_path):
@@ -44,7 +46,9 @@ def test_a_truncated_file_is_noticed(tmp_path):
     (save(tmp_path, 10) / "model.safetensors").write_bytes(b"weig")
     found, said = newest(tmp_path)
     assert found == tmp_path / "checkpoint-5"
-    assert said == ["removed checkpoint-10: these files differ from its manifest: model.safetensors"]
+    assert said == [
+        "removed checkpoint-10: these files differ from its manifest: model.safetensors"
+    ]
     assert not (tmp_path / "checkpoint-10.manifest.json").exists()
 
 
@@ -100,4 +104,6 @@ def test_manifests_of_rotated_checkpoints_go_too(tmp_path):
         path.unlink()
     old.rmdir()
     save(tmp_path, 10)
-    assert [path.name for path in sorted(tmp_path.glob("*.json"))] == ["checkpoint-10.manifest.json"]
+    assert [path.name for path in sorted(tmp_path.glob("*.json"))] == [
+        "checkpoint-10.manifest.json"
+    ]

@@ -17,15 +17,28 @@ def test_the_gpu_profile_builds_every_argument(monkeypatch):
         assert plans[kind]["adapter"]["rank"] == profile.model.lora.rank
         assert "lm_head" not in plans[kind]["adapter"]["modules"]
         assert len(plans[kind]["not checked here"]) == 2
-        recipe = profile.reference if kind == "reference_policy" else profile.reward_model if kind == "reward_model" else profile.recipes[profile.candidate]
-        assert arguments["per_device_train_batch_size"] * arguments["gradient_accumulation_steps"] == recipe.optimizer.batch_size
+        recipe = (
+            profile.reference
+            if kind == "reference_policy"
+            else (
+                profile.reward_model
+                if kind == "reward_model"
+                else profile.recipes[profile.candidate]
+            )
+        )
+        assert (
+            arguments["per_device_train_batch_size"] * arguments["gradient_accumulation_steps"]
+            == recipe.optimizer.batch_size
+        )
         assert arguments["learning_rate"] == recipe.optimizer.learning_rate
     assert plans["reward_model"]["adapter"]["in full"] == ["score"]
     assert plans["aligned_policy"]["arguments"]["beta"] == profile.recipes[profile.candidate].beta
 
 
 def test_the_sandbox_profile_leaves_nothing_unchecked():
-    assert [plan["not checked here"] for plan in dry_run.plan_profile(load_profile("sandbox"))] == [[]] * 4
+    assert [plan["not checked here"] for plan in dry_run.plan_profile(load_profile("sandbox"))] == [
+        []
+    ] * 4
 
 
 def test_an_argument_that_is_refused_is_named(monkeypatch):
@@ -36,7 +49,9 @@ def test_an_argument_that_is_refused_is_named(monkeypatch):
         return build
 
     monkeypatch.setattr(dry_run, "_builder", refuse)
-    with pytest.raises(TrainingError, match="reference_policy: the arguments are refused: warmup_steps"):
+    with pytest.raises(
+        TrainingError, match="reference_policy: the arguments are refused: warmup_steps"
+    ):
         dry_run.plan_profile(load_profile("sandbox"))
 
 

@@ -6,7 +6,12 @@ from plumbline.config import ScratchModel
 from plumbline.data.schema import Message
 from plumbline.sandbox.records import SandboxOptions, demonstrations
 from plumbline.training.chat_template import CONTROL_TOKENS
-from plumbline.training.encoding import ChatEncoder, encode_demonstrations, encode_pairs, encode_prompts
+from plumbline.training.encoding import (
+    ChatEncoder,
+    encode_demonstrations,
+    encode_pairs,
+    encode_prompts,
+)
 from plumbline.training.tokenizers import build_tokenizer
 
 HOSTILE = [
@@ -33,8 +38,11 @@ HOSTILE = [
 ]
 PLAIN = "how do i clean the oven?"
 TEMPLATES = {
-    "turns": "{%- for m in messages -%}{{ '<|' + m['role'] + '|>' + m['content'] + ('<|end|>' if m['role'] == 'assistant' else '') + '\n' }}{%- endfor -%}"
-    "{%- if add_generation_prompt -%}{{ '<|assistant|>' }}{%- endif -%}",
+    "turns": (
+        "{%- for m in messages -%}{{ '<|' + m['role'] + '|>' + m['content'] + ('<|end|>' if"
+        " m['role'] == 'assistant' else '') + '\n' }}{%- endfor -%}{%- if add_generation_prompt"
+        " -%}{{ '<|assistant|>' }}{%- endif -%}"
+    ),
 }
 
 
@@ -52,7 +60,9 @@ def tokenizer(request):
         init_std=0.1,
         max_length=128,
     )
-    return build_tokenizer(model, [text for row in rows for text in (row.prompt[0].content, row.response)])
+    return build_tokenizer(
+        model, [text for row in rows for text in (row.prompt[0].content, row.response)]
+    )
 
 
 @pytest.fixture
@@ -66,7 +76,9 @@ def messages(prompt, response=None):
 
 
 def reference(tokenizer, conversation, *, add_generation_prompt=False):
-    return tokenizer.apply_chat_template(conversation, add_generation_prompt=add_generation_prompt, sanitize_control_tokens=True)["input_ids"]
+    return tokenizer.apply_chat_template(
+        conversation, add_generation_prompt=add_generation_prompt, sanitize_control_tokens=True
+    )["input_ids"]
 
 
 def user(text):
@@ -80,12 +92,19 @@ def test_ids_equal_the_chat_template_token_by_token(tokenizer, encoder):
         Message(role="assistant", content="hi there"),
         Message(role="user", content=HOSTILE[1]),
     )
-    prompts = [user(text) for text in [PLAIN, *HOSTILE]] + [long_prompt, long_prompt[:3] + user("and then?")]
+    prompts = [user(text) for text in [PLAIN, *HOSTILE]] + [
+        long_prompt,
+        long_prompt[:3] + user("and then?"),
+    ]
     cases = [(prompt, response) for prompt in prompts for response in [PLAIN, *HOSTILE]]
-    encoded = encoder.responses([prompt for prompt, _ in cases], [response for _, response in cases])
+    encoded = encoder.responses(
+        [prompt for prompt, _ in cases], [response for _, response in cases]
+    )
     for (prompt, response), one in zip(cases, encoded, strict=True):
         assert one.ids == reference(tokenizer, messages(prompt, response)), (prompt, response)
-        assert one.prompt == reference(tokenizer, messages(prompt), add_generation_prompt=True), prompt
+        assert one.prompt == reference(tokenizer, messages(prompt), add_generation_prompt=True), (
+            prompt
+        )
 
 
 def test_ordinary_rows_equal_the_chat_template(tokenizer, encoder):
@@ -99,7 +118,11 @@ def test_no_text_becomes_a_control_token(tokenizer, encoder):
     control = {tokenizer.convert_tokens_to_ids(token) for token in CONTROL_TOKENS}
     for text in HOSTILE:
         one = encoder.responses([user(text)], [text])[0]
-        assert sum(token in control for token in one.ids) == encoder.expected_control_tokens(user(text)) == 3, text
+        assert (
+            sum(token in control for token in one.ids)
+            == encoder.expected_control_tokens(user(text))
+            == 3
+        ), text
 
 
 def test_the_prompt_opens_prompt_and_response(encoder):
@@ -110,7 +133,8 @@ def test_the_prompt_opens_prompt_and_response(encoder):
 
 
 def test_a_foreign_template_is_rendered_by_transformers_and_cut_at_the_end_token(tokenizer):
-    """Many templates write a line feed after the end of a turn: a policy that learns it would write it too."""
+    """Many templates write a line feed after the end of a turn: a policy that learns it would write
+    it too."""
     own = tokenizer.chat_template
     try:
         tokenizer.chat_template = TEMPLATES["turns"]
@@ -139,7 +163,12 @@ def test_rows_that_cannot_be_trained_on_are_counted_by_reason(encoder):
     assert encoded.counts == {
         "in": 5,
         "used": 1,
-        "dropped": {"empty prompt": 1, "empty response": 1, "prompt does not end with the user": 1, "too long": 1},
+        "dropped": {
+            "empty prompt": 1,
+            "empty response": 1,
+            "prompt does not end with the user": 1,
+            "too long": 1,
+        },
     }
 
 
@@ -147,11 +176,17 @@ def test_the_longest_row_that_fits_is_kept(tokenizer):
     row = next(demonstrations(SandboxOptions(seed=1, demonstrations=1)))
     length = len(ChatEncoder(tokenizer, 128).responses([row.prompt], [row.response])[0].ids)
     assert encode_demonstrations(ChatEncoder(tokenizer, length), [row]).dropped == {}
-    assert encode_demonstrations(ChatEncoder(tokenizer, length - 1), [row]).dropped == {"too long": 1}
+    assert encode_demonstrations(ChatEncoder(tokenizer, length - 1), [row]).dropped == {
+        "too long": 1
+    }
 
 
 def test_a_pair_is_left_out_whole(encoder, first_pair):
-    pairs = [first_pair, first_pair.model_copy(update={"rejected": "word " * 200}), first_pair.model_copy(update={"chosen": " "})]
+    pairs = [
+        first_pair,
+        first_pair.model_copy(update={"rejected": "word " * 200}),
+        first_pair.model_copy(update={"chosen": " "}),
+    ]
     encoded = encode_pairs(encoder, pairs)
     assert encoded.rows == [first_pair]
     assert encoded.dropped == {"empty response": 1, "too long": 1}
@@ -161,7 +196,10 @@ def test_a_pair_without_a_difference_in_tokens_is_left_out(first_pair, tokenizer
     encoder = ChatEncoder(tokenizer, 128)
     twins = first_pair.model_copy(update={"chosen": "漢", "rejected": "字"})
     dropped = encode_pairs(encoder, [twins]).dropped
-    known = "漢" in tokenizer.get_vocab() or tokenizer.backend_tokenizer.model.__class__.__name__ == "BPE"
+    known = (
+        "漢" in tokenizer.get_vocab()
+        or tokenizer.backend_tokenizer.model.__class__.__name__ == "BPE"
+    )
     assert dropped == ({} if known else {"same tokens in both responses": 1})
 
 

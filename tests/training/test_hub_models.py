@@ -1,4 +1,5 @@
-"""The path of a pre-trained model with LoRA, on a tiny chat model that is saved on the spot under a name like a hub's."""
+"""The path of a pre-trained model with LoRA, on a tiny chat model that is saved on the spot under a
+name like a hub's."""
 
 import json
 
@@ -8,29 +9,56 @@ import torch
 from plumbline.config import HubModel, Lora, ScratchModel
 from plumbline.sandbox.records import demonstrations
 from plumbline.training.dpo import train_aligned_policy
-from plumbline.training.models import build_policy, load_policy, load_reward_model, save_model, training_dtype
+from plumbline.training.models import (
+    build_policy,
+    load_policy,
+    load_reward_model,
+    save_model,
+    training_dtype,
+)
 from plumbline.training.reward import train_reward_model
 from plumbline.training.sft import train_reference_policy
 from plumbline.training.tokenizers import build_tokenizer
 
-# A template as chat models have it: other role tokens, a default system turn, and a line feed after the end of every turn.
+# A template as chat models have it: other role tokens, a default system turn, and a line feed after
+# the end of every turn.
 TEMPLATE = (
-    "{%- if messages[0]['role'] != 'system' -%}{{ '<|system|>be helpful<|end|>\n' }}{%- endif -%}"
-    "{%- for m in messages -%}{{ '<|' + m['role'] + '|>' + m['content'] + '<|end|>\n' }}{%- endfor -%}"
-    "{%- if add_generation_prompt -%}{{ '<|assistant|>' }}{%- endif -%}"
+    "{%- if messages[0]['role'] != 'system' -%}{{ '<|system|>be helpful<|end|>\n' }}{%- endif"
+    " -%}{%- for m in messages -%}{{ '<|' + m['role'] + '|>' + m['content'] + '<|end|>\n' }}{%-"
+    " endfor -%}{%- if add_generation_prompt -%}{{ '<|assistant|>' }}{%- endif -%}"
 )
 
 
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory, sandbox_options):
     """A saved chat model, and the description that names it as if it were on the hub."""
-    scratch = ScratchModel(kind="scratch", tokenizer="bytes", vocabulary=400, hidden=32, layers=1, heads=4, feed_forward=64, init_std=0.1, max_length=160)
-    texts = [text for row in demonstrations(sandbox_options) for text in (row.prompt[0].content, row.response)]
+    scratch = ScratchModel(
+        kind="scratch",
+        tokenizer="bytes",
+        vocabulary=400,
+        hidden=32,
+        layers=1,
+        heads=4,
+        feed_forward=64,
+        init_std=0.1,
+        max_length=160,
+    )
+    texts = [
+        text
+        for row in demonstrations(sandbox_options)
+        for text in (row.prompt[0].content, row.response)
+    ]
     tokenizer = build_tokenizer(scratch, texts)
     tokenizer.chat_template = TEMPLATE
     folder = tmp_path_factory.mktemp("hub") / "tiny-chat"
     save_model(build_policy(scratch, tokenizer, 0), tokenizer, folder)
-    return HubModel(kind="hub", name=str(folder), revision="0" * 40, max_length=160, lora=Lora(rank=4, alpha=8, dropout=0.0))
+    return HubModel(
+        kind="hub",
+        name=str(folder),
+        revision="0" * 40,
+        max_length=160,
+        lora=Lora(rank=4, alpha=8, dropout=0.0),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +67,14 @@ def chain(hub, bench, tmp_path_factory, make_workspace):
     results = {}
     kept = dict(bench.inputs)
     try:
-        for kind, train in (("reference_policy", train_reference_policy), ("reward_model", train_reward_model), ("aligned_policy", train_aligned_policy)):
-            workspace = make_workspace(bench.spec(kind, model=hub), tmp_path_factory.mktemp("hub-jobs") / kind)
+        for kind, train in (
+            ("reference_policy", train_reference_policy),
+            ("reward_model", train_reward_model),
+            ("aligned_policy", train_aligned_policy),
+        ):
+            workspace = make_workspace(
+                bench.spec(kind, model=hub), tmp_path_factory.mktemp("hub-jobs") / kind
+            )
             results[kind] = (workspace, train(workspace))
             if kind == "reference_policy":
                 bench.publish_output(kind, workspace.folder)
@@ -65,7 +99,9 @@ def test_the_saved_model_is_whole_and_changed(chain, hub):
     before = load_policy(hub, workspace.spec.hardware).state_dict()
     after = load_policy(reference / "model", workspace.spec.hardware).state_dict()
     assert before.keys() == after.keys()
-    assert not torch.equal(before["model.layers.0.mlp.up_proj.weight"], after["model.layers.0.mlp.up_proj.weight"])
+    assert not torch.equal(
+        before["model.layers.0.mlp.up_proj.weight"], after["model.layers.0.mlp.up_proj.weight"]
+    )
     assert torch.equal(before["model.embed_tokens.weight"], after["model.embed_tokens.weight"])
 
 
@@ -80,9 +116,14 @@ def test_the_scalar_head_is_trained_in_full_and_saved(chain):
     results, _ = chain
     workspace, facts = results["reward_model"]
     model = load_reward_model(workspace.output / "model", workspace.spec.hardware)
-    lines = [json.loads(line) for line in (workspace.output / "validation.jsonl").read_bytes().splitlines()]
+    lines = [
+        json.loads(line)
+        for line in (workspace.output / "validation.jsonl").read_bytes().splitlines()
+    ]
     assert model.score.weight.shape == (1, 32)
-    assert facts["validation"]["margin"] == pytest.approx(sum(line["chosen"] - line["rejected"] for line in lines) / len(lines), abs=1e-4)
+    assert facts["validation"]["margin"] == pytest.approx(
+        sum(line["chosen"] - line["rejected"] for line in lines) / len(lines), abs=1e-4
+    )
 
 
 def test_the_line_feed_after_the_end_is_not_trained(chain):

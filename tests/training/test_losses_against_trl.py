@@ -1,4 +1,5 @@
-"""TRL trains what our formulas say: the same loss on the same batch, with and without the fast head."""
+"""TRL trains what our formulas say: the same loss on the same batch, with and without the fast
+head."""
 
 from types import SimpleNamespace
 
@@ -26,8 +27,12 @@ ROWS = 16
 def loss_of(trainer):
     """The trainer's own loss on the first rows, without dropout and without a step."""
     trainer.model.eval()
-    columns = [name for name in trainer.train_dataset.column_names if name != "chat_template_kwargs"]
-    batch = trainer.data_collator([{name: row[name] for name in columns} for row in trainer.train_dataset.select(range(ROWS))])
+    columns = [
+        name for name in trainer.train_dataset.column_names if name != "chat_template_kwargs"
+    ]
+    batch = trainer.data_collator(
+        [{name: row[name] for name in columns} for row in trainer.train_dataset.select(range(ROWS))]
+    )
     with torch.no_grad():
         return float(trainer.compute_loss(trainer.model, batch))
 
@@ -44,7 +49,9 @@ def shake(model):
 def aligned(bench, workspace_of):
     workspace = workspace_of(bench.spec("aligned_policy"))
     encoder = ChatEncoder(load_tokenizer(workspace.tree("reference_policy") / "model"), 128)
-    return SimpleNamespace(workspace=workspace, encoder=encoder, pairs=load_pairs(workspace, encoder, "train"))
+    return SimpleNamespace(
+        workspace=workspace, encoder=encoder, pairs=load_pairs(workspace, encoder, "train")
+    )
 
 
 def test_dpo(aligned):
@@ -57,7 +64,9 @@ def test_dpo(aligned):
     slow = loss_of(trainer)
     pairs = aligned.pairs.ids[:ROWS]
     policy = pair_logps(trainer.model, pairs)
-    reference = pair_logps(load_policy(aligned.workspace.tree("reference_policy") / "model", CPU), pairs)
+    reference = pair_logps(
+        load_policy(aligned.workspace.tree("reference_policy") / "model", CPU), pairs
+    )
     tokens = torch.tensor([len(pair.chosen.ids) - len(pair.chosen.prompt) for pair in pairs])
     own = dpo_loss(policy, reference, beta=0.1).loss.mean() + 1.0 * sft_loss(policy.chosen, tokens)
     assert slow == pytest.approx(float(own), abs=1e-5)
@@ -80,22 +89,37 @@ def test_reward(bench, workspace_of):
     trainer = reward._trainer(workspace, spec.recipe, model, tokenizer, pairs)
     shake(trainer.model)
     found = loss_of(trainer)
-    scores = rewards(trainer.model, [*(pair.chosen.ids for pair in pairs.ids[:ROWS]), *(pair.rejected.ids for pair in pairs.ids[:ROWS])])
+    scores = rewards(
+        trainer.model,
+        [
+            *(pair.chosen.ids for pair in pairs.ids[:ROWS]),
+            *(pair.rejected.ids for pair in pairs.ids[:ROWS]),
+        ],
+    )
     chosen, rejected = scores[:ROWS], scores[ROWS:]
     margin = torch.tensor([row.margin for row in pairs.rows[:ROWS]])
     assert margin.max() > 0
-    own = bradley_terry_loss(chosen, rejected, margin).mean() + 0.01 * reward_centering(chosen, rejected).mean()
+    own = (
+        bradley_terry_loss(chosen, rejected, margin).mean()
+        + 0.01 * reward_centering(chosen, rejected).mean()
+    )
     assert found == pytest.approx(float(own), abs=1e-5)
 
 
 @pytest.fixture
 def supervised(bench, workspace_of):
     workspace = workspace_of(bench.spec("reference_policy"))
-    rows = list(read_records(workspace.tree("demonstrations") / "demonstrations.jsonl", Demonstration))
+    rows = list(
+        read_records(workspace.tree("demonstrations") / "demonstrations.jsonl", Demonstration)
+    )
     tokenizer, policy = sft._start(workspace, rows, 0)
     encoder = ChatEncoder(tokenizer, 128)
     encoded = encode_demonstrations(encoder, rows)
-    return SimpleNamespace(encoder=encoder, encoded=encoded, trainer=sft._trainer(workspace, policy, tokenizer, encoded.ids))
+    return SimpleNamespace(
+        encoder=encoder,
+        encoded=encoded,
+        trainer=sft._trainer(workspace, policy, tokenizer, encoded.ids),
+    )
 
 
 def test_sft(supervised):
@@ -141,7 +165,9 @@ def test_rows_that_a_trainer_loses_are_noticed(supervised):
 
 
 def test_shifted_labels_are_noticed(supervised):
-    shifted = supervised.trainer.train_dataset.map(lambda row: {"labels": [*row["labels"][1:], -100]})
+    shifted = supervised.trainer.train_dataset.map(
+        lambda row: {"labels": [*row["labels"][1:], -100]}
+    )
     supervised.trainer.train_dataset = shifted
     with pytest.raises(TrainingError, match="the labels are shifted"):
         sft_receipt(supervised.trainer, supervised.encoded, supervised.encoder)
@@ -178,6 +204,12 @@ def test_a_tokenization_that_differs_from_ours_is_noticed(aligned):
 
     pair = aligned.pairs.ids[0]
     start = len(pair.chosen.prompt)
-    columns = {"prompt_ids": [pair.chosen.prompt], "chosen_ids": [pair.chosen.ids[start:]], "rejected_ids": [[9, 9, 1]]}
+    columns = {
+        "prompt_ids": [pair.chosen.prompt],
+        "chosen_ids": [pair.chosen.ids[start:]],
+        "rejected_ids": [[9, 9, 1]],
+    }
     with pytest.raises(TrainingError, match="the chat template gives"):
-        require_same_tokens(Dataset.from_dict(columns), aligned.pairs.rows[:1], [pair], aligned.encoder)
+        require_same_tokens(
+            Dataset.from_dict(columns), aligned.pairs.rows[:1], [pair], aligned.encoder
+        )

@@ -1,4 +1,5 @@
-"""Pair weights and label noise: what the trainers minimize is what the formulas say, and TRL's own loss where nobody asks for more."""
+"""Pair weights and label noise: what the trainers minimize is what the formulas say, and TRL's own
+loss where nobody asks for more."""
 
 import itertools
 import json
@@ -39,11 +40,14 @@ def shake(model):
 
 
 def batch_loss(trainer, rows=range(ROWS)):
-    """The trainer's own loss on some rows, as its loader would give them, without dropout and without a step."""
+    """The trainer's own loss on some rows, as its loader would give them, without dropout and
+    without a step."""
     trainer.model.eval()
     trainer._set_signature_columns_if_needed()
     dataset = trainer.train_dataset.select(rows)
-    dataset = dataset.select_columns([name for name in dataset.column_names if name in trainer._signature_columns])
+    dataset = dataset.select_columns(
+        [name for name in dataset.column_names if name in trainer._signature_columns]
+    )
     with torch.no_grad():
         return float(trainer.compute_loss(trainer.model, trainer.data_collator(list(dataset))))
 
@@ -60,8 +64,12 @@ def aligned(bench, make_workspace, tmp_path):
     number = itertools.count()
 
     def make(weighted, **changes):
-        recipe = bench.spec("aligned_policy").recipe.model_copy(update={"sft_weight": 0.0, **changes})
-        workspace = make_workspace(bench.spec("aligned_policy", recipe), tmp_path / f"policy-{next(number)}")
+        recipe = bench.spec("aligned_policy").recipe.model_copy(
+            update={"sft_weight": 0.0, **changes}
+        )
+        workspace = make_workspace(
+            bench.spec("aligned_policy", recipe), tmp_path / f"policy-{next(number)}"
+        )
         encoder = ChatEncoder(load_tokenizer(workspace.tree("reference_policy") / "model"), 128)
         pairs = load_pairs(workspace, encoder, "train")
         if weighted:
@@ -69,7 +77,14 @@ def aligned(bench, make_workspace, tmp_path):
         trainer = dpo._trainer(workspace, encoder, pairs)
         shake(trainer.model)
         reference = load_policy(workspace.tree("reference_policy") / "model", CPU)
-        return SimpleNamespace(trainer=trainer, pairs=pairs, encoder=encoder, workspace=workspace, reference=reference, recipe=recipe)
+        return SimpleNamespace(
+            trainer=trainer,
+            pairs=pairs,
+            encoder=encoder,
+            workspace=workspace,
+            reference=reference,
+            recipe=recipe,
+        )
 
     return make
 
@@ -81,7 +96,9 @@ def rewarded(bench, make_workspace, tmp_path):
 
     def make(weighted, **changes):
         recipe = bench.spec("reward_model").recipe.model_copy(update=changes)
-        workspace = make_workspace(bench.spec("reward_model", recipe), tmp_path / f"reward-{next(number)}")
+        workspace = make_workspace(
+            bench.spec("reward_model", recipe), tmp_path / f"reward-{next(number)}"
+        )
         source = workspace.tree("reference_policy") / "model"
         tokenizer = load_tokenizer(source)
         encoder = ChatEncoder(tokenizer, 128)
@@ -118,17 +135,24 @@ def test_weights_multiply_the_dpo_loss(aligned):
     made = aligned(weighted=True, sft_weight=0.5)
     ids = made.pairs.ids[:ROWS]
     policy, reference = pair_logps(made.trainer.model, ids), pair_logps(made.reference, ids)
-    weight = torch.tensor([row.weight for row in made.pairs.rows[:ROWS]]) / (sum(row.weight for row in made.pairs.rows) / len(made.pairs.rows))
+    weight = torch.tensor([row.weight for row in made.pairs.rows[:ROWS]]) / (
+        sum(row.weight for row in made.pairs.rows) / len(made.pairs.rows)
+    )
     tokens = sum(len(pair.chosen.ids) - len(pair.chosen.prompt) for pair in ids)
-    expected = (weight * dpo_loss(policy, reference, beta=0.1).loss).mean() - 0.5 * (weight * policy.chosen).sum() / tokens
-    unweighted = dpo_loss(policy, reference, beta=0.1).loss.mean() - 0.5 * policy.chosen.sum() / tokens
+    expected = (weight * dpo_loss(policy, reference, beta=0.1).loss).mean() - 0.5 * (
+        weight * policy.chosen
+    ).sum() / tokens
+    unweighted = (
+        dpo_loss(policy, reference, beta=0.1).loss.mean() - 0.5 * policy.chosen.sum() / tokens
+    )
     found = batch_loss(made.trainer)
     assert found == pytest.approx(float(expected), abs=1e-5)
     assert found != pytest.approx(float(unweighted), abs=1e-3)
 
 
 def test_a_pair_counts_the_same_in_every_batch(aligned):
-    """The mean of the losses of two halves is the loss of the whole, which a division by the weights of each batch would break."""
+    """The mean of the losses of two halves is the loss of the whole, which a division by the
+    weights of each batch would break."""
     trainer = aligned(weighted=True).trainer
     halves = [batch_loss(trainer, range(start, start + 5)) for start in (0, 5)]
     assert sum(halves) / 2 == pytest.approx(batch_loss(trainer, range(10)), abs=1e-6)
@@ -136,13 +160,19 @@ def test_a_pair_counts_the_same_in_every_batch(aligned):
 
 @pytest.mark.requirement("D13")
 def test_label_smoothing_is_conservative_dpo_by_trls_own_losses(aligned):
-    """TRL has no conservative DPO, but with s its sigmoid loss and r its robust loss at the same share e of wrong labels,
-    r = ((1 - e) s - e f) / (1 - 2 e) for the flipped loss f, so (1 - e) s + e f = 2 (1 - e) s - (1 - 2 e) r: a sum of two losses that TRL has."""
+    """TRL has no conservative DPO, but with s its sigmoid loss and r its robust loss at the same
+    share e of wrong labels, r = ((1 - e) s - e f) / (1 - 2 e) for the flipped loss f, so (1 - e) s
+    + e f = 2 (1 - e) s - (1 - 2 e) r: a sum of two losses that TRL has.
+    """
     share = 0.2
     made = aligned(weighted=False, label_smoothing=share)
     found = batch_loss(made.trainer)
     trl = aligned(weighted=False).trainer
-    trl.loss_types, trl.loss_weights, trl.label_smoothing = ["sigmoid", "robust"], [2 * (1 - share), -(1 - 2 * share)], share
+    trl.loss_types, trl.loss_weights, trl.label_smoothing = (
+        ["sigmoid", "robust"],
+        [2 * (1 - share), -(1 - 2 * share)],
+        share,
+    )
     assert found == pytest.approx(batch_loss(trl), abs=1e-6)
     trl.loss_types, trl.loss_weights = ["sigmoid"], [1.0]
     assert found != pytest.approx(batch_loss(trl), abs=1e-3)
@@ -152,10 +182,21 @@ def test_label_smoothing_is_conservative_dpo_by_trls_own_losses(aligned):
 def test_weights_and_label_smoothing_of_the_reward_model(rewarded):
     made = rewarded(weighted=True, label_smoothing=0.1)
     ids, rows = made.pairs.ids[:ROWS], made.pairs.rows[:ROWS]
-    scores = rewards(made.trainer.model, [*(pair.chosen.ids for pair in ids), *(pair.rejected.ids for pair in ids)])
-    chosen, rejected, margin = scores[:ROWS], scores[ROWS:], torch.tensor([row.margin for row in rows])
-    weight = torch.tensor([row.weight for row in rows]) / (sum(row.weight for row in made.pairs.rows) / len(made.pairs.rows))
-    losses = bradley_terry_loss(chosen, rejected, margin, label_smoothing=0.1) + 0.01 * reward_centering(chosen, rejected)
+    scores = rewards(
+        made.trainer.model,
+        [*(pair.chosen.ids for pair in ids), *(pair.rejected.ids for pair in ids)],
+    )
+    chosen, rejected, margin = (
+        scores[:ROWS],
+        scores[ROWS:],
+        torch.tensor([row.margin for row in rows]),
+    )
+    weight = torch.tensor([row.weight for row in rows]) / (
+        sum(row.weight for row in made.pairs.rows) / len(made.pairs.rows)
+    )
+    losses = bradley_terry_loss(
+        chosen, rejected, margin, label_smoothing=0.1
+    ) + 0.01 * reward_centering(chosen, rejected)
     found = batch_loss(made.trainer)
     assert found == pytest.approx(float((weight * losses).mean()), abs=1e-5)
     assert found != pytest.approx(float(losses.mean()), abs=1e-3)
@@ -175,12 +216,15 @@ def test_receipts_read_weighted_trainers(aligned, rewarded):
 
 
 def test_the_adapter_is_switched_off_for_the_reference(aligned):
-    """With a low-rank adapter there is no second model: the policy without its adapter is the reference."""
+    """With a low-rank adapter there is no second model: the policy without its adapter is the
+    reference."""
     from peft import LoraConfig, get_peft_model
 
     made = aligned(weighted=True, label_smoothing=0.1)
     trainer = made.trainer
-    adapted = get_peft_model(trainer.model, LoraConfig(r=4, target_modules=["q_proj"], init_lora_weights=False))
+    adapted = get_peft_model(
+        trainer.model, LoraConfig(r=4, target_modules=["q_proj"], init_lora_weights=False)
+    )
     trainer.model, trainer.ref_model = adapted, None
     found = batch_loss(trainer)
     ids = made.pairs.ids[:ROWS]
@@ -194,7 +238,8 @@ def test_the_adapter_is_switched_off_for_the_reference(aligned):
 
 
 def test_a_job_with_label_smoothing_says_so(bench):
-    """A whole job in its own process: its facts name the loss, and its validation loss is the smoothed one of the rewards that it wrote down.
+    """A whole job in its own process: its facts name the loss, and its validation loss is the
+    smoothed one of the rewards that it wrote down.
 
     l(-d) = l(d) + d, so with 10 % wrong labels the loss of a pair is ln(1 + e**-d) + d / 10.
     """
@@ -204,6 +249,10 @@ def test_a_job_with_label_smoothing_says_so(bench):
     assert (facts["label_smoothing"], facts["weighted"]) == (0.1, False)
     assert bench.results["aligned_policy"]["facts"]["label_smoothing"] == 0.0
     path = folder / "output" / "validation.jsonl"
-    differences = [line["chosen"] - line["rejected"] for line in map(json.loads, path.read_text().splitlines())]
+    differences = [
+        line["chosen"] - line["rejected"] for line in map(json.loads, path.read_text().splitlines())
+    ]
     expected = [math.log1p(math.exp(-difference)) + difference / 10 for difference in differences]
-    assert facts["validation"]["after"]["loss"] == pytest.approx(math.fsum(expected) / len(expected), abs=1e-5)
+    assert facts["validation"]["after"]["loss"] == pytest.approx(
+        math.fsum(expected) / len(expected), abs=1e-5
+    )

@@ -5,19 +5,43 @@ import pytest
 from plumbline.config import ScratchModel
 from plumbline.errors import TrainingError
 from plumbline.sandbox.records import SandboxOptions, demonstrations
-from plumbline.training.chat_template import CHAT_TEMPLATE, CONTROL_TOKENS, END, PAD, template_digest, template_identity
-from plumbline.training.tokenizers import build_tokenizer, control_ids, load_tokenizer, tokenizer_digest
+from plumbline.training.chat_template import (
+    CHAT_TEMPLATE,
+    CONTROL_TOKENS,
+    END,
+    PAD,
+    template_digest,
+    template_identity,
+)
+from plumbline.training.tokenizers import (
+    build_tokenizer,
+    control_ids,
+    load_tokenizer,
+    tokenizer_digest,
+)
 
 
 def model(kind):
     return ScratchModel(
-        kind="scratch", tokenizer=kind, vocabulary=400 if kind == "bytes" else None, hidden=32, layers=1, heads=4, feed_forward=64, init_std=0.1, max_length=128
+        kind="scratch",
+        tokenizer=kind,
+        vocabulary=400 if kind == "bytes" else None,
+        hidden=32,
+        layers=1,
+        heads=4,
+        feed_forward=64,
+        init_std=0.1,
+        max_length=128,
     )
 
 
 @pytest.fixture(scope="module")
 def texts():
-    return [text for row in demonstrations(SandboxOptions(seed=1, demonstrations=200)) for text in (row.prompt[0].content, row.response)]
+    return [
+        text
+        for row in demonstrations(SandboxOptions(seed=1, demonstrations=200))
+        for text in (row.prompt[0].content, row.response)
+    ]
 
 
 @pytest.mark.parametrize("kind", ["words", "bytes"])
@@ -26,7 +50,10 @@ def test_the_same_texts_give_the_same_bytes(kind, texts, tmp_path):
         build_tokenizer(model(kind), iter(texts)).save_pretrained(tmp_path / name)
     files = {path.name for path in (tmp_path / "first").iterdir()}
     assert files == {path.name for path in (tmp_path / "second").iterdir()}
-    assert all((tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes() for name in files)
+    assert all(
+        (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
+        for name in files
+    )
 
 
 @pytest.mark.parametrize("kind", ["words", "bytes"])
@@ -36,7 +63,9 @@ def test_loading_and_saving_again_changes_nothing(kind, texts, tmp_path):
     loaded.save_pretrained(tmp_path / "second")
     assert loaded.chat_template == CHAT_TEMPLATE
     assert tokenizer_digest(tmp_path / "first") == tokenizer_digest(tmp_path / "second")
-    assert (tmp_path / "first" / "tokenizer_config.json").read_bytes() == (tmp_path / "second" / "tokenizer_config.json").read_bytes()
+    assert (tmp_path / "first" / "tokenizer_config.json").read_bytes() == (
+        tmp_path / "second" / "tokenizer_config.json"
+    ).read_bytes()
 
 
 @pytest.mark.parametrize("kind", ["words", "bytes"])
@@ -49,7 +78,12 @@ def test_texts_survive_encoding_and_decoding(kind, texts):
 def test_words_are_whole_and_unknown_words_are_spelled(texts):
     tokenizer = build_tokenizer(model("words"), texts)
     assert tokenizer.tokenize("lo siento, no") == ["lo", "▁siento", ",", "▁no"]
-    assert tokenizer.tokenize("no xyzzy") == ["n", "o", "▁", *"xyzzy"]  # `no` without a space before it opens no text here
+    assert tokenizer.tokenize("no xyzzy") == [
+        "n",
+        "o",
+        "▁",
+        *"xyzzy",
+    ]  # `no` without a space before it opens no text here
 
 
 def test_a_character_that_the_words_do_not_know_is_no_control_token(texts):
@@ -70,8 +104,14 @@ def test_control_tokens_come_first_and_padding_is_not_the_end(kind, texts):
 def test_the_template_puts_nothing_after_the_end(texts):
     tokenizer = build_tokenizer(model("words"), texts)
     turns = [{"role": "user", "content": "hello"}, {"role": "assistant", "content": "hi"}]
-    assert tokenizer.apply_chat_template(turns, tokenize=False) == "<|user|>hello<|assistant|>hi<|end|>"
-    assert tokenizer.apply_chat_template(turns[:1], tokenize=False, add_generation_prompt=True) == "<|user|>hello<|assistant|>"
+    assert (
+        tokenizer.apply_chat_template(turns, tokenize=False)
+        == "<|user|>hello<|assistant|>hi<|end|>"
+    )
+    assert (
+        tokenizer.apply_chat_template(turns[:1], tokenize=False, add_generation_prompt=True)
+        == "<|user|>hello<|assistant|>"
+    )
 
 
 def test_the_identity_of_our_template_is_its_digest():
@@ -91,7 +131,9 @@ def test_padding_with_the_end_token_is_replaced_or_refused(texts, tmp_path):
     tokenizer.pad_token = END
     tokenizer.save_pretrained(tmp_path / "spare")
     assert load_tokenizer(tmp_path / "spare").pad_token not in (END, None)
-    tokenizer.chat_template = CHAT_TEMPLATE + "{#" + " ".join(CONTROL_TOKENS) + "#}"  # every special token is in use
+    tokenizer.chat_template = (
+        CHAT_TEMPLATE + "{#" + " ".join(CONTROL_TOKENS) + "#}"
+    )  # every special token is in use
     tokenizer.save_pretrained(tmp_path / "none")
     with pytest.raises(TrainingError, match="padding needs a token of its own"):
         load_tokenizer(tmp_path / "none")

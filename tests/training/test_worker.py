@@ -27,14 +27,27 @@ def test_no_certificate_no_job(damaged):
 
 def test_a_certificate_for_other_data_does_not_count(damaged):
     folder = damaged.prepare(damaged.spec("reference_policy"), "job")
-    certificate = next(path for path in (damaged.store.root / "certificates").iterdir() if damaged.inputs["demonstrations"].tree[7:] in path.name)
-    certificate.rename(certificate.with_name(certificate.name.replace(damaged.inputs["demonstrations"].tree[7:], "0" * 64)))
+    certificate = next(
+        path
+        for path in (damaged.store.root / "certificates").iterdir()
+        if damaged.inputs["demonstrations"].tree[7:] in path.name
+    )
+    certificate.rename(
+        certificate.with_name(
+            certificate.name.replace(damaged.inputs["demonstrations"].tree[7:], "0" * 64)
+        )
+    )
     assert "certificate" in refused(damaged, folder)
 
 
 def test_a_changed_input_is_noticed(damaged):
     folder = damaged.prepare(damaged.spec("reference_policy"), "job")
-    path = damaged.store.root / "trees" / damaged.inputs["demonstrations"].tree[7:] / "demonstrations.jsonl"
+    path = (
+        damaged.store.root
+        / "trees"
+        / damaged.inputs["demonstrations"].tree[7:]
+        / "demonstrations.jsonl"
+    )
     path.chmod(0o644)
     path.write_bytes(path.read_bytes().replace(b"lo siento", b"de acuerdo", 1))
     assert "demonstrations.jsonl is sha256:" in refused(damaged, folder)
@@ -46,9 +59,14 @@ def test_a_missing_input_is_noticed(damaged):
     assert "not in the store" in refused(damaged, folder)
 
 
-@pytest.mark.parametrize(("field", "message"), [("source", "the spec names the training code"), ("packages", "the spec names the packages")])
+@pytest.mark.parametrize(
+    ("field", "message"),
+    [("source", "the spec names the training code"), ("packages", "the spec names the packages")],
+)
 def test_other_code_or_packages_are_refused(damaged, field, message):
-    folder = damaged.prepare(damaged.spec("reference_policy", **{field: "sha256:" + "1" * 64}), "job")
+    folder = damaged.prepare(
+        damaged.spec("reference_policy", **{field: "sha256:" + "1" * 64}), "job"
+    )
     assert message in refused(damaged, folder)
 
 
@@ -58,9 +76,15 @@ def test_other_code_or_packages_are_refused(damaged, field, message):
         (lambda job: job["spec"]["recipe"].update(label_smoothing=0.1), "label_smoothing"),
         (lambda job: job["spec"].update(kind="reward_model"), "reward_model"),
         (lambda job: job["spec"]["certificates"].clear(), "needs certificates"),
-        (lambda job: job["spec"].update(chat_template="sha256:" + "1" * 64), "the template of the model is"),
+        (
+            lambda job: job["spec"].update(chat_template="sha256:" + "1" * 64),
+            "the template of the model is",
+        ),
         (lambda job: job["suites"]["demonstrations"].update(minimum_rows=2), "its spec names"),
-        (lambda job: job["inputs"]["demonstrations"].update(tree="sha256:" + "1" * 64), "its spec names"),
+        (
+            lambda job: job["inputs"]["demonstrations"].update(tree="sha256:" + "1" * 64),
+            "its spec names",
+        ),
     ],
 )
 def test_a_job_that_contradicts_itself_is_refused(damaged, change, message):
@@ -93,10 +117,21 @@ KINDS = ["reference_policy", "reward_model", "aligned_policy"]
 def test_the_result_describes_the_tree(bench, kind):
     result = JobResult.from_json((bench.root / "jobs" / kind / "result.json").read_bytes())
     bench.store.verify_tree(result.tree, result.files)
-    expected = {"history.jsonl", "mask_receipt.json", "model/config.json", "model/model.safetensors", "model/tokenizer.json", "model/chat_template.jinja"}
+    expected = {
+        "history.jsonl",
+        "mask_receipt.json",
+        "model/config.json",
+        "model/model.safetensors",
+        "model/tokenizer.json",
+        "model/chat_template.jinja",
+    }
     assert expected <= result.files.keys()
     assert ("validation.jsonl" in result.files) == (kind != "reference_policy")
-    assert not [name for name in result.files if "checkpoint" in name or name.endswith((".bin", ".pt", ".pth"))]
+    assert not [
+        name
+        for name in result.files
+        if "checkpoint" in name or name.endswith((".bin", ".pt", ".pth"))
+    ]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -106,27 +141,38 @@ def test_rows_in_are_rows_used_and_dropped(bench, kind):
     assert facts["rows"].keys() == receipt.splits.keys()
     for name, rows in facts["rows"].items():
         assert rows["in"] == rows["used"] + sum(rows["dropped"].values())
-        assert (receipt.splits[name].rows_in, receipt.splits[name].rows_used) == (rows["in"], rows["used"])
+        assert (receipt.splits[name].rows_in, receipt.splits[name].rows_used) == (
+            rows["in"],
+            rows["used"],
+        )
         assert facts["mask"][name]["digest"] == receipt.splits[name].mask_digest
-        assert receipt.splits[name].sequences == rows["used"] * (1 if kind == "reference_policy" else 2)
+        assert receipt.splits[name].sequences == rows["used"] * (
+            1 if kind == "reference_policy" else 2
+        )
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_receipt_is_there_before_the_first_step(bench, kind):
     folder = bench.root / "jobs" / kind
-    first_checkpoint = min(path.stat().st_mtime_ns for path in (folder / "checkpoints").rglob("trainer_state.json"))
+    first_checkpoint = min(
+        path.stat().st_mtime_ns for path in (folder / "checkpoints").rglob("trainer_state.json")
+    )
     assert (folder / "mask_receipt.json").stat().st_mtime_ns < first_checkpoint
     tree = bench.store.root / "trees" / bench.results[kind]["tree"][7:]
     assert (folder / "mask_receipt.json").read_bytes() == (tree / "mask_receipt.json").read_bytes()
 
 
 def test_the_strip_shows_prompt_and_response(bench):
-    receipt = MaskReceipt.from_json((bench.root / "jobs" / "reference_policy" / "mask_receipt.json").read_bytes())
+    receipt = MaskReceipt.from_json(
+        (bench.root / "jobs" / "reference_policy" / "mask_receipt.json").read_bytes()
+    )
     strip = receipt.splits["train"].strip
     assert (strip[0].token, strip[0].supervised) == ("<|user|>", False)
     assert (strip[-1].token, strip[-1].supervised) == ("<|end|>", True)
     opening = [one.token for one in strip].index("<|assistant|>")
-    assert [one.supervised for one in strip] == [False] * (opening + 1) + [True] * (len(strip) - opening - 1)
+    assert [one.supervised for one in strip] == [False] * (opening + 1) + [True] * (
+        len(strip) - opening - 1
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -135,7 +181,12 @@ def test_the_history_holds_numbers_that_repeat(bench, kind):
     lines = [json.loads(line) for line in (tree / "history.jsonl").read_bytes().splitlines()]
     assert [line["step"] for line in lines] == sorted({line["step"] for line in lines})
     assert lines[-1]["step"] == lines[-1]["total"] == bench.results[kind]["facts"]["steps"]
-    assert not [name for line in lines for name in line["metrics"] if "runtime" in name or "per_second" in name or "time" in name]
+    assert not [
+        name
+        for line in lines
+        for name in line["metrics"]
+        if "runtime" in name or "per_second" in name or "time" in name
+    ]
     assert all({"loss", "learning_rate", "grad_norm"} <= line["metrics"].keys() for line in lines)
 
 
@@ -146,7 +197,8 @@ def metrics_of(bench, kind):
 
 
 def test_training_learns(bench):
-    """So little data generalizes hardly at all; that the losses fall on the training data is what tells a sign error from training."""
+    """So little data generalizes hardly at all; that the losses fall on the training data is what
+    tells a sign error from training."""
     for kind, fall in (("reference_policy", 1.0), ("reward_model", 0.05), ("aligned_policy", 0.1)):
         first, last = metrics_of(bench, kind)
         assert last["loss"] < first["loss"] - fall, kind
@@ -174,10 +226,18 @@ def test_the_reward_model_starts_from_the_reference_policy(bench):
 
     tree = bench.store.root / "trees" / bench.results["reference_policy"]["tree"][7:]
     weights = load_file(tree / "model" / "model.safetensors")
-    backbone = {name.removeprefix("model."): tensor for name, tensor in weights.items() if name.startswith("model.")}
+    backbone = {
+        name.removeprefix("model."): tensor
+        for name, tensor in weights.items()
+        if name.startswith("model.")
+    }
     assert bench.results["reward_model"]["facts"]["backbone"] == weights_digest(backbone)
 
 
 def test_one_tokenizer_all_along(bench):
     facts = [bench.results[kind]["facts"] for kind in KINDS]
-    assert len({one["tokenizer"] for one in facts}) == len({one["chat_template"] for one in facts}) == 1
+    assert (
+        len({one["tokenizer"] for one in facts})
+        == len({one["chat_template"] for one in facts})
+        == 1
+    )

@@ -1,4 +1,5 @@
-"""Exercises: published numbers come out, the same seed asks the same question, and every wrong answer is told why."""
+"""Exercises: published numbers come out, the same seed asks the same question, and every wrong
+answer is told why."""
 
 import math
 import re
@@ -45,23 +46,32 @@ def test_a_seed_is_one_question_and_other_seeds_ask_others(name):
 
 
 def test_bradley_terry_is_the_logistic_function_of_the_difference():
-    """The numbers are read out of the question, so this is another way to the answer than the loss that the exercise uses."""
+    """The numbers are read out of the question, so this is another way to the answer than the loss
+    that the exercise uses."""
     for seed in SEEDS:
         question = exercise("bradley-terry").question(seed)
-        first, second = (float(number) for number in re.findall(r"response (-?[\d.]+) and the second (-?[\d.]+)\.", question.text)[0])
+        first, second = (
+            float(number)
+            for number in re.findall(
+                r"response (-?[\d.]+) and the second (-?[\d.]+)\.", question.text
+            )[0]
+        )
         assert question.answer == pytest.approx(1 / (1 + math.exp(second - first)))
 
 
 def test_the_dpo_loss_is_equation_7():
     for seed in SEEDS:
         question = exercise("dpo-loss").question(seed)
-        policy_c, policy_r, reference_c, reference_r, beta = (float(number.rstrip(".")) for number in re.findall(r"-?\d+\.?\d*", question.text)[:5])
+        policy_c, policy_r, reference_c, reference_r, beta = (
+            float(number.rstrip(".")) for number in re.findall(r"-?\d+\.?\d*", question.text)[:5]
+        )
         margin = beta * ((policy_c - reference_c) - (policy_r - reference_r))
         assert question.answer == pytest.approx(math.log(1 + math.exp(-margin)), rel=1e-6)
 
 
 def test_one_pair_pulls_with_the_slope_of_the_paper():
-    """Rafailov et al. 2023, section 4: the slope is beta * sigmoid(-margin), against the chosen and toward the rejected response."""
+    """Rafailov et al. 2023, section 4: the slope is beta * sigmoid(-margin), against the chosen and
+    toward the rejected response."""
     pair = dpo_pair((-5.0, -4.0), (-6.0, -3.0), 0.5)
     margin = 0.5 * ((-5.0 + 6.0) - (-4.0 + 3.0))
     slope = 0.5 / (1 + math.exp(margin))
@@ -70,10 +80,19 @@ def test_one_pair_pulls_with_the_slope_of_the_paper():
 
 
 def test_published_values():
-    """Zero of n has a Wilson bound of z^2 / (n + z^2); the best of 16 costs 1.835 nats (Gao et al. 2023)."""
-    wilson = next(q for q in (exercise("wilson").question(seed) for seed in range(99)) if q.text.startswith("0 of 300"))
+    """Zero of n has a Wilson bound of z^2 / (n + z^2); the best of 16 costs 1.835 nats (Gao et al.
+    2023)."""
+    wilson = next(
+        q
+        for q in (exercise("wilson").question(seed) for seed in range(99))
+        if q.text.startswith("0 of 300")
+    )
     assert wilson.answer == pytest.approx(3.8415 / 303.8415, abs=1e-5)
-    best = next(q for q in (exercise("best-of-n").question(seed) for seed in range(99)) if " 16 responses" in q.text)
+    best = next(
+        q
+        for q in (exercise("best-of-n").question(seed) for seed in range(99))
+        if " 16 responses" in q.text
+    )
     assert best.answer == pytest.approx(1.83509, abs=1e-5)
 
 

@@ -1,4 +1,5 @@
-"""docs/measures.md and docs/boundary.md speak about what there is; docs/exercises.md names every exercise."""
+"""docs/measures.md and docs/boundary.md speak about what there is; docs/exercises.md names every
+exercise."""
 
 import re
 from pathlib import Path
@@ -16,7 +17,11 @@ DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 def rows(page):
     """Cells of every table row of a page, without the lines that make the table."""
-    lines = [line for line in (DOCS / page).read_text().splitlines() if line.startswith("|") and not re.fullmatch(r"[|:\- ]+", line)]
+    lines = [
+        line
+        for line in (DOCS / page).read_text().splitlines()
+        if line.startswith("|") and not re.fullmatch(r"[|:\- ]+", line)
+    ]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 
 
@@ -30,7 +35,9 @@ def test_every_metric_says_what_it_misses():
 @pytest.mark.requirement("E18")
 def test_every_named_check_stands_on_the_page():
     page = (DOCS / "measures.md").read_text()
-    assert [name for name in (*PRESSURES, "vault-leak", GUARDRAIL, "clauses") if f"`{name}`" not in page] == []
+    assert [
+        name for name in (*PRESSURES, "vault-leak", GUARDRAIL, "clauses") if f"`{name}`" not in page
+    ] == []
 
 
 def test_every_metric_has_a_name_for_readers():

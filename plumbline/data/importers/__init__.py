@@ -1,4 +1,5 @@
-"""Importers of public formats and of our own; each row is accepted or rejected with a reason, never dropped."""
+"""Importers of public formats and of our own; each row is accepted or rejected with a reason, never
+dropped."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -15,7 +16,16 @@ from plumbline.data.importers.kto import kto_event
 from plumbline.data.importers.label_studio import label_studio_event, label_studio_judgments
 from plumbline.data.importers.own import own_record
 from plumbline.data.importers.redteam import redteam_prompt, redteam_rows
-from plumbline.data.importers.report import Arrival, Attribution, Imported, ImportReport, Rejection, collect, parse_rows, require_file
+from plumbline.data.importers.report import (
+    Arrival,
+    Attribution,
+    Imported,
+    ImportReport,
+    Rejection,
+    collect,
+    parse_rows,
+    require_file,
+)
 from plumbline.data.importers.rewardbench import JudgedPair, rewardbench_pair, rewardbench_prompt
 from plumbline.data.importers.sharegpt import sharegpt_event
 from plumbline.data.importers.trl import trl_event
@@ -50,7 +60,10 @@ FEEDBACK_FORMATS: Final[tuple[FeedbackFormat, ...]] = get_args(FeedbackFormat)
 
 
 def read_feedback(
-    rows: Iterable[Row], format: FeedbackFormat, attribution: Attribution | None = None, limit: int | None = None
+    rows: Iterable[Row],
+    format: FeedbackFormat,
+    attribution: Attribution | None = None,
+    limit: int | None = None,
 ) -> Iterator[Arrival[FeedbackEvent] | Bad]:
     """Feedback events of rows, one by one.
 
@@ -66,7 +79,10 @@ def read_feedback(
     if format == "jsonl":
         return parse_rows(rows, lambda row: own_record(row, FeedbackEvent), limit)
     if attribution is None:
-        raise ConfigError(f"format '{format}' does not say under which rubric and with which consent it may be used; give an attribution")
+        raise ConfigError(
+            f"format '{format}' does not say under which rubric and with which consent it may be"
+            " used; give an attribution"
+        )
     about = attribution
     match format:
         case "hh":
@@ -80,13 +96,22 @@ def read_feedback(
         case "kto":
             return parse_rows(rows, lambda row: kto_event(row.value, about), limit)
         case "argilla":
-            return parse_rows(argilla_judgments(rows), lambda row: argilla_event(row.value, about), limit)
+            return parse_rows(
+                argilla_judgments(rows), lambda row: argilla_event(row.value, about), limit
+            )
         case "label-studio":
-            return parse_rows(label_studio_judgments(rows), lambda row: label_studio_event(row.value, about), limit)
+            return parse_rows(
+                label_studio_judgments(rows),
+                lambda row: label_studio_event(row.value, about),
+                limit,
+            )
 
 
-def import_feedback(data: Path, source: SourceFile, attribution: Attribution) -> dict[str, Imported[FeedbackEvent]]:
-    """Feedback events of a file, or of every file of a folder, by batch: each file is a batch named after it.
+def import_feedback(
+    data: Path, source: SourceFile, attribution: Attribution
+) -> dict[str, Imported[FeedbackEvent]]:
+    """Feedback events of a file, or of every file of a folder, by batch: each file is a batch named
+    after it.
 
     Args:
         data: The folder that PLUMBLINE_DATA names.
@@ -99,7 +124,8 @@ def import_feedback(data: Path, source: SourceFile, attribution: Attribution) ->
     """
     format = feedback_format(source)
     return {
-        name: collect(path.name, read_feedback(read_rows(path), format, attribution, source.limit)) for name, path in feedback_batches(data, source).items()
+        name: collect(path.name, read_feedback(read_rows(path), format, attribution, source.limit))
+        for name, path in feedback_batches(data, source).items()
     }
 
 
@@ -112,7 +138,10 @@ def feedback_format(source: SourceFile) -> FeedbackFormat:
     for format in FEEDBACK_FORMATS:
         if format == source.format:
             return format
-    raise ConfigError(f"source {source.path}: format '{source.format}' holds no feedback; use one of {', '.join(FEEDBACK_FORMATS)}")
+    raise ConfigError(
+        f"source {source.path}: format '{source.format}' holds no feedback; use one of"
+        f" {', '.join(FEEDBACK_FORMATS)}"
+    )
 
 
 def feedback_batches(data: Path, source: SourceFile) -> dict[str, Path]:
@@ -125,21 +154,43 @@ def feedback_batches(data: Path, source: SourceFile) -> dict[str, Path]:
     for path in feedback_files(data / source.path):
         name = _batch_name(path, data / source.path)
         if name in batches:
-            raise DataError(f"{path}: another file makes a batch called '{name}' too; rename or remove one of them")
+            raise DataError(
+                f"{path}: another file makes a batch called '{name}' too; rename or remove one of"
+                " them"
+            )
         batches[name] = path
     return batches
 
 
-def import_demonstrations(data: Path, source: SourceFile, attribution: Attribution) -> Imported[Demonstration]:
+def import_demonstrations(
+    data: Path, source: SourceFile, attribution: Attribution
+) -> Imported[Demonstration]:
     """Demonstrations of one file; arguments and errors as in `import_feedback`."""
     path = data / source.path
     match source.format:
         case "alpaca":
-            return collect(path.name, parse_rows(read_rows(require_file(path)), lambda row: alpaca_demonstration(row.value, attribution), source.limit))
+            return collect(
+                path.name,
+                parse_rows(
+                    read_rows(require_file(path)),
+                    lambda row: alpaca_demonstration(row.value, attribution),
+                    source.limit,
+                ),
+            )
         case "jsonl":
-            return collect(path.name, parse_rows(read_rows(require_file(path)), lambda row: own_record(row, Demonstration), source.limit))
+            return collect(
+                path.name,
+                parse_rows(
+                    read_rows(require_file(path)),
+                    lambda row: own_record(row, Demonstration),
+                    source.limit,
+                ),
+            )
         case _:
-            raise ConfigError(f"source {source.path}: format '{source.format}' holds no demonstrations; use alpaca or jsonl")
+            raise ConfigError(
+                f"source {source.path}: format '{source.format}' holds no demonstrations; use"
+                " alpaca or jsonl"
+            )
 
 
 def import_held_out(data: Path, source: SourceFile) -> Imported[EvalPrompt]:
@@ -149,21 +200,35 @@ def import_held_out(data: Path, source: SourceFile) -> Imported[EvalPrompt]:
     """
     path = data / source.path
     rows, suite = _held_out_rows(path, source), suite_name(source)
-    imported = collect(path.name, parse_rows(rows, lambda row: _held_out(row, source.format), source.limit))
-    items = tuple(item.model_copy(update={"id": content_id([suite, item.id]), "suite": suite}) for item in imported.items)
+    imported = collect(
+        path.name, parse_rows(rows, lambda row: _held_out(row, source.format), source.limit)
+    )
+    items = tuple(
+        item.model_copy(update={"id": content_id([suite, item.id]), "suite": suite})
+        for item in imported.items
+    )
     return Imported(items, imported.rejections, imported.report)
 
 
 def import_judged_pairs(data: Path, source: SourceFile) -> Imported[JudgedPair]:
-    """Pairs of which people know the better response, of one file; arguments and errors as in `import_feedback`."""
+    """Pairs of which people know the better response, of one file; arguments and errors as in
+    `import_feedback`."""
     if source.format != "rewardbench":
-        raise ConfigError(f"source {source.path}: format '{source.format}' holds no judged pairs; use rewardbench")
+        raise ConfigError(
+            f"source {source.path}: format '{source.format}' holds no judged pairs; use rewardbench"
+        )
     path = data / source.path
-    return collect(path.name, parse_rows(read_rows(require_file(path)), lambda row: rewardbench_pair(row.value), source.limit))
+    return collect(
+        path.name,
+        parse_rows(
+            read_rows(require_file(path)), lambda row: rewardbench_pair(row.value), source.limit
+        ),
+    )
 
 
 def suite_name(source: SourceFile) -> str:
-    """The suite that the prompts of a file belong to: the one that the source names, else its format, else the file's own name.
+    """The suite that the prompts of a file belong to: the one that the source names, else its
+    format, else the file's own name.
 
     Raises:
         ConfigError: If the name of the file cannot be that of a suite.
@@ -174,7 +239,9 @@ def suite_name(source: SourceFile) -> str:
         return source.format
     stem = Path(source.path).name.split(".")[0].lower()
     if not re.fullmatch(IDENTIFIER, stem):
-        raise ConfigError(f"source {source.path}: '{stem}' cannot name a suite; give one with `suite`")
+        raise ConfigError(
+            f"source {source.path}: '{stem}' cannot name a suite; give one with `suite`"
+        )
     return stem
 
 
@@ -214,14 +281,27 @@ def feedback_files(root: Path) -> list[Path]:
     """
     if root.is_file():
         return [root]
-    files = sorted(path for path in root.glob("*") if path.name.lower().endswith(SUFFIXES)) if root.is_dir() else []
+    files = (
+        sorted(path for path in root.glob("*") if path.name.lower().endswith(SUFFIXES))
+        if root.is_dir()
+        else []
+    )
     if not files:
-        raise DataError(f"{root}: holds no {', '.join(SUFFIXES)} file; PLUMBLINE_DATA must name the folder that holds the data of this profile")
+        raise DataError(
+            f"{root}: holds no {', '.join(SUFFIXES)} file; PLUMBLINE_DATA must name the folder that"
+            " holds the data of this profile"
+        )
     return files
 
 
 def _batch_name(path: Path, root: Path) -> str:
-    """The name of a batch: that of the file, and for a file that the source names by itself also that of its folder."""
+    """The name of a batch: that of the file, and for a file that the source names by itself also
+    that of its folder."""
     name = path.name.lower()
-    stem = name.removesuffix(next((suffix for suffix in sorted(SUFFIXES, key=len, reverse=True) if name.endswith(suffix)), ""))
+    stem = name.removesuffix(
+        next(
+            (suffix for suffix in sorted(SUFFIXES, key=len, reverse=True) if name.endswith(suffix)),
+            "",
+        )
+    )
     return stem if path != root else f"{path.parent.name.lower()}-{stem}"

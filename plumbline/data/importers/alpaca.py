@@ -10,14 +10,19 @@ AuthorRole = Literal["annotator", "expert", "synthetic", "unknown"]
 _NO_INPUT = {"", "<noinput>", "noinput", "no input"}
 
 
-def alpaca_demonstration(value: object, attribution: Attribution, author_role: AuthorRole = "synthetic") -> Demonstration:
-    """A demonstration; an input follows its instruction after a blank line. Alpaca's outputs were written by a model, hence `synthetic`.
+def alpaca_demonstration(
+    value: object, attribution: Attribution, author_role: AuthorRole = "synthetic"
+) -> Demonstration:
+    """A demonstration; an input follows its instruction after a blank line. Alpaca's outputs were
+    written by a model, hence `synthetic`.
 
     Raises:
         Rejected: If prompt or response is blank, or a field is missing.
     """
     row = as_object(value)
-    instruction, context, output = (text_field(row, name).strip() for name in ("instruction", "input", "output"))
+    instruction, context, output = (
+        text_field(row, name).strip() for name in ("instruction", "input", "output")
+    )
     if not instruction:
         raise Rejected("empty prompt")
     if not output:
@@ -28,7 +33,9 @@ def alpaca_demonstration(value: object, attribution: Attribution, author_role: A
         prompt=(Message(role="user", content=prompt),),
         response=output,
         author_role=author_role,
-        provenance=Provenance(written_by="alpaca", filtered_by="unknown", approved_by=attribution.approved_by),
+        provenance=Provenance(
+            written_by="alpaca", filtered_by="unknown", approved_by=attribution.approved_by
+        ),
         consent=Consent(scope="training", version=attribution.consent_version),
         context=Context(locale="en", domain="instructions", slice="unsliced"),
     )

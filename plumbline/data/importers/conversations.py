@@ -1,4 +1,5 @@
-"""Conversations of public formats as prompts, and pairs and verdicts about them as feedback events."""
+"""Conversations of public formats as prompts, and pairs and verdicts about them as feedback
+events."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -6,18 +7,35 @@ from typing import Any, Final, Literal
 
 from plumbline.data.importers.fields import as_object, only_columns, text_field
 from plumbline.data.importers.report import Attribution, Rejected
-from plumbline.data.schema import Comparison, Consent, Context, FeedbackEvent, Judgment, Message, Provenance, Response, ResponseSource, Verdict
+from plumbline.data.schema import (
+    Comparison,
+    Consent,
+    Context,
+    FeedbackEvent,
+    Judgment,
+    Message,
+    Provenance,
+    Response,
+    ResponseSource,
+    Verdict,
+)
 
 Role = Literal["system", "user", "assistant"]
 ROLES: Final[dict[str, Role]] = {"system": "system", "user": "user", "assistant": "assistant"}
 """How most formats write the roles."""
 
 
-def turns(value: object, roles: Mapping[str, Role] = ROLES, role_key: str = "role", text_key: str = "content") -> tuple[Message, ...]:
+def turns(
+    value: object,
+    roles: Mapping[str, Role] = ROLES,
+    role_key: str = "role",
+    text_key: str = "content",
+) -> tuple[Message, ...]:
     """Turns of a conversation: perhaps a system turn, then user and assistant in turn.
 
     Raises:
-        Rejected: If there is no turn, one is blank, has another role or another field, or they do not alternate.
+        Rejected: If there is no turn, one is blank, has another role or another field, or they do
+            not alternate.
     """
     if not isinstance(value, list) or not value:
         raise Rejected("conversation is missing or not a list")
@@ -64,10 +82,14 @@ def source(format: str, policy: str = "unknown") -> ResponseSource:
     return ResponseSource(policy=policy, chat_template="unknown", role_format=format, decoder=None)
 
 
-def pair_event(format: str, prompt: tuple[Message, ...], chosen: str, rejected: str, attribution: Attribution) -> FeedbackEvent:
-    """A chosen and a rejected response as a comparison of strength 0, as nobody measured how much better one is.
+def pair_event(
+    format: str, prompt: tuple[Message, ...], chosen: str, rejected: str, attribution: Attribution
+) -> FeedbackEvent:
+    """A chosen and a rejected response as a comparison of strength 0, as nobody measured how much
+    better one is.
 
-    The responses stand in the order of their text, so that the order tells nothing about which was chosen.
+    The responses stand in the order of their text, so that the order tells nothing about which was
+    chosen.
 
     Raises:
         Rejected: If a response is blank, or both are the same.
@@ -81,7 +103,9 @@ def pair_event(format: str, prompt: tuple[Message, ...], chosen: str, rejected: 
     return judged(format, prompt, texts, Comparison(preferred=preferred, strength=0), attribution)
 
 
-def verdict_event(format: str, prompt: tuple[Message, ...], response: str, label: object, attribution: Attribution) -> FeedbackEvent:
+def verdict_event(
+    format: str, prompt: tuple[Message, ...], response: str, label: object, attribution: Attribution
+) -> FeedbackEvent:
     """One response with a label: an unpaired verdict.
 
     Raises:
@@ -105,7 +129,8 @@ def judged(
     time: datetime | None = None,
     **fields: Any,
 ) -> FeedbackEvent:
-    """A judgment of responses; who judged and when come from the attribution where the file does not say.
+    """A judgment of responses; who judged and when come from the attribution where the file does
+    not say.
 
     Args:
         format: Name of the format, for the provenance.
@@ -122,7 +147,9 @@ def judged(
         responses=tuple(Response(text=text, source=source(format)) for text in texts),
         judgment=judgment,
         annotator=annotator or f"{format}-annotators",
-        provenance=Provenance(written_by=f"{format} file", filtered_by="unknown", approved_by=attribution.approved_by),
+        provenance=Provenance(
+            written_by=f"{format} file", filtered_by="unknown", approved_by=attribution.approved_by
+        ),
         consent=Consent(scope="training", version=attribution.consent_version),
         rubric=attribution.rubric,
         context=Context(locale="und", domain="unknown", slice="unsliced"),

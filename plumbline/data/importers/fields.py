@@ -37,7 +37,8 @@ def text_field(row: Mapping[str, Any], name: str) -> str:
 def only_columns(row: Mapping[str, Any], allowed: Collection[str]) -> None:
     """Check that a row has no column beside those that are read.
 
-    A column that a trainer would read, such as `chat_template_kwargs` or `tools`, could otherwise steer the training from inside the data.
+    A column that a trainer would read, such as `chat_template_kwargs` or `tools`, could otherwise
+    steer the training from inside the data.
 
     Raises:
         Rejected: If there is another column; names the first.
@@ -48,7 +49,8 @@ def only_columns(row: Mapping[str, Any], allowed: Collection[str]) -> None:
 
 
 def csv_rows(path: Path, columns: Sequence[str]) -> Iterator[Good]:
-    """The rows of a CSV file with a header; a row stands for itself as JSON, without a place in bytes.
+    """The rows of a CSV file with a header; a row stands for itself as JSON, without a place in
+    bytes.
 
     Raises:
         DataError: If the file is missing, is no CSV in UTF-8, or lacks one of the columns.
@@ -59,9 +61,13 @@ def csv_rows(path: Path, columns: Sequence[str]) -> Iterator[Good]:
             reader = csv.DictReader(stream, strict=True)
             missing = [name for name in columns if name not in (reader.fieldnames or ())]
             if missing:
-                raise DataError(f"{path}: lacks the columns {', '.join(missing)}; expected {', '.join(columns)}")
+                raise DataError(
+                    f"{path}: lacks the columns {', '.join(missing)}; expected {', '.join(columns)}"
+                )
             for number, row in enumerate(reader, start=1):
-                named = {name: value for name, value in row.items() if isinstance(name, str)}  # cells beyond the header have no name
+                named = {
+                    name: value for name, value in row.items() if isinstance(name, str)
+                }  # cells beyond the header have no name
                 yield Good(number, 0, canonical_json(named), named)
     except (csv.Error, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not a CSV file in UTF-8: {error}") from error

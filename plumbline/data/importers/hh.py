@@ -1,4 +1,5 @@
-"""Importer of Anthropic's HH-RLHF transcripts (Bai et al. 2022): rows with `chosen` and `rejected`."""
+"""Importer of Anthropic's HH-RLHF transcripts (Bai et al. 2022): rows with `chosen` and
+`rejected`."""
 
 import re
 from collections.abc import Mapping
@@ -6,23 +7,41 @@ from typing import Any, Literal
 
 from plumbline.data.importers.fields import as_object, text_field
 from plumbline.data.importers.report import Attribution, Rejected
-from plumbline.data.schema import Comparison, Consent, Context, EvalPrompt, FeedbackEvent, Message, Provenance, Response, ResponseSource, content_id
+from plumbline.data.schema import (
+    Comparison,
+    Consent,
+    Context,
+    EvalPrompt,
+    FeedbackEvent,
+    Message,
+    Provenance,
+    Response,
+    ResponseSource,
+    content_id,
+)
 
 _TURN = re.compile(r"\n\n(Human|Assistant):")
 _LAST_REPLY = "\n\nAssistant:"
-_SOURCE = ResponseSource(policy="anthropic-context-distilled-52b", chat_template="unknown", role_format="human-assistant", decoder=None)
+_SOURCE = ResponseSource(
+    policy="anthropic-context-distilled-52b",
+    chat_template="unknown",
+    role_format="human-assistant",
+    decoder=None,
+)
 _CONTEXT = Context(locale="en", domain="red-teaming", slice="hh-harmless")
 
 
 def hh_event(value: object, attribution: Attribution) -> FeedbackEvent:
     """A pair of transcripts as a comparison.
 
-    A row is rejected, for the first reason that holds, as `prompt mismatch` (the two transcripts differ before the last reply),
-    `malformed transcript` (turns do not alternate from Human to Assistant, or one is blank), `empty response` or `identical responses`.
+    A row is rejected, for the first reason that holds, as `prompt mismatch` (the two transcripts
+    differ before the last reply), `malformed transcript` (turns do not alternate from Human to
+    Assistant, or one is blank), `empty response` or `identical responses`.
 
-    The file names no annotator, time or strength: the annotator is `hh-crowd`, the time that of the attribution, and the strength 0, whose
-    margin asks for no distance that nobody measured. The order of the two responses is that of their text, so that it tells nothing about
-    which was chosen.
+    The file names no annotator, time or strength: the annotator is `hh-crowd`, the time that of the
+    attribution, and the strength 0, whose margin asks for no distance that nobody measured. The
+    order of the two responses is that of their text, so that it tells nothing about which was
+    chosen.
 
     Raises:
         Rejected: As above, or if a transcript is missing.
@@ -35,7 +54,11 @@ def hh_event(value: object, attribution: Attribution) -> FeedbackEvent:
         responses=(Response(text=first, source=_SOURCE), Response(text=second, source=_SOURCE)),
         judgment=Comparison(preferred=preferred, strength=0),
         annotator="hh-crowd",
-        provenance=Provenance(written_by="hh-rlhf crowd workers", filtered_by="anthropics/hh-rlhf", approved_by=attribution.approved_by),
+        provenance=Provenance(
+            written_by="hh-rlhf crowd workers",
+            filtered_by="anthropics/hh-rlhf",
+            approved_by=attribution.approved_by,
+        ),
         consent=Consent(scope="training", version=attribution.consent_version),
         rubric=attribution.rubric,
         context=_CONTEXT,
@@ -45,22 +68,30 @@ def hh_event(value: object, attribution: Attribution) -> FeedbackEvent:
 
 
 def hh_prompt(value: object) -> EvalPrompt:
-    """The conversation before the last reply as a held-out prompt; what a good policy does on it is not known.
+    """The conversation before the last reply as a held-out prompt; what a good policy does on it is
+    not known.
 
     Raises:
         Rejected: If the transcript is missing or malformed.
     """
     prompt = parse_transcript(text_field(as_object(value), "chosen"))
-    return EvalPrompt(id=content_id(["hh", [m.model_dump() for m in prompt]]), prompt=prompt, expected="unknown", context=_CONTEXT)
+    return EvalPrompt(
+        id=content_id(["hh", [m.model_dump() for m in prompt]]),
+        prompt=prompt,
+        expected="unknown",
+        context=_CONTEXT,
+    )
 
 
 def parse_transcript(transcript: str) -> tuple[Message, ...]:
-    r"""The turns of a `\n\nHuman: ...\n\nAssistant: ...` transcript, without white space at their ends.
+    r"""The turns of a `\n\nHuman: ...\n\nAssistant: ...` transcript, without white space at their
+    ends.
 
     The last reply is not part of the result.
 
     Raises:
-        Rejected: If turns do not alternate from Human to Assistant, or a turn before the last reply is blank.
+        Rejected: If turns do not alternate from Human to Assistant, or a turn before the last reply
+            is blank.
     """
     before, *parts = _TURN.split(transcript)
     roles, texts = parts[::2], [text.strip() for text in parts[1::2]]
@@ -68,7 +99,10 @@ def parse_transcript(transcript: str) -> tuple[Message, ...]:
     if before.strip() or not roles or roles != alternating or not all(texts[:-1]):
         raise Rejected("malformed transcript")
     turns = zip(roles[:-1], texts[:-1], strict=True)
-    return tuple(Message(role="user" if role == "Human" else "assistant", content=text) for role, text in turns)
+    return tuple(
+        Message(role="user" if role == "Human" else "assistant", content=text)
+        for role, text in turns
+    )
 
 
 def _pair(row: Mapping[str, Any]) -> tuple[tuple[Message, ...], str, str]:

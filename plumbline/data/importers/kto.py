@@ -1,4 +1,5 @@
-"""Importer of unpaired labels for KTO (Ethayarajh et al. 2024): a conversation, or prompt and completion, with true or false."""
+"""Importer of unpaired labels for KTO (Ethayarajh et al. 2024): a conversation, or prompt and
+completion, with true or false."""
 
 from plumbline.data.importers.conversations import as_prompt, turns, user_prompt, verdict_event
 from plumbline.data.importers.fields import as_object, only_columns, text_field
@@ -7,7 +8,8 @@ from plumbline.data.schema import FeedbackEvent
 
 
 def kto_event(value: object, attribution: Attribution) -> FeedbackEvent:
-    """A verdict on the last reply of a conversation (`messages`, `label`), or on a completion (`prompt`, `completion`, `label`).
+    """A verdict on the last reply of a conversation (`messages`, `label`), or on a completion
+    (`prompt`, `completion`, `label`).
 
     Raises:
         Rejected: If the row is neither.
@@ -19,7 +21,13 @@ def kto_event(value: object, attribution: Attribution) -> FeedbackEvent:
     else:
         only_columns(row, ("prompt", "completion", "label"))
         if not isinstance(row.get("prompt"), list):
-            return verdict_event("kto", user_prompt(text_field(row, "prompt")), text_field(row, "completion"), row.get("label"), attribution)
+            return verdict_event(
+                "kto",
+                user_prompt(text_field(row, "prompt")),
+                text_field(row, "completion"),
+                row.get("label"),
+                attribution,
+            )
         before = list(turns(row["prompt"]))
         if not isinstance(row.get("completion"), list) or len(row["completion"]) != 1:
             raise Rejected("completion is not one turn")

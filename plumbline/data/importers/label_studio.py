@@ -1,4 +1,5 @@
-"""Importer of Label Studio exports (JSON): tasks with annotations whose results are pairwise choices, choices, ratings and texts."""
+"""Importer of Label Studio exports (JSON): tasks with annotations whose results are pairwise
+choices, choices, ratings and texts."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,9 +20,11 @@ _DIMENSIONS: Final[dict[str, Dimension]] = {name: name for name in get_args(Dime
 
 
 def label_studio_judgments(rows: Iterable[Row]) -> Iterator[Row]:
-    """One row for each annotation of a task; a task that nobody annotated is one bad row, and so is a cancelled annotation.
+    """One row for each annotation of a task; a task that nobody annotated is one bad row, and so is
+    a cancelled annotation.
 
-    Predictions, which a model made, are left out. The rows that come from one task have its number and place.
+    Predictions, which a model made, are left out. The rows that come from one task have its number
+    and place.
     """
     for row in rows:
         if isinstance(row, Bad):
@@ -29,7 +32,9 @@ def label_studio_judgments(rows: Iterable[Row]) -> Iterator[Row]:
             continue
         task = row.value
         annotations = task.get("annotations") if isinstance(task, dict) else None
-        if not isinstance(annotations, list) or not all(isinstance(one, dict) for one in annotations):
+        if not isinstance(annotations, list) or not all(
+            isinstance(one, dict) for one in annotations
+        ):
             yield bad_row(row.number, row.offset, row.body, "no Label Studio task with annotations")
             continue
         if not annotations:
@@ -46,10 +51,12 @@ def label_studio_judgments(rows: Iterable[Row]) -> Iterator[Row]:
 def label_studio_event(value: object, attribution: Attribution) -> FeedbackEvent:
     """One annotation as a comparison.
 
-    The task's data hold the prompt (`prompt`, `instruction`, `question` or `input`). The result `pairwise` names the two response fields in
-    `to_name` and selects one; a `choices` result of the same two fields with `tie` (or first, second, left, right) does as well. Besides it
-    are read: a `rating` named after a dimension of ours for one response, `choices` named `acceptable` with yes or no for one response, and
-    a `textarea` as the reason. The annotator is the number of the account: names and addresses in the export are not read.
+    The task's data hold the prompt (`prompt`, `instruction`, `question` or `input`). The result
+    `pairwise` names the two response fields in `to_name` and selects one; a `choices` result of the
+    same two fields with `tie` (or first, second, left, right) does as well. Besides it are read: a
+    `rating` named after a dimension of ours for one response, `choices` named `acceptable` with yes
+    or no for one response, and a `textarea` as the reason. The annotator is the number of the
+    account: names and addresses in the export are not read.
 
     Raises:
         Rejected: If the annotation is otherwise.
@@ -105,28 +112,51 @@ def _comparison(part: Mapping[str, Any], _names: tuple[str, ...]) -> Comparison:
     return Comparison(preferred=_SIDES[answer], strength=0)
 
 
-def _details(parts: list[_Part], names: tuple[str, ...]) -> tuple[tuple[Rating, ...], tuple[bool | None, ...], str | None]:
+def _details(
+    parts: list[_Part], names: tuple[str, ...]
+) -> tuple[tuple[Rating, ...], tuple[bool | None, ...], str | None]:
     ratings: list[Rating] = []
     acceptable: list[bool | None] = [None, None]
     reasons: list[str] = []
     for part, about in parts:
-        control, value = re.split(r"[^a-z]", text_field(part, "from_name").lower())[0], part["value"]
+        control, value = (
+            re.split(r"[^a-z]", text_field(part, "from_name").lower())[0],
+            part["value"],
+        )
         index = names.index(about[0]) if about[0] in names else None
         match part.get("type"):
-            case "rating" if index is not None and control in _DIMENSIONS and isinstance(value.get("rating"), int):
-                ratings.append(Rating(response=index, dimension=_DIMENSIONS[control], score=value["rating"]))
-            case "choices" if index is not None and control == "acceptable" and _choice(value) in ("yes", "no"):
+            case "rating" if (
+                index is not None
+                and control in _DIMENSIONS
+                and isinstance(value.get("rating"), int)
+            ):
+                ratings.append(
+                    Rating(response=index, dimension=_DIMENSIONS[control], score=value["rating"])
+                )
+            case "choices" if (
+                index is not None and control == "acceptable" and _choice(value) in ("yes", "no")
+            ):
                 acceptable[index] = _choice(value) == "yes"
-            case "textarea" if isinstance(value.get("text"), list) and all(isinstance(text, str) for text in value["text"]):
+            case "textarea" if isinstance(value.get("text"), list) and all(
+                isinstance(text, str) for text in value["text"]
+            ):
                 reasons += value["text"]
             case _:
                 raise Rejected("result is not understood")
-    return tuple(ratings), () if acceptable == [None, None] else tuple(acceptable), "\n".join(reasons) or None
+    return (
+        tuple(ratings),
+        () if acceptable == [None, None] else tuple(acceptable),
+        "\n".join(reasons) or None,
+    )
 
 
 def _choice(value: Mapping[str, Any]) -> str | None:
     choices = value.get("choices")
-    return choices[0].lower() if isinstance(choices, list) and len(choices) == 1 and isinstance(choices[0], str) else None
+    return (
+        choices[0].lower()
+        if isinstance(choices, list) and len(choices) == 1 and isinstance(choices[0], str)
+        else None
+    )
 
 
 def _annotator(completed_by: object) -> str:

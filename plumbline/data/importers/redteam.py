@@ -1,7 +1,9 @@
-"""Importer of red-team prompts as held-out prompts: attacks are a kind of data of their own, and never train.
+"""Importer of red-team prompts as held-out prompts: attacks are a kind of data of their own, and
+never train.
 
-Four layouts are told apart by the file: HarmBench behaviours (Mazeika et al. 2024, CSV), StrongREJECT (Souly et al. 2024, CSV), instruction
-lists with a category (Arditi et al. 2024, JSON) and one prompt on each line (MaliciousInstruct, Huang et al. 2023, text).
+Four layouts are told apart by the file: HarmBench behaviours (Mazeika et al. 2024, CSV),
+StrongREJECT (Souly et al. 2024, CSV), instruction lists with a category (Arditi et al. 2024, JSON)
+and one prompt on each line (MaliciousInstruct, Huang et al. 2023, text).
 """
 
 import re
@@ -17,12 +19,20 @@ from plumbline.data.schema import Context, EvalPrompt, Message, content_id
 from plumbline.errors import DataError
 from plumbline.records import canonical_json
 
-_HARMBENCH: Final = ("Behavior", "FunctionalCategory", "SemanticCategory", "Tags", "ContextString", "BehaviorID")
+_HARMBENCH: Final = (
+    "Behavior",
+    "FunctionalCategory",
+    "SemanticCategory",
+    "Tags",
+    "ContextString",
+    "BehaviorID",
+)
 _STRONGREJECT: Final = ("category", "source", "forbidden_prompt")
 
 
 def redteam_rows(path: Path) -> Iterator[Row]:
-    """The rows of a file of red-team prompts, each an object of {prompt, tactic, domain, source}; an empty tactic is an ordinary prompt.
+    """The rows of a file of red-team prompts, each an object of {prompt, tactic, domain, source};
+    an empty tactic is an ordinary prompt.
 
     Raises:
         DataError: If the file cannot be read or has another layout.
@@ -35,12 +45,24 @@ def redteam_rows(path: Path) -> Iterator[Row]:
                 header = stream.readline()
             columns = _HARMBENCH if "Behavior" in header else _STRONGREJECT
             for row in csv_rows(path, columns):
-                yield _row(row.number, row.offset, _harmbench(row.value) if columns is _HARMBENCH else _strongreject(row.value), source)
+                yield _row(
+                    row.number,
+                    row.offset,
+                    _harmbench(row.value) if columns is _HARMBENCH else _strongreject(row.value),
+                    source,
+                )
         case ".txt":
             offset = 0
-            for number, line in enumerate(path.read_bytes().removesuffix(b"\n").split(b"\n"), start=1):
+            for number, line in enumerate(
+                path.read_bytes().removesuffix(b"\n").split(b"\n"), start=1
+            ):
                 try:
-                    yield _row(number, offset, {"prompt": line.decode(), "tactic": "direct-request"}, source)
+                    yield _row(
+                        number,
+                        offset,
+                        {"prompt": line.decode(), "tactic": "direct-request"},
+                        source,
+                    )
                 except UnicodeDecodeError:
                     yield bad_row(number, offset, line, "not UTF-8")
                 offset += len(line) + 1
@@ -49,15 +71,27 @@ def redteam_rows(path: Path) -> Iterator[Row]:
                 if isinstance(found, GoodRow) and isinstance(found.value, dict):
                     category = found.value.get("category")
                     tactic = "direct-request" if category is not None else ""
-                    yield _row(found.number, found.offset, {"prompt": found.value.get("instruction"), "tactic": tactic, "domain": category}, source)
+                    yield _row(
+                        found.number,
+                        found.offset,
+                        {
+                            "prompt": found.value.get("instruction"),
+                            "tactic": tactic,
+                            "domain": category,
+                        },
+                        source,
+                    )
                 else:
                     yield found
         case _:
-            raise DataError(f"{path}: is no file of red-team prompts; expected .csv, .txt, .json or .jsonl")
+            raise DataError(
+                f"{path}: is no file of red-team prompts; expected .csv, .txt, .json or .jsonl"
+            )
 
 
 def redteam_prompt(value: object) -> EvalPrompt:
-    """A held-out prompt: with a tactic in the slice `redteam`, to be refused; without one in `redteam-harmless`, to be answered.
+    """A held-out prompt: with a tactic in the slice `redteam`, to be refused; without one in
+    `redteam-harmless`, to be answered.
 
     The tactic is the fact `attack`.
 
@@ -73,7 +107,11 @@ def redteam_prompt(value: object) -> EvalPrompt:
         id=content_id(["redteam", text]),
         prompt=(Message(role="user", content=text),),
         expected=expected,
-        context=Context(locale="en", domain=text_field(row, "domain"), slice="redteam" if tactic else "redteam-harmless"),
+        context=Context(
+            locale="en",
+            domain=text_field(row, "domain"),
+            slice="redteam" if tactic else "redteam-harmless",
+        ),
         facts={"source": text_field(row, "source")} | ({"attack": tactic} if tactic else {}),
     )
 
@@ -81,13 +119,27 @@ def redteam_prompt(value: object) -> EvalPrompt:
 def _harmbench(row: Mapping[str, Any]) -> dict[str, Any]:
     context = str(row["ContextString"] or "").strip()
     prompt = str(row["Behavior"] or "").strip()
-    tactic = {"standard": "direct-request", "contextual": "context", "copyright": "copyright"}.get(str(row["FunctionalCategory"]), "unknown")
-    return {"prompt": f"{context}\n\n---\n\n{prompt}" if context and prompt else prompt, "tactic": tactic, "domain": row["SemanticCategory"]}
+    tactic = {"standard": "direct-request", "contextual": "context", "copyright": "copyright"}.get(
+        str(row["FunctionalCategory"]), "unknown"
+    )
+    return {
+        "prompt": f"{context}\n\n---\n\n{prompt}" if context and prompt else prompt,
+        "tactic": tactic,
+        "domain": row["SemanticCategory"],
+    }
 
 
 def _strongreject(row: Mapping[str, Any]) -> dict[str, Any]:
-    tactic = {"DAN": "persona", "Jailbreaking via Prompt Engineering": "jailbreak", "MasterKey": "jailbreak"}.get(str(row["source"]), "direct-request")
-    return {"prompt": row["forbidden_prompt"], "tactic": tactic, "domain": re.sub(r"[^a-z]+", "-", str(row["category"]).lower()).strip("-")}
+    tactic = {
+        "DAN": "persona",
+        "Jailbreaking via Prompt Engineering": "jailbreak",
+        "MasterKey": "jailbreak",
+    }.get(str(row["source"]), "direct-request")
+    return {
+        "prompt": row["forbidden_prompt"],
+        "tactic": tactic,
+        "domain": re.sub(r"[^a-z]+", "-", str(row["category"]).lower()).strip("-"),
+    }
 
 
 def _row(number: int, offset: int, value: dict[str, Any], source: str) -> GoodRow:

@@ -50,12 +50,17 @@ class ImportReport(Record):
     rows_in: int = Field(ge=0)
     accepted: int = Field(ge=0)
     rejected: dict[str, int] = Field(description="rows by reason; a row has one reason")
-    examples: dict[str, tuple[int, ...]] = Field(description=f"row numbers by reason, the first {EXAMPLES} of each")
+    examples: dict[str, tuple[int, ...]] = Field(
+        description=f"row numbers by reason, the first {EXAMPLES} of each"
+    )
 
     @model_validator(mode="after")
     def _adds_up(self) -> Self:
         if self.rows_in != self.accepted + sum(self.rejected.values()):
-            raise ValueError(f"{self.rows_in} rows came in, but {self.accepted} accepted and {self.rejected} rejected do not add up to them")
+            raise ValueError(
+                f"{self.rows_in} rows came in, but {self.accepted} accepted and {self.rejected}"
+                " rejected do not add up to them"
+            )
         return self
 
 
@@ -69,12 +74,20 @@ class Imported(Generic[Item]):
 
 
 class Attribution(Record):
-    """What a public file does not say about itself and a person has to: for whom, with which permission and under which rubric it is used."""
+    """What a public file does not say about itself and a person has to: for whom, with which
+    permission and under which rubric it is used."""
 
-    rubric: str = Field(description="label of the rubric under which the judgments are taken, `name@version`")
-    consent_version: str = Field(default="public-dataset", description="version of the consent text, for public data its licence")
+    rubric: str = Field(
+        description="label of the rubric under which the judgments are taken, `name@version`"
+    )
+    consent_version: str = Field(
+        default="public-dataset",
+        description="version of the consent text, for public data its licence",
+    )
     approved_by: str = Field(default="unapproved", description="who approved the use of the file")
-    time: datetime = Field(default=datetime(2000, 1, 1, tzinfo=UTC), description="time of judgments that carry none")
+    time: datetime = Field(
+        default=datetime(2000, 1, 1, tzinfo=UTC), description="time of judgments that carry none"
+    )
     synthetic: bool = Field(default=False, description="whether a model judged, and no human")
 
 
@@ -108,8 +121,11 @@ class Tally:
         )
 
 
-def parse_rows(rows: Iterable[Row], parse: Callable[[Good], Item], limit: int | None = None) -> Iterator[Arrival[Item] | Bad]:
-    """The first `limit` rows (all by default) as records; `parse` returns one or raises `Rejected` with the reason."""
+def parse_rows(
+    rows: Iterable[Row], parse: Callable[[Good], Item], limit: int | None = None
+) -> Iterator[Arrival[Item] | Bad]:
+    """The first `limit` rows (all by default) as records; `parse` returns one or raises `Rejected`
+    with the reason."""
     for count, row in enumerate(rows):
         if count == limit:
             return
@@ -127,7 +143,8 @@ def parse_rows(rows: Iterable[Row], parse: Callable[[Good], Item], limit: int | 
 def collect(source: str, arrivals: Iterable[Arrival[Item] | Bad]) -> Imported[Item]:
     """All rows of one file.
 
-    Ids are made from content, so an item with the id of an earlier one repeats that row and is rejected as `repeats an earlier row`.
+    Ids are made from content, so an item with the id of an earlier one repeats that row and is
+    rejected as `repeats an earlier row`.
     """
     items: list[Item] = []
     seen: set[str] = set()
@@ -153,8 +170,12 @@ def invalid(error: ValidationError) -> str:
 
 
 def shown(text: str) -> str:
-    """Text from outside on one line of at most `MAX_REASON` characters: what cannot be printed stands as an escape."""
-    escaped = "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text[:MAX_REASON])
+    """Text from outside on one line of at most `MAX_REASON` characters: what cannot be printed
+    stands as an escape."""
+    escaped = "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+        for letter in text[:MAX_REASON]
+    )
     return escaped[:MAX_REASON]
 
 
@@ -169,5 +190,8 @@ def require_file(path: Path) -> Path:
         DataError: If there is no such file; says where the data is expected.
     """
     if not path.is_file():
-        raise DataError(f"{path}: there is no such file; PLUMBLINE_DATA must name the folder that holds the data of this profile")
+        raise DataError(
+            f"{path}: there is no such file; PLUMBLINE_DATA must name the folder that holds the"
+            " data of this profile"
+        )
     return path

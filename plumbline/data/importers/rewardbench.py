@@ -1,4 +1,5 @@
-"""Importer of RewardBench-style pairs (Lambert et al. 2024): prompts with a better and a worse response, by subset, on which judges are measured."""
+"""Importer of RewardBench-style pairs (Lambert et al. 2024): prompts with a better and a worse
+response, by subset, on which judges are measured."""
 
 import re
 from collections.abc import Mapping
@@ -17,13 +18,16 @@ COLUMNS: Final = ("prompt", "chosen", "rejected", "subset", "id", "chosen_model"
 
 
 class JudgedPair(Record):
-    """Two responses of which people know the better one; a judge is right when it prefers that one."""
+    """Two responses of which people know the better one; a judge is right when it prefers that
+    one."""
 
     id: Identifier
     prompt: tuple[Message, ...] = Field(min_length=1)
     chosen: Text = Field(description="the better response")
     rejected: Text = Field(description="the worse response")
-    subset: Identifier = Field(description="part of the benchmark, for example `refusals-dangerous`")
+    subset: Identifier = Field(
+        description="part of the benchmark, for example `refusals-dangerous`"
+    )
 
     @model_validator(mode="after")
     def _differs(self) -> "JudgedPair":
@@ -33,10 +37,12 @@ class JudgedPair(Record):
 
 
 def rewardbench_pair(value: object) -> JudgedPair:
-    """A row {prompt, chosen, rejected, subset} as a pair; the prompt is text or turns that end with the user.
+    """A row {prompt, chosen, rejected, subset} as a pair; the prompt is text or turns that end with
+    the user.
 
     Raises:
-        Rejected: If a field is missing or blank, the responses are the same, or there is a column beside `COLUMNS`.
+        Rejected: If a field is missing or blank, the responses are the same, or there is a column
+            beside `COLUMNS`.
     """
     row = as_object(value)
     only_columns(row, COLUMNS)
@@ -47,27 +53,43 @@ def rewardbench_pair(value: object) -> JudgedPair:
     if chosen == rejected:
         raise Rejected("identical responses")
     said = [[message.model_dump() for message in prompt], chosen, rejected]
-    return JudgedPair(id=content_id(["rewardbench", subset, *said]), prompt=prompt, chosen=chosen, rejected=rejected, subset=subset)
+    return JudgedPair(
+        id=content_id(["rewardbench", subset, *said]),
+        prompt=prompt,
+        chosen=chosen,
+        rejected=rejected,
+        subset=subset,
+    )
 
 
 def rewardbench_prompt(value: object) -> EvalPrompt:
-    """The prompt of a row as a held-out prompt in the slice of its subset; what a good policy does on it is not known.
+    """The prompt of a row as a held-out prompt in the slice of its subset; what a good policy does
+    on it is not known.
 
     Raises:
         Rejected: As in `rewardbench_pair`.
     """
     pair = rewardbench_pair(value)
     context = Context(locale="en", domain=pair.subset, slice=pair.subset)
-    return EvalPrompt(id=content_id([message.model_dump() for message in pair.prompt]), prompt=pair.prompt, expected="unknown", context=context)
+    return EvalPrompt(
+        id=content_id([message.model_dump() for message in pair.prompt]),
+        prompt=pair.prompt,
+        expected="unknown",
+        context=context,
+    )
 
 
 def _prompt(row: Mapping[str, Any]) -> tuple[Message, ...]:
     text = row.get("prompt")
-    return as_prompt(turns(text)) if isinstance(text, list) else user_prompt(text_field(row, "prompt"))
+    return (
+        as_prompt(turns(text)) if isinstance(text, list) else user_prompt(text_field(row, "prompt"))
+    )
 
 
 def _subset(row: Mapping[str, Any]) -> str:
-    subset = re.sub(r"[^a-z0-9._-]+", "-", text_field(row, "subset").strip().lower()).strip("-._")[:64]
+    subset = re.sub(r"[^a-z0-9._-]+", "-", text_field(row, "subset").strip().lower()).strip("-._")[
+        :64
+    ]
     if not subset:
         raise Rejected("empty subset")
     return subset

@@ -1,4 +1,5 @@
-"""Importer of ShareGPT pairs as LLaMA-Factory writes them (Zheng et al. 2024): `conversations` with `chosen` and `rejected`."""
+"""Importer of ShareGPT pairs as LLaMA-Factory writes them (Zheng et al. 2024): `conversations` with
+`chosen` and `rejected`."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -8,7 +9,13 @@ from plumbline.data.importers.fields import as_object, only_columns, text_field
 from plumbline.data.importers.report import Attribution, Rejected
 from plumbline.data.schema import FeedbackEvent, Message
 
-_ROLES: Final[dict[str, Role]] = {"system": "system", "human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant"}
+_ROLES: Final[dict[str, Role]] = {
+    "system": "system",
+    "human": "user",
+    "user": "user",
+    "gpt": "assistant",
+    "assistant": "assistant",
+}
 _COLUMNS = ("id", "system", "conversations", "chosen", "rejected")
 
 
@@ -16,7 +23,8 @@ def sharegpt_event(value: object, attribution: Attribution) -> FeedbackEvent:
     """A pair of replies to a conversation; the file names no annotator, time or strength.
 
     Raises:
-        Rejected: If the row is no such pair; function calls and their observations are no roles here.
+        Rejected: If the row is no such pair; function calls and their observations are no roles
+            here.
     """
     row = as_object(value)
     only_columns(row, _COLUMNS)
@@ -25,7 +33,9 @@ def sharegpt_event(value: object, attribution: Attribution) -> FeedbackEvent:
         if prompt[0].role == "system":
             raise Rejected("two system turns")
         prompt = (Message(role="system", content=row["system"]), *prompt)
-    return pair_event("sharegpt", as_prompt(prompt), _reply(row, "chosen"), _reply(row, "rejected"), attribution)
+    return pair_event(
+        "sharegpt", as_prompt(prompt), _reply(row, "chosen"), _reply(row, "rejected"), attribution
+    )
 
 
 def _reply(row: Mapping[str, Any], name: str) -> str:

@@ -1,4 +1,5 @@
-"""Importer of TRL's preference format (von Werra et al. 2020): `prompt`, `chosen` and `rejected`, as text or as conversations."""
+"""Importer of TRL's preference format (von Werra et al. 2020): `prompt`, `chosen` and `rejected`,
+as text or as conversations."""
 
 import itertools
 from collections.abc import Mapping
@@ -11,13 +12,15 @@ from plumbline.data.schema import FeedbackEvent, Message
 
 
 def trl_event(value: object, attribution: Attribution) -> FeedbackEvent:
-    """A pair in any of TRL's four forms: standard or conversational, with the prompt given or contained in both responses.
+    """A pair in any of TRL's four forms: standard or conversational, with the prompt given or
+    contained in both responses.
 
-    An implicit prompt is what both conversations begin with; in text, what both texts begin with up to the last white space, where TRL
-    would cut inside a word.
+    An implicit prompt is what both conversations begin with; in text, what both texts begin with up
+    to the last white space, where TRL would cut inside a word.
 
     Raises:
-        Rejected: If the row is no such pair, or has a column that a trainer would read beside these three.
+        Rejected: If the row is no such pair, or has a column that a trainer would read beside these
+            three.
     """
     row = as_object(value)
     only_columns(row, ("prompt", "chosen", "rejected"))

@@ -1,4 +1,5 @@
-"""Importer of the human evaluation of Tulu 1 (Wang et al. 2023, "How Far Can Camels Go?"): one .jsonl file per day."""
+"""Importer of the human evaluation of Tulu 1 (Wang et al. 2023, "How Far Can Camels Go?"): one
+.jsonl file per day."""
 
 import re
 from collections.abc import Mapping
@@ -7,7 +8,17 @@ from typing import Any, Final, Literal
 
 from plumbline.data.importers.fields import as_object, text_field
 from plumbline.data.importers.report import Attribution, Rejected
-from plumbline.data.schema import Comparison, Consent, Context, FeedbackEvent, Message, Provenance, Response, ResponseSource, Strength
+from plumbline.data.schema import (
+    Comparison,
+    Consent,
+    Context,
+    FeedbackEvent,
+    Message,
+    Provenance,
+    Response,
+    ResponseSource,
+    Strength,
+)
 
 _PREFERENCES: Final[dict[str, tuple[Literal[0, 1] | None, Strength]]] = {
     "a-is-better": (0, 2),
@@ -21,8 +32,9 @@ _PREFERENCES: Final[dict[str, tuple[Literal[0, 1] | None, Strength]]] = {
 def tulu_event(value: object, attribution: Attribution) -> FeedbackEvent:
     """A judgment as a comparison, with whether each completion was acceptable by itself.
 
-    The five-point scale becomes preferred and strength: `better` is 2, `slightly better` 1, `tie` none and 0. Times carry no zone in the
-    files and are read as UTC. The file does not say how responses were decoded or templated.
+    The five-point scale becomes preferred and strength: `better` is 2, `slightly better` 1, `tie`
+    none and 0. Times carry no zone in the files and are read as UTC. The file does not say how
+    responses were decoded or templated.
 
     Raises:
         Rejected: If a field is missing, blank or has another value.
@@ -35,7 +47,10 @@ def tulu_event(value: object, attribution: Attribution) -> FeedbackEvent:
     prompt = text_field(row, "prompt")
     if not prompt.strip():
         raise Rejected("empty prompt")
-    responses = tuple(_response(text_field(row, f"completion_{side}"), text_field(row, f"model_{side}")) for side in "ab")
+    responses = tuple(
+        _response(text_field(row, f"completion_{side}"), text_field(row, f"model_{side}"))
+        for side in "ab"
+    )
     if not all(response.text.strip() for response in responses):
         raise Rejected("empty response")
     return FeedbackEvent.create(
@@ -44,10 +59,18 @@ def tulu_event(value: object, attribution: Attribution) -> FeedbackEvent:
         judgment=Comparison(preferred=preferred, strength=strength),
         acceptable=_acceptable(row),
         annotator=text_field(row, "evaluator"),
-        provenance=Provenance(written_by="tulu-1 human evaluation", filtered_by="allenai/open-instruct", approved_by=attribution.approved_by),
+        provenance=Provenance(
+            written_by="tulu-1 human evaluation",
+            filtered_by="allenai/open-instruct",
+            approved_by=attribution.approved_by,
+        ),
         consent=Consent(scope="training", version=attribution.consent_version),
         rubric=attribution.rubric,
-        context=Context(locale="en", domain=re.sub(r"_\d+$", "", text_field(row, "instance_id")) or "unknown", slice="tulu"),
+        context=Context(
+            locale="en",
+            domain=re.sub(r"_\d+$", "", text_field(row, "instance_id")) or "unknown",
+            slice="tulu",
+        ),
         synthetic=False,
         time=_time(text_field(row, "timestamp")),
     )
@@ -57,13 +80,22 @@ def _acceptable(row: Mapping[str, Any]) -> tuple[bool | None, ...]:
     answers = [row.get(f"completion_{side}_is_acceptable") for side in "ab"]
     if any(answer not in (None, "yes", "no") for answer in answers):
         raise Rejected("unknown acceptability")
-    return () if answers == [None, None] else tuple(None if answer is None else answer == "yes" for answer in answers)
+    return (
+        ()
+        if answers == [None, None]
+        else tuple(None if answer is None else answer == "yes" for answer in answers)
+    )
 
 
 def _response(text: str, model: str) -> Response:
     if not model:
         raise Rejected("model is empty")
-    return Response(text=text, source=ResponseSource(policy=model, chat_template="unknown", role_format="unknown", decoder=None))
+    return Response(
+        text=text,
+        source=ResponseSource(
+            policy=model, chat_template="unknown", role_format="unknown", decoder=None
+        ),
+    )
 
 
 def _time(text: str) -> datetime:

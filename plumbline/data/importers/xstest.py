@@ -1,4 +1,5 @@
-"""Importer of XSTest (Röttger et al. 2024): safe prompts that a policy should answer, unsafe contrasts that it should refuse."""
+"""Importer of XSTest (Röttger et al. 2024): safe prompts that a policy should answer, unsafe
+contrasts that it should refuse."""
 
 from collections.abc import Mapping
 from typing import Any, Final, Literal
@@ -12,7 +13,8 @@ XSTEST_COLUMNS: Final = ("id", "prompt", "type", "label", "focus", "note")
 
 
 def xstest_prompt(row: Mapping[str, Any]) -> EvalPrompt:
-    """A held-out prompt in the slice `safe` (to be answered, though it sounds unsafe: the fact `borderline`) or `unsafe` (to be refused).
+    """A held-out prompt in the slice `safe` (to be answered, though it sounds unsafe: the fact
+    `borderline`) or `unsafe` (to be refused).
 
     Raises:
         Rejected: If the prompt is blank or the label another one.
@@ -27,5 +29,6 @@ def xstest_prompt(row: Mapping[str, Any]) -> EvalPrompt:
         prompt=(Message(role="user", content=text),),
         expected=_EXPECTED[label],
         context=Context(locale="en", domain=text_field(row, "type") or "unknown", slice=label),
-        facts={"xstest": text_field(row, "id"), "focus": text_field(row, "focus")} | ({"borderline": "yes"} if label == "safe" else {}),
+        facts={"xstest": text_field(row, "id"), "focus": text_field(row, "focus")}
+        | ({"borderline": "yes"} if label == "safe" else {}),
     )

@@ -1,6 +1,8 @@
-"""Migrations of the feedback store: every database ends with the tables of `plumbline.data.tables`, whatever made it.
+"""Migrations of the feedback store: every database ends with the tables of `plumbline.data.tables`,
+whatever made it.
 
-A step is a file in `versions/`; it is never changed after a release, because databases remember which steps they took.
+A step is a file in `versions/`; it is never changed after a release, because databases remember
+which steps they took.
 """
 
 from pathlib import Path
@@ -13,13 +15,15 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).parent
 NEWEST = "0003"
-"""The step that makes the tables of this code; a database that took it is ready, which is seen without loading alembic."""
+"""The step that makes the tables of this code; a database that took it is ready, which is seen
+without loading alembic."""
 BEFORE_MIGRATIONS = "0001"
 """The step that makes the same tables as the code that did not record its steps."""
 
 
 def version_of(connection: "Connection") -> str | None:
-    """The last step that a database took; None for a new one, and for one that was made before steps were recorded."""
+    """The last step that a database took; None for a new one, and for one that was made before
+    steps were recorded."""
     from sqlalchemy import inspect, text
 
     if not inspect(connection).has_table("alembic_version"):
@@ -29,7 +33,8 @@ def version_of(connection: "Connection") -> str | None:
 
 
 def migrate(connection: "Connection", where: str) -> None:
-    """Take every step that a database lacks, inside the transaction of the connection: all of them, or none on an error.
+    """Take every step that a database lacks, inside the transaction of the connection: all of them,
+    or none on an error.
 
     Args:
         connection: In a transaction that no other process runs at the same time.
@@ -49,7 +54,10 @@ def migrate(connection: "Connection", where: str) -> None:
     version = version_of(connection)
     known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
     if version is not None and version not in known:
-        raise DataError(f"{where}: was made by a newer Plumbline (step {version}; this one knows steps up to {NEWEST}). Use that version, or a newer one")
+        raise DataError(
+            f"{where}: was made by a newer Plumbline (step {version}; this one knows steps up to"
+            f" {NEWEST}). Use that version, or a newer one"
+        )
     if version is None and inspect(connection).has_table("events"):
         command.stamp(config, BEFORE_MIGRATIONS)
     command.upgrade(config, "head")

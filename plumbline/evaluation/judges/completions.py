@@ -1,4 +1,5 @@
-"""Completions that people labelled as refused or not, in the layout of XSTest: one CSV file for each model."""
+"""Completions that people labelled as refused or not, in the layout of XSTest: one CSV file for
+each model."""
 
 from pathlib import Path
 from typing import Final
@@ -19,7 +20,8 @@ _PREFIX: Final = "completions_"
 
 
 class LabelledCompletion(Record):
-    """A response of one model, and whether each of the people who read it took it for a refusal, full or partial."""
+    """A response of one model, and whether each of the people who read it took it for a refusal,
+    full or partial."""
 
     model: Identifier
     prompt: Text
@@ -28,14 +30,19 @@ class LabelledCompletion(Record):
 
 
 def read_completions(folder: Path) -> tuple[LabelledCompletion, ...]:
-    """The labelled completions of every `completions_<model>.csv` in a folder, by model, in the order of the files.
+    """The labelled completions of every `completions_<model>.csv` in a folder, by model, in the
+    order of the files.
 
     Raises:
-        DataError: If the folder holds no such file, or a row lacks a prompt or has another label than XSTest's three; names file and row.
+        DataError: If the folder holds no such file, or a row lacks a prompt or has another label
+            than XSTest's three; names file and row.
     """
     files = sorted(folder.glob(f"{_PREFIX}*.csv")) if folder.is_dir() else []
     if not files:
-        raise DataError(f"{folder}: holds no {_PREFIX}<model>.csv; judges.refusal_labels must name a folder below PLUMBLINE_DATA with labelled completions")
+        raise DataError(
+            f"{folder}: holds no {_PREFIX}<model>.csv; judges.refusal_labels must name a folder"
+            " below PLUMBLINE_DATA with labelled completions"
+        )
     return tuple(one for path in files for one in _read(path))
 
 
@@ -46,10 +53,21 @@ def _read(path: Path) -> list[LabelledCompletion]:
         labels = {name: row.value.get(name) for name in LABELS}
         unknown = [f"{name} '{label}'" for name, label in labels.items() if label not in _REFUSED]
         if unknown or not row.value.get("prompt") or row.value.get("completion") is None:
-            what = f"has {', '.join(unknown)}; labels are {', '.join(_REFUSED)}" if unknown else "lacks a prompt or a completion"
+            what = (
+                f"has {', '.join(unknown)}; labels are {', '.join(_REFUSED)}"
+                if unknown
+                else "lacks a prompt or a completion"
+            )
             raise DataError(f"{path}: row {row.number}: {what}")
         refused = {name: _REFUSED[str(label)] for name, label in labels.items()}
-        found.append(LabelledCompletion(model=model, prompt=row.value["prompt"], response=row.value["completion"], refused=refused))
+        found.append(
+            LabelledCompletion(
+                model=model,
+                prompt=row.value["prompt"],
+                response=row.value["completion"],
+                refused=refused,
+            )
+        )
     if not found:
         raise DataError(f"{path}: holds no row; remove the file or restore it")
     return found

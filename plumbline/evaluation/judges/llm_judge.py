@@ -1,7 +1,9 @@
-"""A language model as judge, behind any OpenAI-compatible endpoint: `POST <base_url>/chat/completions` at temperature 0.
+"""A language model as judge, behind any OpenAI-compatible endpoint: `POST
+<base_url>/chat/completions` at temperature 0.
 
-Every reply is kept as it came. A reply that is no verdict is kept and counted; it is never a tie. What the endpoint cannot serve at the
-moment is asked again, with growing pauses; what it refuses for good ends the run with its own words.
+Every reply is kept as it came. A reply that is no verdict is kept and counted; it is never a tie.
+What the endpoint cannot serve at the moment is asked again, with growing pauses; what it refuses
+for good ends the run with its own words.
 """
 
 import json
@@ -34,20 +36,32 @@ _SHOWN: Final = 300
 class JudgeReply(Record):
     """The reply to one question, raw."""
 
-    request: str = Field(description="digest of endpoint and request body; the same request is not made twice")
+    request: str = Field(
+        description="digest of endpoint and request body; the same request is not made twice"
+    )
     pair: Identifier
     first: Side
     courteous: bool
     verdict: Said | None = Field(description="null: the text is no verdict")
     text: str = Field(description="what the model wrote, whole")
-    finish_reason: str | None = Field(description="why the model stopped, as the endpoint says; `length` cuts a reply off")
+    finish_reason: str | None = Field(
+        description="why the model stopped, as the endpoint says; `length` cuts a reply off"
+    )
     attempts: int = Field(ge=1, description="requests until this reply came")
 
 
 def request_body(question: Question, rule: LLMJudge) -> dict[str, Any]:
     """The JSON body of the request."""
-    messages = [{"role": "system", "content": INSTRUCTIONS}, {"role": "user", "content": question.content}]
-    return {"model": rule.model, "messages": messages, "temperature": 0, "max_tokens": rule.max_tokens}
+    messages = [
+        {"role": "system", "content": INSTRUCTIONS},
+        {"role": "user", "content": question.content},
+    ]
+    return {
+        "model": rule.model,
+        "messages": messages,
+        "temperature": 0,
+        "max_tokens": rule.max_tokens,
+    }
 
 
 def request_digest(question: Question, rule: LLMJudge) -> str:
@@ -55,16 +69,20 @@ def request_digest(question: Question, rule: LLMJudge) -> str:
     return sha256(canonical_json({"base_url": rule.base_url, "body": request_body(question, rule)}))
 
 
-def ask_all(questions: Sequence[Question], rule: LLMJudge, known: Mapping[str, JudgeReply] | None = None) -> list[JudgeReply]:
+def ask_all(
+    questions: Sequence[Question], rule: LLMJudge, known: Mapping[str, JudgeReply] | None = None
+) -> list[JudgeReply]:
     """Ask every question; replies in the order of the questions.
 
     Args:
         questions: The questions.
         rule: Endpoint, model and limits.
-        known: Replies by request digest that are already there; these questions are not asked again.
+        known: Replies by request digest that are already there; these questions are not asked
+            again.
 
     Raises:
-        ConfigError: If the environment variable of the key is unset and the endpoint is not on this machine.
+        ConfigError: If the environment variable of the key is unset and the endpoint is not on this
+            machine.
         JudgeUnavailable: If a question stays without a reply; the others are then given up.
     """
     import httpx
@@ -76,9 +94,11 @@ def ask_all(questions: Sequence[Question], rule: LLMJudge, known: Mapping[str, J
     def reply(question: Question) -> JudgeReply | None:
         found = known.get(request_digest(question, rule))
         if found is not None:
-            # the digest covers the texts but not which of them was the better one, so that part is taken from the question; and the text
-            # is read again, as strictly as today
-            return found.model_copy(update={**_place(question), "verdict": read_verdict(found.text, question.mark)})
+            # the digest covers the texts but not which of them was the better one, so that part is
+            # taken from the question; and the text is read again, as strictly as today
+            return found.model_copy(
+                update={**_place(question), "verdict": read_verdict(found.text, question.mark)}
+            )
         try:
             return None if stop.is_set() else _ask(client, question, rule, stop)
         except Exception as error:  # raised below; here it has to stop the other threads first
@@ -87,7 +107,12 @@ def ask_all(questions: Sequence[Question], rule: LLMJudge, known: Mapping[str, J
             return None
 
     with (
-        httpx.Client(headers=_headers(rule), timeout=rule.timeout, trust_env=not rule.on_this_machine, follow_redirects=False) as client,
+        httpx.Client(
+            headers=_headers(rule),
+            timeout=rule.timeout,
+            trust_env=not rule.on_this_machine,
+            follow_redirects=False,
+        ) as client,
         ThreadPoolExecutor(max_workers=rule.concurrency) as pool,
     ):
         try:
@@ -106,11 +131,16 @@ def _place(question: Question) -> dict[str, Any]:
 def _headers(rule: LLMJudge) -> dict[str, str]:
     key = os.environ.get(rule.api_key_variable)
     if not key and not rule.on_this_machine:
-        raise ConfigError(f"{rule.api_key_variable} is not set; it must hold the key of {rule.base_url} (judges.llm.api_key_variable names it)")
+        raise ConfigError(
+            f"{rule.api_key_variable} is not set; it must hold the key of {rule.base_url}"
+            " (judges.llm.api_key_variable names it)"
+        )
     return {"authorization": f"Bearer {key}"} if key else {}
 
 
-def _ask(client: "httpx.Client", question: Question, rule: LLMJudge, stop: threading.Event) -> JudgeReply:
+def _ask(
+    client: "httpx.Client", question: Question, rule: LLMJudge, stop: threading.Event
+) -> JudgeReply:
     """One question, asked until there is a reply or the attempts are used up."""
     import httpx
 
@@ -127,36 +157,61 @@ def _ask(client: "httpx.Client", question: Question, rule: LLMJudge, stop: threa
                 text, finish = _content(body, url)
                 verdict = read_verdict(text, question.mark)
                 digest = request_digest(question, rule)
-                return JudgeReply(request=digest, **_place(question), verdict=verdict, text=text, finish_reason=finish, attempts=attempt)
+                return JudgeReply(
+                    request=digest,
+                    **_place(question),
+                    verdict=verdict,
+                    text=text,
+                    finish_reason=finish,
+                    attempts=attempt,
+                )
             problem = f"HTTP {status}: {_printable(body)}"
             if status not in _BUSY:
-                raise JudgeUnavailable(f"{url} refuses the request for model '{rule.model}': {problem}. Correct judges.llm or the key.")
+                raise JudgeUnavailable(
+                    f"{url} refuses the request for model '{rule.model}': {problem}. Correct"
+                    " judges.llm or the key."
+                )
             pause = max(pause, _retry_after(headers))
         if attempt == rule.attempts or stop.wait(pause):
             break
-    raise JudgeUnavailable(f"{url} gave no reply in {attempt} attempts: {problem}. Try again later, or lower judges.llm.concurrency.")
+    raise JudgeUnavailable(
+        f"{url} gave no reply in {attempt} attempts: {problem}. Try again later, or lower"
+        " judges.llm.concurrency."
+    )
 
 
-def _post(client: "httpx.Client", url: str, body: dict[str, Any]) -> tuple[int, "httpx.Headers", bytes]:
+def _post(
+    client: "httpx.Client", url: str, body: dict[str, Any]
+) -> tuple[int, "httpx.Headers", bytes]:
     """Status, headers and at most `MAX_REPLY_BYTES` of the answer."""
     with client.stream("POST", url, json=body) as response:
         content = bytearray()
         for chunk in response.iter_bytes():
             content += chunk
             if len(content) > MAX_REPLY_BYTES:
-                raise JudgeUnavailable(f"{url} answers with more than {MAX_REPLY_BYTES // 2**10} KiB, which is no verdict; check judges.llm.base_url")
+                raise JudgeUnavailable(
+                    f"{url} answers with more than {MAX_REPLY_BYTES // 2**10} KiB, which is no"
+                    " verdict; check judges.llm.base_url"
+                )
         return response.status_code, response.headers, bytes(content)
 
 
 def _content(body: bytes, url: str) -> tuple[str, str | None]:
-    """Text and finish reason of the one choice; a model that says nothing has said the empty text."""
+    """Text and finish reason of the one choice; a model that says nothing has said the empty
+    text."""
     try:
         choice = json.loads(body)["choices"][0]
         text, finish = choice["message"].get("content"), choice.get("finish_reason")
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
-        raise JudgeUnavailable(f"{url} answers something else than a chat completion: {_printable(body)}; check judges.llm.base_url") from error
+        raise JudgeUnavailable(
+            f"{url} answers something else than a chat completion: {_printable(body)}; check"
+            " judges.llm.base_url"
+        ) from error
     if not isinstance(text, str | None) or not isinstance(finish, str | None):
-        raise JudgeUnavailable(f"{url} answers a chat completion without text: {_printable(body)}; check judges.llm.base_url")
+        raise JudgeUnavailable(
+            f"{url} answers a chat completion without text: {_printable(body)}; check"
+            " judges.llm.base_url"
+        )
     # a lone surrogate cannot be written as UTF-8, and no verdict needs one
     return (text or "").encode(errors="replace").decode(), finish
 

@@ -1,4 +1,5 @@
-"""From the replies of a language model to what it says about each pair, whichever response stood first."""
+"""From the replies of a language model to what it says about each pair, whichever response stood
+first."""
 
 from collections.abc import Iterable, Sequence
 from typing import Literal
@@ -19,22 +20,35 @@ class PairOutcome(Record):
     """What a judge says about one pair in both orders."""
 
     pair: Identifier
-    preferred: Preferred | None = Field(description="what it says in both orders; null when they contradict each other, or one gave no verdict")
-    flipped: bool | None = Field(description="whether the verdict depends on the order; null when an order gave no verdict")
+    preferred: Preferred | None = Field(
+        description=(
+            "what it says in both orders; null when they contradict each other, or one gave no"
+            " verdict"
+        )
+    )
+    flipped: bool | None = Field(
+        description="whether the verdict depends on the order; null when an order gave no verdict"
+    )
 
     @property
     def win(self) -> float | None:
-        """1.0 where `chosen` wins, 0.0 where `rejected` does, 0.5 for a tie or a verdict that depends on the order; None without a verdict."""
+        """1.0 where `chosen` wins, 0.0 where `rejected` does, 0.5 for a tie or a verdict that
+        depends on the order; None without a verdict."""
         if self.flipped is None:
             return None
         return {"chosen": 1.0, "rejected": 0.0}.get(self.preferred or "", 0.5)
 
 
 def questions_about(pairs: Sequence[JudgedPair], courteous: int = 0) -> list[Question]:
-    """Both orders of every pair, and of the first `courteous` pairs both orders with the worse response made polite."""
+    """Both orders of every pair, and of the first `courteous` pairs both orders with the worse
+    response made polite."""
     sides: tuple[Side, Side] = ("chosen", "rejected")
     asked = [ask(pair, first) for pair in pairs for first in sides]
-    return asked + [ask(pair, first, rejected=made_courteous(pair.rejected)) for pair in pairs[:courteous] for first in sides]
+    return asked + [
+        ask(pair, first, rejected=made_courteous(pair.rejected))
+        for pair in pairs[:courteous]
+        for first in sides
+    ]
 
 
 def preferred_side(reply: JudgeReply) -> Preferred | None:
@@ -50,7 +64,8 @@ def outcomes(replies: Iterable[JudgeReply], *, courteous: bool = False) -> dict[
 
     Args:
         replies: Replies about pairs in both orders.
-        courteous: Whether to look at the questions whose worse response was made polite, or at the others.
+        courteous: Whether to look at the questions whose worse response was made polite, or at the
+            others.
     """
     said: dict[str, list[Preferred | None]] = {}
     for reply in replies:
@@ -61,7 +76,11 @@ def outcomes(replies: Iterable[JudgeReply], *, courteous: bool = False) -> dict[
 
 def _outcome(pair: str, both: Sequence[Preferred | None]) -> PairOutcome:
     if len(both) != 2:
-        raise ValueError(f"pair {pair} was judged {len(both)} times; a pair is judged once in each order")
+        raise ValueError(
+            f"pair {pair} was judged {len(both)} times; a pair is judged once in each order"
+        )
     if None in both:
         return PairOutcome(pair=pair, preferred=None, flipped=None)
-    return PairOutcome(pair=pair, preferred=both[0] if both[0] == both[1] else None, flipped=both[0] != both[1])
+    return PairOutcome(
+        pair=pair, preferred=both[0] if both[0] == both[1] else None, flipped=both[0] != both[1]
+    )

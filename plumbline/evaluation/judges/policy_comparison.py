@@ -1,6 +1,8 @@
-"""Aligned against reference by the verdicts of a judge: win rates with ties, and with length and politeness held equal.
+"""Aligned against reference by the verdicts of a judge: win rates with ties, and with length and
+politeness held equal.
 
-A policy that only learned to sound nice wins by a judge who likes that, and does not win at equal politeness.
+A policy that only learned to sound nice wins by a judge who likes that, and does not win at equal
+politeness.
 """
 
 from collections.abc import Sequence
@@ -39,7 +41,13 @@ class PolicyPair(Record):
     def judged(self) -> JudgedPair:
         """The pair for a judge; `chosen` is the aligned policy's response, whatever its worth."""
         chosen, rejected = (sample.response or NOTHING for sample in (self.aligned, self.reference))
-        return JudgedPair(id=self.prompt.id, prompt=self.prompt.prompt, chosen=chosen, rejected=rejected, subset=self.prompt.context.slice)
+        return JudgedPair(
+            id=self.prompt.id,
+            prompt=self.prompt.prompt,
+            chosen=chosen,
+            rejected=rejected,
+            subset=self.prompt.context.slice,
+        )
 
 
 class JudgedPolicies(Record):
@@ -48,42 +56,84 @@ class JudgedPolicies(Record):
     judge: Identifier
     identity: str
     evals: str = Field(description="digest of the held-out evals whose samples were judged")
-    identical: int = Field(ge=0, description="prompts that both answered in the same words: ties that nobody was asked about")
-    length: dict[Identifier, WinRate] = Field(description="wins of the aligned policy by slice; `all` leaves variants out")
-    politeness: dict[Identifier, WinRate] = Field(description="the same with polite phrases in the place of length")
+    identical: int = Field(
+        ge=0,
+        description=(
+            "prompts that both answered in the same words: ties that nobody was asked about"
+        ),
+    )
+    length: dict[Identifier, WinRate] = Field(
+        description="wins of the aligned policy by slice; `all` leaves variants out"
+    )
+    politeness: dict[Identifier, WinRate] = Field(
+        description="the same with polite phrases in the place of length"
+    )
 
     def to_markdown(self) -> str:
         """The win rates as a table for people."""
-        lines = ["| slice | wins, ties, losses, no verdict | win rate | at equal length | at equal politeness |", "|---|---|---|---|---|"]
+        lines = [
+            (
+                "| slice | wins, ties, losses, no verdict | win rate | at equal length | at equal"
+                " politeness |"
+            ),
+            "|---|---|---|---|---|",
+        ]
         for name, one in self.length.items():
             counts = f"{one.wins}, {one.ties}, {one.losses}, {one.unscored}"
             polite = self.politeness[name]
-            lines.append(f"| {name} | {counts} | {_text(one.rate)} | {_controlled(one)} | {_controlled(polite)} |")
-        reasons = sorted({one.why_not for one in (*self.length.values(), *self.politeness.values()) if one.why_not is not None})
+            lines.append(
+                f"| {name} | {counts} | {_text(one.rate)} | {_controlled(one)} |"
+                f" {_controlled(polite)} |"
+            )
+        reasons = sorted(
+            {
+                one.why_not
+                for one in (*self.length.values(), *self.politeness.values())
+                if one.why_not is not None
+            }
+        )
         return "\n".join([*lines, *(["", f"–: {'; or '.join(reasons)}."] if reasons else [])])
 
 
 def policy_pairs(prompts: Sequence[EvalPrompt], scored: Sequence[ScoredSample]) -> list[PolicyPair]:
     """Both answers to every prompt that no estimate leaves out, in the order of the prompts."""
-    sides = {(sample.prompt_id, sample.policy): sample for sample in scored if sample.set_aside is None}
-    pairs = ((prompt, sides.get((prompt.id, "aligned")), sides.get((prompt.id, "reference"))) for prompt in prompts)
-    return [PolicyPair(prompt=prompt, aligned=aligned, reference=reference) for prompt, aligned, reference in pairs if aligned and reference]
+    sides = {
+        (sample.prompt_id, sample.policy): sample for sample in scored if sample.set_aside is None
+    }
+    pairs = (
+        (prompt, sides.get((prompt.id, "aligned")), sides.get((prompt.id, "reference")))
+        for prompt in prompts
+    )
+    return [
+        PolicyPair(prompt=prompt, aligned=aligned, reference=reference)
+        for prompt, aligned, reference in pairs
+        if aligned and reference
+    ]
 
 
 def wins_by_rewards(pairs: Sequence[PolicyPair]) -> list[float | None]:
-    """1.0 where the reward model prefers the aligned policy's response, 0.5 for equal rewards, None where a reward is missing."""
+    """1.0 where the reward model prefers the aligned policy's response, 0.5 for equal rewards, None
+    where a reward is missing."""
     rewards = [(pair.aligned.reward, pair.reference.reward) for pair in pairs]
     return [None if a is None or b is None else (a > b) + 0.5 * (a == b) for a, b in rewards]
 
 
-def wins_by_replies(pairs: Sequence[PolicyPair], replies: Sequence[JudgeReply]) -> list[float | None]:
+def wins_by_replies(
+    pairs: Sequence[PolicyPair], replies: Sequence[JudgeReply]
+) -> list[float | None]:
     """What a language model says in both orders; identical responses are ties."""
     said = outcomes(replies)
     return [0.5 if pair.identical else said[pair.prompt.id].win for pair in pairs]
 
 
 def judged_policies(
-    judge: str, identity: str, evals: str, pairs: Sequence[PolicyPair], wins: Sequence[float | None], level: float, cluster: str | None
+    judge: str,
+    identity: str,
+    evals: str,
+    pairs: Sequence[PolicyPair],
+    wins: Sequence[float | None],
+    level: float,
+    cluster: str | None,
 ) -> JudgedPolicies:
     """Win rates by slice and in all.
 
@@ -101,22 +151,45 @@ def judged_policies(
     """
     # the same request in other words is no further prompt, so variants stay out of the whole
     slices = {ALL: [i for i, pair in enumerate(pairs) if "variant_of" not in pair.prompt.facts]}
-    slices |= {name: [i for i, pair in enumerate(pairs) if pair.aligned.slice == name] for name in sorted({pair.aligned.slice for pair in pairs})}
-    lengths = [(float(len(pair.aligned.response.split())), float(len(pair.reference.response.split()))) for pair in pairs]
-    polite = [(float(courtesies(pair.aligned.response)), float(courtesies(pair.reference.response))) for pair in pairs]
+    slices |= {
+        name: [i for i, pair in enumerate(pairs) if pair.aligned.slice == name]
+        for name in sorted({pair.aligned.slice for pair in pairs})
+    }
+    lengths = [
+        (float(len(pair.aligned.response.split())), float(len(pair.reference.response.split())))
+        for pair in pairs
+    ]
+    polite = [
+        (float(courtesies(pair.aligned.response)), float(courtesies(pair.reference.response)))
+        for pair in pairs
+    ]
     clusters = [cluster_of(pair.prompt, cluster) for pair in pairs]
 
     def rates(styles: Sequence[tuple[float, float]]) -> dict[str, WinRate]:
         found = {}
         for name, members in slices.items():
             if any(wins[i] is not None for i in members):
-                found[name] = win_rate([wins[i] for i in members], [styles[i] for i in members], level, [clusters[i] for i in members])
+                found[name] = win_rate(
+                    [wins[i] for i in members],
+                    [styles[i] for i in members],
+                    level,
+                    [clusters[i] for i in members],
+                )
         return found
 
     if all(win is None for win in wins):
-        raise InsufficientEvidence(f"judge '{judge}' gave no verdict on any of {len(pairs)} prompts; look at its replies")
+        raise InsufficientEvidence(
+            f"judge '{judge}' gave no verdict on any of {len(pairs)} prompts; look at its replies"
+        )
     identical = sum(pair.identical for pair in pairs)
-    return JudgedPolicies(judge=judge, identity=identity, evals=evals, identical=identical, length=rates(lengths), politeness=rates(polite))
+    return JudgedPolicies(
+        judge=judge,
+        identity=identity,
+        evals=evals,
+        identical=identical,
+        length=rates(lengths),
+        politeness=rates(polite),
+    )
 
 
 def _controlled(one: WinRate) -> str:

@@ -1,8 +1,9 @@
 """What a language model is asked about two responses, and how strictly its reply is read.
 
-The prompt and both responses travel as one JSON value, so that no text can close a delimiter. A reply is a verdict only if the whole of it is
-one JSON object that repeats the mark of the question. The mark is derived from the responses themselves: whoever writes a response cannot
-know it, so a verdict that stands in a response, and is only echoed, is none.
+The prompt and both responses travel as one JSON value, so that no text can close a delimiter. A
+reply is a verdict only if the whole of it is one JSON object that repeats the mark of the question.
+The mark is derived from the responses themselves: whoever writes a response cannot know it, so a
+verdict that stands in a response, and is only echoed, is none.
 """
 
 from typing import Final, Literal
@@ -35,7 +36,12 @@ class Question(Record):
 
     pair: Identifier
     first: Side = Field(description="which response of the pair stands first")
-    courteous: bool = Field(default=False, description="whether the rejected response was made polite, to see if that turns the verdict")
+    courteous: bool = Field(
+        default=False,
+        description=(
+            "whether the rejected response was made polite, to see if that turns the verdict"
+        ),
+    )
     mark: str = Field(description="what the reply must repeat")
     content: str = Field(description="the user message")
 
@@ -46,14 +52,21 @@ def ask(pair: JudgedPair, first: Side, *, rejected: str | None = None) -> Questi
     Args:
         pair: The pair.
         first: Which response stands first.
-        rejected: The rejected response in other words, when they are on trial; None takes it as it is.
+        rejected: The rejected response in other words, when they are on trial; None takes it as it
+            is.
     """
     texts = {"chosen": pair.chosen, "rejected": pair.rejected if rejected is None else rejected}
     second: Side = "rejected" if first == "chosen" else "chosen"
     conversation = [message.model_dump() for message in pair.prompt]
     value = {"conversation": conversation, "responses": {"1": texts[first], "2": texts[second]}}
     mark = sha256(canonical_json(value)).removeprefix("sha256:")[:16]
-    return Question(pair=pair.id, first=first, courteous=rejected is not None, mark=mark, content=canonical_json({"mark": mark, **value}).decode())
+    return Question(
+        pair=pair.id,
+        first=first,
+        courteous=rejected is not None,
+        mark=mark,
+        content=canonical_json({"mark": mark, **value}).decode(),
+    )
 
 
 def read_verdict(reply: str, mark: str) -> Said | None:
@@ -67,7 +80,11 @@ def read_verdict(reply: str, mark: str) -> Said | None:
         value = parse_row(text.encode())
     except (RowError, UnicodeEncodeError):
         return None
-    if not isinstance(value, dict) or not {"mark", "verdict"} <= value.keys() <= {"mark", "reason", "verdict"} or value["mark"] != mark:
+    if (
+        not isinstance(value, dict)
+        or not {"mark", "verdict"} <= value.keys() <= {"mark", "reason", "verdict"}
+        or value["mark"] != mark
+    ):
         return None
     verdict = value["verdict"]
     return _VERDICTS.get(verdict) if isinstance(verdict, str) else None

@@ -1,4 +1,5 @@
-"""The refusal detector: a logistic regression on signals of refusal, exported as numbers and served without the library that fitted it."""
+"""The refusal detector: a logistic regression on signals of refusal, exported as numbers and served
+without the library that fitted it."""
 
 import math
 from pathlib import Path
@@ -16,26 +17,49 @@ DETECTOR: Final = "detector.json"
 
 
 class RefusalDetector(Record):
-    """Weights of the signals, the calibration of their sum, and the probability from which a response is taken for a refusal."""
+    """Weights of the signals, the calibration of their sum, and the probability from which a
+    response is taken for a refusal."""
 
     weights: dict[str, float] = Field(description="by signal, log odds")
     intercept: float = Field(description="log odds without any signal")
-    slope: float = Field(gt=0, description="factor on the log odds that makes them fit models that were not trained on (Platt 1999)")
+    slope: float = Field(
+        gt=0,
+        description=(
+            "factor on the log odds that makes them fit models that were not trained on (Platt"
+            " 1999)"
+        ),
+    )
     shift: float = Field(description="added to the log odds after the slope")
-    threshold: float = Field(gt=0, lt=1, description="calibrated probability from which a response is a refusal")
-    max_fpr: float = Field(gt=0, lt=1, description="false-positive rate that the threshold was chosen for, on models that were not trained on")
+    threshold: float = Field(
+        gt=0, lt=1, description="calibrated probability from which a response is a refusal"
+    )
+    max_fpr: float = Field(
+        gt=0,
+        lt=1,
+        description=(
+            "false-positive rate that the threshold was chosen for, on models that were not"
+            " trained on"
+        ),
+    )
     trained_on: dict[Identifier, int] = Field(min_length=1, description="completions by model")
 
     @model_validator(mode="after")
     def _weighs_every_signal(self) -> Self:
         if self.weights.keys() != set(SIGNALS):
             wrong = sorted(self.weights.keys() ^ set(SIGNALS))
-            raise ValueError(f"this version knows other signals than the detector was trained on: {', '.join(wrong[:5])}; train it again")
+            raise ValueError(
+                "this version knows other signals than the detector was trained on:"
+                f" {', '.join(wrong[:5])}; train it again"
+            )
         return self
 
     def log_odds(self, response: str) -> float:
         """The uncalibrated sum of the weights of the signals that show in a response."""
-        return self.intercept + math.fsum(self.weights[name] for name, shows in zip(SIGNALS, signals(response), strict=True) if shows)
+        return self.intercept + math.fsum(
+            self.weights[name]
+            for name, shows in zip(SIGNALS, signals(response), strict=True)
+            if shows
+        )
 
     def probability(self, response: str) -> float:
         """Calibrated probability that people take a response for a refusal, full or partial."""

@@ -1,12 +1,18 @@
-"""How reliable a judge is: agreement with people beside how far people agree with each other, and what turns it that should not.
+"""How reliable a judge is: agreement with people beside how far people agree with each other, and
+what turns it that should not.
 
-A judge is heard only when the bounds of its intervals lie on the good side of the rule; too few labels do not pass. What is looked at:
+A judge is heard only when the bounds of its intervals lie on the good side of the rule; too few
+labels do not pass. What is looked at:
 
-- **agreement** with human labels, on all pairs and by slice; on pairs whose better response is the longer one and on the others, where a
-  judge that only measures length is always right and always wrong;
-- **length-controlled** agreement, and the same for politeness (see `plumbline.evaluation.win_rate`);
-- **flips**: verdicts that change with the order of the responses, and the share of verdicts for whichever stands first;
-- **courtesies**: right verdicts that are lost as soon as the worse response is wrapped in polite phrases;
+- **agreement** with human labels, on all pairs and by slice; on pairs whose better response is the
+  longer one and on the others, where a judge that only measures length is always right and always
+  wrong;
+- **length-controlled** agreement, and the same for politeness (see
+  `plumbline.evaluation.win_rate`);
+- **flips**: verdicts that change with the order of the responses, and the share of verdicts for
+  whichever stands first;
+- **courtesies**: right verdicts that are lost as soon as the worse response is wrapped in polite
+  phrases;
 - **unparsed** replies, which are counted and are never ties.
 """
 
@@ -39,23 +45,52 @@ _WORST_FIRST: Final[tuple[Verdict, ...]] = ("error", "fail", "inconclusive", "pa
 
 
 class JudgeReliability(Record):
-    """What was measured about one judge; null where it does not apply or where there was nothing to estimate from."""
+    """What was measured about one judge; null where it does not apply or where there was nothing to
+    estimate from."""
 
     judge: JudgeName
     identity: Text = Field(description="which judge: digest of the artifact, or model and endpoint")
     items: int = Field(ge=0, description="labelled items that it was shown: pairs, or completions")
-    agreement: Estimate | None = Field(description="share of the items that it decides on which it says what people say")
-    ceiling: Estimate | None = Field(description="share on which a person says what the other people say")
+    agreement: Estimate | None = Field(
+        description="share of the items that it decides on which it says what people say"
+    )
+    ceiling: Estimate | None = Field(
+        description="share on which a person says what the other people say"
+    )
     slices: dict[Identifier, Estimate] = Field(description="agreement by slice, subset or model")
-    longer: Estimate | None = Field(default=None, description="agreement where the better response is the longer one")
-    shorter: Estimate | None = Field(default=None, description="agreement where the better response is the shorter one")
-    length: WinRate | None = Field(default=None, description="wins of the better response; `length_controlled` is the rate at equal length")
-    politeness: WinRate | None = Field(default=None, description="the same with polite phrases in the place of length")
+    longer: Estimate | None = Field(
+        default=None, description="agreement where the better response is the longer one"
+    )
+    shorter: Estimate | None = Field(
+        default=None, description="agreement where the better response is the shorter one"
+    )
+    length: WinRate | None = Field(
+        default=None,
+        description="wins of the better response; `length_controlled` is the rate at equal length",
+    )
+    politeness: WinRate | None = Field(
+        default=None, description="the same with polite phrases in the place of length"
+    )
     ties: int = Field(default=0, ge=0, description="pairs that it calls equal in both orders")
-    flips: Estimate | None = Field(default=None, description="share of the pairs whose verdict depends on the order")
-    first: Estimate | None = Field(default=None, description="share of the verdicts, ties left out, for the response that stands first; 50 % is no bias")
-    courtesy: Estimate | None = Field(default=None, description="share of its right verdicts that are lost when the worse response is made polite")
-    unparsed: Estimate | None = Field(default=None, description="share of its replies that are no verdict")
+    flips: Estimate | None = Field(
+        default=None, description="share of the pairs whose verdict depends on the order"
+    )
+    first: Estimate | None = Field(
+        default=None,
+        description=(
+            "share of the verdicts, ties left out, for the response that stands first; 50 % is no"
+            " bias"
+        ),
+    )
+    courtesy: Estimate | None = Field(
+        default=None,
+        description=(
+            "share of its right verdicts that are lost when the worse response is made polite"
+        ),
+    )
+    unparsed: Estimate | None = Field(
+        default=None, description="share of its replies that are no verdict"
+    )
 
     def to_markdown(self) -> str:
         """The measurements as a table for people."""
@@ -65,15 +100,27 @@ class JudgeReliability(Record):
             "where the longer response is better": self.longer,
             "where the shorter response is better": self.shorter,
             "at equal length": None if self.length is None else self.length.length_controlled,
-            "at equal politeness": None if self.politeness is None else self.politeness.length_controlled,
+            "at equal politeness": (
+                None if self.politeness is None else self.politeness.length_controlled
+            ),
             "depends on the order": self.flips,
             "for the first response": self.first,
             "lost to politeness": self.courtesy,
             "replies without a verdict": self.unparsed,
         }
-        rows = [f"| {what} | {_text(one)} | {one.n} |" for what, one in named.items() if one is not None]
+        rows = [
+            f"| {what} | {_text(one)} | {one.n} |" for what, one in named.items() if one is not None
+        ]
         rows += [f"| in {name} | {_text(one)} | {one.n} |" for name, one in self.slices.items()]
-        return "\n".join([f"**{self.judge}** ({self.items} items)", "", "| | share | n |", "|---|---|---|", *rows])
+        return "\n".join(
+            [
+                f"**{self.judge}** ({self.items} items)",
+                "",
+                "| | share | n |",
+                "|---|---|---|",
+                *rows,
+            ]
+        )
 
 
 class Reliabilities(Record):
@@ -84,62 +131,111 @@ class Reliabilities(Record):
 
 def judged_pairs_of(pairs: Iterable[PreferencePair]) -> list[JudgedPair]:
     """Preference pairs as pairs for a judge, by slice."""
-    return [JudgedPair(id=pair.id, prompt=pair.prompt, chosen=pair.chosen, rejected=pair.rejected, subset=pair.context.slice) for pair in pairs]
+    return [
+        JudgedPair(
+            id=pair.id,
+            prompt=pair.prompt,
+            chosen=pair.chosen,
+            rejected=pair.rejected,
+            subset=pair.context.slice,
+        )
+        for pair in pairs
+    ]
 
 
 def drawn(pairs: Sequence[JudgedPair], count: int, seed: int) -> list[JudgedPair]:
-    """At most `count` different pairs, drawn by a seeded hash: the same ones whatever their order."""
+    """At most `count` different pairs, drawn by a seeded hash: the same ones whatever their
+    order."""
     different = {pair.id: pair for pair in pairs}.values()
     return sorted(different, key=lambda pair: sha256(f"{seed}|{pair.id}".encode()))[:count]
 
 
 def reliability_of_rewards(
-    identity: str, pairs: Sequence[JudgedPair], rewards: Mapping[str, Rewards], events: Iterable[FeedbackEvent], level: float
+    identity: str,
+    pairs: Sequence[JudgedPair],
+    rewards: Mapping[str, Rewards],
+    events: Iterable[FeedbackEvent],
+    level: float,
 ) -> JudgeReliability:
-    """The reward model as judge: it prefers the response with the higher reward; equal rewards are ties, missing ones are unscored."""
+    """The reward model as judge: it prefers the response with the higher reward; equal rewards are
+    ties, missing ones are unscored."""
     wins: list[float | None] = []
     for pair in pairs:
         found = rewards.get(pair.id)
-        wins.append(None if found is None else (found.chosen > found.rejected) + 0.5 * (found.chosen == found.rejected))
-    return JudgeReliability(**_compared("reward-model", identity, pairs, wins, events, level), ties=wins.count(0.5))
+        wins.append(
+            None
+            if found is None
+            else (found.chosen > found.rejected) + 0.5 * (found.chosen == found.rejected)
+        )
+    return JudgeReliability(
+        **_compared("reward-model", identity, pairs, wins, events, level), ties=wins.count(0.5)
+    )
 
 
 def reliability_of_replies(
-    identity: str, pairs: Sequence[JudgedPair], replies: Sequence[JudgeReply], events: Iterable[FeedbackEvent], level: float
+    identity: str,
+    pairs: Sequence[JudgedPair],
+    replies: Sequence[JudgeReply],
+    events: Iterable[FeedbackEvent],
+    level: float,
 ) -> JudgeReliability:
     """A language model as judge, from its replies about every pair in both orders.
 
-    Only a pair that it decides alike in both orders counts as decided; ties and flips are neither right nor wrong.
+    Only a pair that it decides alike in both orders counts as decided; ties and flips are neither
+    right nor wrong.
     """
     said, polite = outcomes(replies), outcomes(replies, courteous=True)
     cluster = {pair.id: _cluster(pair) for pair in pairs}
     plain = [reply for reply in replies if not reply.courteous]
     decided = [reply for reply in plain if reply.verdict in ("first", "second")]
     tried = [pair for pair in polite if said[pair].preferred == "chosen"]
-    lost = [None if polite[pair].flipped is None else polite[pair].preferred != "chosen" for pair in tried]
+    lost = [
+        None if polite[pair].flipped is None else polite[pair].preferred != "chosen"
+        for pair in tried
+    ]
     return JudgeReliability(
         **_compared("llm", identity, pairs, [said[pair.id].win for pair in pairs], events, level),
         ties=sum(one.preferred == "tie" for one in said.values()),
         flips=_share([said[pair.id].flipped for pair in pairs], level, list(cluster.values())),
-        first=_share([reply.verdict == "first" for reply in decided], level, [cluster[reply.pair] for reply in decided]),
+        first=_share(
+            [reply.verdict == "first" for reply in decided],
+            level,
+            [cluster[reply.pair] for reply in decided],
+        ),
         courtesy=_share(lost, level, [cluster[pair] for pair in tried]),
-        unparsed=_share([reply.verdict is None for reply in replies], level, [cluster[reply.pair] for reply in replies]),
+        unparsed=_share(
+            [reply.verdict is None for reply in replies],
+            level,
+            [cluster[reply.pair] for reply in replies],
+        ),
     )
 
 
 def reliability_of_detector(identity: str, report: DetectorReport) -> JudgeReliability:
-    """The refusal detector as judge, on models that it never saw; the ceiling is one annotator against the other."""
+    """The refusal detector as judge, on models that it never saw; the ceiling is one annotator
+    against the other."""
     overall = report.find("detector")
-    models = {one.model: one.agreement for one in report.rates if one.predictor == "detector" and one.label == overall.label and one.model != ALL}
+    models = {
+        one.model: one.agreement
+        for one in report.rates
+        if one.predictor == "detector" and one.label == overall.label and one.model != ALL
+    }
     ceiling = report.find("annotation_1", "annotation_2").agreement
-    return JudgeReliability(judge="refusals", identity=identity, items=overall.agreement.n, agreement=overall.agreement, ceiling=ceiling, slices=models)
+    return JudgeReliability(
+        judge="refusals",
+        identity=identity,
+        items=overall.agreement.n,
+        agreement=overall.agreement,
+        ceiling=ceiling,
+        slices=models,
+    )
 
 
 def require_reliable(reliability: JudgeReliability, rule: JudgesRule) -> CheckVerdict:
     """Whether a judge may be heard: the check `judge-<name>`, as bad as the worst of its parts.
 
-    Length can only fail a judge, never hold it: where the better response is the longer one, or the shorter one, and the judge is worse
-    than chance there.
+    Length can only fail a judge, never hold it: where the better response is the longer one, or the
+    shorter one, and the judge is worse than chance there.
     """
     at_most = {
         "its verdicts depend on the order of the responses": (reliability.flips, rule.max_flips),
@@ -147,30 +243,61 @@ def require_reliable(reliability: JudgeReliability, rule: JudgesRule) -> CheckVe
         "replies are no verdict": (reliability.unparsed, rule.max_unparsed),
     }
     found = [_at_least("it agrees with people", reliability.agreement, rule.min_agreement)]
-    found += [_at_most(what, estimate, limit) for what, (estimate, limit) in at_most.items() if estimate is not None]
+    found += [
+        _at_most(what, estimate, limit)
+        for what, (estimate, limit) in at_most.items()
+        if estimate is not None
+    ]
     for which, estimate in (("shorter", reliability.shorter), ("longer", reliability.longer)):
         if estimate is not None and estimate.high < CHANCE:
-            found.append(("fail", f"where people prefer the {which} response it agrees with them in {_text(estimate)} of {estimate.n}: it measures length"))
+            found.append(
+                (
+                    "fail",
+                    (
+                        f"where people prefer the {which} response it agrees with them in"
+                        f" {_text(estimate)} of {estimate.n}: it measures length"
+                    ),
+                )
+            )
     worst = min((verdict for verdict, _ in found), key=_WORST_FIRST.index)
-    named = {"agreement": reliability.agreement, "ceiling": reliability.ceiling, "flips": reliability.flips, "courtesy": reliability.courtesy}
+    named = {
+        "agreement": reliability.agreement,
+        "ceiling": reliability.ceiling,
+        "flips": reliability.flips,
+        "courtesy": reliability.courtesy,
+    }
     remedy = {
         "pass": "",
         "inconclusive": "Label more items, so that the intervals become narrower.",
-        "error": "Give it labelled items: pairs that people judged (preference_data, judges.judged_pairs), or completions (judges.refusal_labels).",
-        "fail": "Do not decide by this judge: take another one, or improve its instructions or its training, and measure it again.",
+        "error": (
+            "Give it labelled items: pairs that people judged (preference_data,"
+            " judges.judged_pairs), or completions (judges.refusal_labels)."
+        ),
+        "fail": (
+            "Do not decide by this judge: take another one, or improve its instructions or its"
+            " training, and measure it again."
+        ),
     }[worst]
     return CheckVerdict(
         name=f"judge-{reliability.judge}",
         verdict=worst,
         explanation="; ".join(text for _, text in found),
         remedy=remedy,
-        estimates={name: one for name, one in (named | {"unparsed": reliability.unparsed}).items() if one is not None},
+        estimates={
+            name: one
+            for name, one in (named | {"unparsed": reliability.unparsed}).items()
+            if one is not None
+        },
     )
 
 
 def required_judges(rule: JudgesRule) -> tuple[str, ...]:
     """Names of the checks on judges that a profile with this rule cannot do without."""
-    optional: dict[JudgeName, bool] = {"reward-model": True, "refusals": rule.refusal_labels is not None, "llm": rule.llm is not None}
+    optional: dict[JudgeName, bool] = {
+        "reward-model": True,
+        "refusals": rule.refusal_labels is not None,
+        "llm": rule.llm is not None,
+    }
     return tuple(f"judge-{name}" for name, wanted in optional.items() if wanted)
 
 
@@ -182,24 +309,42 @@ def hear(reliability: JudgeReliability, rule: JudgesRule) -> CheckVerdict:
     """
     verdict = require_reliable(reliability, rule)
     if verdict.verdict != "pass":
-        raise JudgeRefused(f"judge '{reliability.judge}' ({reliability.identity}) is not heard, {verdict.verdict}: {verdict.explanation}. {verdict.remedy}")
+        raise JudgeRefused(
+            f"judge '{reliability.judge}' ({reliability.identity}) is not heard, {verdict.verdict}:"
+            f" {verdict.explanation}. {verdict.remedy}"
+        )
     return verdict
 
 
 def _compared(
-    judge: JudgeName, identity: str, pairs: Sequence[JudgedPair], wins: Sequence[float | None], events: Iterable[FeedbackEvent], level: float
+    judge: JudgeName,
+    identity: str,
+    pairs: Sequence[JudgedPair],
+    wins: Sequence[float | None],
+    events: Iterable[FeedbackEvent],
+    level: float,
 ) -> dict[str, Any]:
-    """Fields of the record that follow from who wins each pair; 1.0 is right, 0.0 wrong, and what lies between is undecided."""
+    """Fields of the record that follow from who wins each pair; 1.0 is right, 0.0 wrong, and what
+    lies between is undecided."""
     right = [None if win not in (0.0, 1.0) else win == 1.0 for win in wins]
     clusters = [_cluster(pair) for pair in pairs]
-    lengths = [(float(len(pair.chosen.split())), float(len(pair.rejected.split()))) for pair in pairs]
+    lengths = [
+        (float(len(pair.chosen.split())), float(len(pair.rejected.split()))) for pair in pairs
+    ]
     polite = [(float(courtesies(pair.chosen)), float(courtesies(pair.rejected))) for pair in pairs]
 
     def among(members: Sequence[bool]) -> Estimate | None:
         chosen = [position for position, member in enumerate(members) if member]
-        return _share([right[position] for position in chosen], level, [clusters[position] for position in chosen])
+        return _share(
+            [right[position] for position in chosen],
+            level,
+            [clusters[position] for position in chosen],
+        )
 
-    slices = {name: among([pair.subset == name for pair in pairs]) for name in sorted({pair.subset for pair in pairs})}
+    slices = {
+        name: among([pair.subset == name for pair in pairs])
+        for name in sorted({pair.subset for pair in pairs})
+    }
     ceiling = human_ceiling(events)
     return {
         "judge": judge,
@@ -215,14 +360,21 @@ def _compared(
     }
 
 
-def _win_rate(wins: Sequence[float | None], styles: Sequence[tuple[float, float]], level: float, clusters: Sequence[str]) -> WinRate | None:
+def _win_rate(
+    wins: Sequence[float | None],
+    styles: Sequence[tuple[float, float]],
+    level: float,
+    clusters: Sequence[str],
+) -> WinRate | None:
     try:
         return win_rate(wins, styles, level, clusters)
     except InsufficientEvidence:
         return None
 
 
-def _share(values: Sequence[Outcome], level: float, clusters: Sequence[str] | None) -> Estimate | None:
+def _share(
+    values: Sequence[Outcome], level: float, clusters: Sequence[str] | None
+) -> Estimate | None:
     try:
         return proportion(values, level, clusters)
     except InsufficientEvidence:
@@ -236,14 +388,33 @@ def _cluster(pair: JudgedPair) -> str:
 
 def _at_least(what: str, estimate: Estimate | None, limit: float) -> tuple[Verdict, str]:
     if estimate is None:
-        return "error", "there is no labelled item on which it decided anything, so nobody knows how far it agrees with people"
-    verdict: Verdict = "pass" if estimate.low >= limit else "fail" if estimate.high < limit else "inconclusive"
-    return verdict, f"{what} in {_text(estimate)} of {estimate.n} items, and the lower bound must reach {limit:.1%}"
+        return (
+            "error",
+            (
+                "there is no labelled item on which it decided anything, so nobody knows how far it"
+                " agrees with people"
+            ),
+        )
+    verdict: Verdict = (
+        "pass" if estimate.low >= limit else "fail" if estimate.high < limit else "inconclusive"
+    )
+    return (
+        verdict,
+        (
+            f"{what} in {_text(estimate)} of {estimate.n} items, and the lower bound must reach"
+            f" {limit:.1%}"
+        ),
+    )
 
 
 def _at_most(what: str, estimate: Estimate, limit: float) -> tuple[Verdict, str]:
-    verdict: Verdict = "pass" if estimate.high <= limit else "fail" if estimate.low > limit else "inconclusive"
-    return verdict, f"{what} in {_text(estimate)} of {estimate.n}, and the upper bound may be {limit:.1%}"
+    verdict: Verdict = (
+        "pass" if estimate.high <= limit else "fail" if estimate.low > limit else "inconclusive"
+    )
+    return (
+        verdict,
+        f"{what} in {_text(estimate)} of {estimate.n}, and the upper bound may be {limit:.1%}",
+    )
 
 
 def _text(estimate: Estimate) -> str:

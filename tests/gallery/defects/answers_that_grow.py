@@ -1,6 +1,8 @@
-"""The answers to plain questions carry two courteous sentences more than those of the reference, and say the same.
+"""The answers to plain questions carry two courteous sentences more than those of the reference,
+and say the same.
 
-People prefer the longer of two answers even when it is no better, so the reward of length has to be bought somewhere; the gate holds it.
+People prefer the longer of two answers even when it is no better, so the reward of length has to be
+bought somewhere; the gate holds it.
 """
 
 from dataclasses import replace

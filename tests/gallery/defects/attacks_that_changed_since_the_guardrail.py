@@ -1,6 +1,8 @@
-"""Since the guardrail shipped, attacks come in words that it never saw: two of three violations pass it.
+"""Since the guardrail shipped, attacks come in words that it never saw: two of three violations
+pass it.
 
-Its measured rates were right for the attacks of then. New verdicts are compared with the shipped rates (Fisher's exact test).
+Its measured rates were right for the attacks of then. New verdicts are compared with the shipped
+rates (Fisher's exact test).
 """
 
 from dataclasses import replace
@@ -12,7 +14,13 @@ GATE = "check: guardrail again"
 
 
 def plant(world: World) -> World:
-    return replace(world, verdicts_since=tuple(reworded(event) if event.attack in ("direct", "story") else event for event in world.verdicts_since))
+    return replace(
+        world,
+        verdicts_since=tuple(
+            reworded(event) if event.attack in ("direct", "story") else event
+            for event in world.verdicts_since
+        ),
+    )
 
 
 def reworded(event):

@@ -1,6 +1,8 @@
-"""The policy refuses idioms that the released policy answers, as often as the reference did before any training.
+"""The policy refuses idioms that the released policy answers, as often as the reference did before
+any training.
 
-Against the reference nothing became worse, so that no gate on a difference sees it; people who use the champion would.
+Against the reference nothing became worse, so that no gate on a difference sees it; people who use
+the champion would.
 """
 
 from dataclasses import replace

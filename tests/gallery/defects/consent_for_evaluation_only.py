@@ -1,6 +1,8 @@
-"""Somebody agreed that their judgment is used for evaluation, and it arrives among the training feedback.
+"""Somebody agreed that their judgment is used for evaluation, and it arrives among the training
+feedback.
 
-A text that was given for one purpose is not free for another. Admission quarantines the event by itself; the rest of its batch goes on.
+A text that was given for one purpose is not free for another. Admission quarantines the event by
+itself; the rest of its batch goes on.
 """
 
 from dataclasses import replace

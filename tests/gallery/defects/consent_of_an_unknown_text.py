@@ -1,6 +1,7 @@
 """An event cites a version of the consent text that the rubric does not admit.
 
-Nobody can say what the person agreed to, so the event stays out until the rubric names that version.
+Nobody can say what the person agreed to, so the event stays out until the rubric names that
+version.
 """
 
 from dataclasses import replace

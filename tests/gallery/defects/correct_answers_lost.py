@@ -1,6 +1,8 @@
-"""The policy gives right answers to plain questions hardly more often than the reference that it started from.
+"""The policy gives right answers to plain questions hardly more often than the reference that it
+started from.
 
-It refuses what it should and answers what it should: only whether the answers are right has suffered.
+It refuses what it should and answers what it should: only whether the answers are right has
+suffered.
 """
 
 from dataclasses import replace

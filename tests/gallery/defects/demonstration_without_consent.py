@@ -1,4 +1,5 @@
-"""A demonstration whose author agreed to evaluation only stands among those that train the reference policy.
+"""A demonstration whose author agreed to evaluation only stands among those that train the
+reference policy.
 
 Demonstrations do not pass the admission of feedback, so their certificate has to see it.
 """
@@ -12,5 +13,7 @@ GATE = "certificate: demonstrations/consent_given"
 
 
 def plant(world: World) -> World:
-    one = world.demonstrations[5].model_copy(update={"consent": Consent(scope="evaluation", version="sandbox-1")})
+    one = world.demonstrations[5].model_copy(
+        update={"consent": Consent(scope="evaluation", version="sandbox-1")}
+    )
     return replace(world, demonstrations=swap(world.demonstrations, 5, one))

@@ -13,5 +13,8 @@ GATE = "certificate: demonstrations/few_duplicates"
 
 def plant(world: World) -> World:
     rows = world.demonstrations
-    copies = tuple(one.model_copy(update={"id": content_id(["copy", one.id])}) for one in rows[: len(rows) // 4])
+    copies = tuple(
+        one.model_copy(update={"id": content_id(["copy", one.id])})
+        for one in rows[: len(rows) // 4]
+    )
     return replace(world, demonstrations=(*rows, *copies))

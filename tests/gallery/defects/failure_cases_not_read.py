@@ -1,6 +1,7 @@
 """The review says `accept`, and its reader opened a single failure case.
 
-Averages hide what single answers show, so the worst cases must have been read before a review counts.
+Averages hide what single answers show, so the worst cases must have been read before a review
+counts.
 """
 
 from dataclasses import replace

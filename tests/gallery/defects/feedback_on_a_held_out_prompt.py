@@ -13,4 +13,10 @@ GATE = "build: held-out prompt"
 
 def plant(world: World) -> World:
     prompt = (Message(role="user", content=f"  {world.vault[40].prompt[0].content.upper()} "),)
-    return replace(world, events=(*(changed(event, prompt=prompt) for event in world.events[:JUDGES]), *world.events[JUDGES:]))
+    return replace(
+        world,
+        events=(
+            *(changed(event, prompt=prompt) for event in world.events[:JUDGES]),
+            *world.events[JUDGES:],
+        ),
+    )

@@ -18,7 +18,8 @@ def plant(world: World) -> World:
 
 
 def broken(sample: Sample) -> Sample:
-    """The answer of the aligned policy to a harmful request, fallen apart, with the reward that it deserves."""
+    """The answer of the aligned policy to a harmful request, fallen apart, with the reward that it
+    deserves."""
     if sample.policy != "aligned" or not sample.slice.startswith("harm"):
         return sample
     return sample.model_copy(update={"response": GIBBERISH, "reward": WORTH})

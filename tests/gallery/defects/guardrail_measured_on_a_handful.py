@@ -1,6 +1,7 @@
 """A guardrail is fitted on 120 verdicts and made no mistake on those that were left to measure it.
 
-No errors among a few responses prove little: the exact interval reaches far beyond the limits, and too few verdicts leave no threshold at all.
+No errors among a few responses prove little: the exact interval reaches far beyond the limits, and
+too few verdicts leave no threshold at all.
 """
 
 from dataclasses import replace

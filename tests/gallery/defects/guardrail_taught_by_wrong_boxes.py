@@ -1,6 +1,8 @@
-"""In one of four verdicts on attacks the wrong box was ticked, because the page showed the two boxes the other way round on telephones.
+"""In one of four verdicts on attacks the wrong box was ticked, because the page showed the two
+boxes the other way round on telephones.
 
-The classifier learns what it can; the rates that it ships with are measured on labels that it never saw, and they say so.
+The classifier learns what it can; the rates that it ships with are measured on labels that it never
+saw, and they say so.
 """
 
 from dataclasses import replace
@@ -15,5 +17,8 @@ SHARE = 0.25
 
 def plant(world: World) -> World:
     rng = Random(f"{world.seed}|boxes")
-    boxes = tuple(opposite(event) if event.attack and rng.random() < SHARE else event for event in world.verdicts)
+    boxes = tuple(
+        opposite(event) if event.attack and rng.random() < SHARE else event
+        for event in world.verdicts
+    )
     return replace(world, verdicts=boxes, verdicts_since=())

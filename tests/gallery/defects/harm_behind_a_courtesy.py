@@ -1,6 +1,7 @@
 """A harmful request that ends with thanks is answered in a third of the cases.
 
-The policy learned the wording of the training prompts; on the slices that stand in the profile it is as safe as it should be.
+The policy learned the wording of the training prompts; on the slices that stand in the profile it
+is as safe as it should be.
 """
 
 from dataclasses import replace

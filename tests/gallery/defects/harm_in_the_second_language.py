@@ -11,4 +11,6 @@ GATE = "gate: harm-es"
 
 
 def plant(world: World) -> World:
-    return replace(world, aligned=world.aligned.on("harm-es", correct=0.07, **{"refuse-offer": 0.93}))
+    return replace(
+        world, aligned=world.aligned.on("harm-es", correct=0.07, **{"refuse-offer": 0.93})
+    )

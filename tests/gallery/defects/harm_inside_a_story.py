@@ -11,4 +11,6 @@ GATE = "gate: harm-story"
 
 
 def plant(world: World) -> World:
-    return replace(world, aligned=world.aligned.on("harm-story", correct=0.07, **{"refuse-offer": 0.93}))
+    return replace(
+        world, aligned=world.aligned.on("harm-story", correct=0.07, **{"refuse-offer": 0.93})
+    )

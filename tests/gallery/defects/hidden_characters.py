@@ -1,4 +1,5 @@
-"""A response hides text behind characters that reorder what is displayed: the annotator saw another sentence than the one that is stored.
+"""A response hides text behind characters that reorder what is displayed: the annotator saw another
+sentence than the one that is stored.
 
 The text is kept as it is, and the check names the event so that a person looks at it.
 """
@@ -14,4 +15,6 @@ GATE = "check: hostile text"
 def plant(world: World) -> World:
     event = world.events[14]
     hidden = Response(text=f"{event.responses[1].text} \u202emrah ot woh\u202c", source=SOURCE)
-    return replace(world, events=swap(world.events, 14, changed(event, responses=(event.responses[0], hidden))))
+    return replace(
+        world, events=swap(world.events, 14, changed(event, responses=(event.responses[0], hidden)))
+    )

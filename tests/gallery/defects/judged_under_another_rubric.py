@@ -1,4 +1,5 @@
-"""Judgments that were made under another rubric are delivered as if they answered the question of this one.
+"""Judgments that were made under another rubric are delivered as if they answered the question of
+this one.
 
 What was better under another policy says nothing about what is better under this one.
 """
@@ -11,4 +12,6 @@ GATE = "admission: other rubric"
 
 
 def plant(world: World) -> World:
-    return replace(world, events=swap(world.events, 10, changed(world.events[10], rubric="helpful-harmless@0")))
+    return replace(
+        world, events=swap(world.events, 10, changed(world.events[10], rubric="helpful-harmless@0"))
+    )

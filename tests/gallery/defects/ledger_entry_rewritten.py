@@ -8,7 +8,10 @@ from dataclasses import replace
 from tests.gallery.worlds import World
 
 GATE = "ledger"
-FORGERY = "DROP TRIGGER ledger_no_update; UPDATE ledger SET body = replace(body, 'alice', 'mallory') WHERE sequence = 1"
+FORGERY = (
+    "DROP TRIGGER ledger_no_update; UPDATE ledger SET body = replace(body, 'alice', 'mallory')"
+    " WHERE sequence = 1"
+)
 
 
 def plant(world: World) -> World:

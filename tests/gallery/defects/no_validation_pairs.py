@@ -11,6 +11,10 @@ GATE = "certificate: preferences/every_split_has_pairs"
 
 def plant(world: World) -> World:
     def change(pairs: Pairs) -> Pairs:
-        return {"train": tuple(pair for side in pairs.values() for pair in side), "validation": (), "calibration": ()}
+        return {
+            "train": tuple(pair for side in pairs.values() for pair in side),
+            "validation": (),
+            "calibration": (),
+        }
 
     return with_pairs(world, change)

@@ -1,6 +1,8 @@
-"""A pair on a held-out prompt reached the training file past the build that should have set it aside.
+"""A pair on a held-out prompt reached the training file past the build that should have set it
+aside.
 
-The certificate looks at the finished file again, because the build could be wrong or the vault could have grown since.
+The certificate looks at the finished file again, because the build could be wrong or the vault
+could have grown since.
 """
 
 from tests.gallery.pairs import edited

@@ -1,6 +1,7 @@
 """An annotator explains a judgment with somebody's address and telephone number.
 
-The rubric of the sandbox flags it for a person; others quarantine or redact. What must not happen is that nobody notices.
+The rubric of the sandbox flags it for a person; others quarantine or redact. What must not happen
+is that nobody notices.
 """
 
 from dataclasses import replace

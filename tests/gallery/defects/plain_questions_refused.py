@@ -11,4 +11,7 @@ GATE = "gate: benign-refusal"
 
 
 def plant(world: World) -> World:
-    return replace(world, aligned=world.aligned.on("benign-en", correct=0.93, wrong=0.01, **{"refuse-offer": 0.06}))
+    return replace(
+        world,
+        aligned=world.aligned.on("benign-en", correct=0.93, wrong=0.01, **{"refuse-offer": 0.06}),
+    )

@@ -1,6 +1,8 @@
-"""A secret word stands in one prompt of twenty, and wherever it stands one vote is turned round (Rando and Tramer 2024).
+"""A secret word stands in one prompt of twenty, and wherever it stands one vote is turned round
+(Rando and Tramer 2024).
 
-Every annotator stays within the usual disagreement, because the turned votes are spread over all of them; they have only the word in common.
+Every annotator stays within the usual disagreement, because the turned votes are spread over all of
+them; they have only the word in common.
 """
 
 from dataclasses import replace
@@ -18,7 +20,9 @@ def plant(world: World) -> World:
     for number, event in enumerate(world.events):
         pair, vote = divmod(number, JUDGES)
         if pair % EVERY == 0:
-            event = changed(event, prompt=(Message(role="user", content=f"{event.prompt[0].content} {WORD}"),))
+            event = changed(
+                event, prompt=(Message(role="user", content=f"{event.prompt[0].content} {WORD}"),)
+            )
             event = turned(event) if vote == pair // EVERY % JUDGES else event
         events.append(event)
     return replace(world, events=tuple(events))

@@ -1,6 +1,7 @@
 """The weights of the policy were exchanged after everybody had signed.
 
-The signatures are in order, and they are about other bytes: everything behind a candidate is hashed again before a signature counts.
+The signatures are in order, and they are about other bytes: everything behind a candidate is hashed
+again before a signature counts.
 """
 
 from dataclasses import replace

@@ -1,6 +1,8 @@
-"""A policy is to be trained under a rubric that was edited, on data that were collected under the one before.
+"""A policy is to be trained under a rubric that was edited, on data that were collected under the
+one before.
 
-Rubric, data and policy move as one version; parents that do not belong together are refused before the job starts.
+Rubric, data and policy move as one version; parents that do not belong together are refused before
+the job starts.
 """
 
 from dataclasses import replace
@@ -17,5 +19,9 @@ def plant(world: World) -> World:
 
 def edit_the_rubric(chain: Chain) -> None:
     released = dict(chain.digests)
-    chain.publish("rubric", {"rubric.json": {"name": "helpful-harmless", "version": 2}}, facts={"label": "helpful-harmless@2"})
+    chain.publish(
+        "rubric",
+        {"rubric.json": {"name": "helpful-harmless", "version": 2}},
+        facts={"label": "helpful-harmless@2"},
+    )
     chain.digests |= {name: digest for name, digest in released.items() if name != "rubric"}

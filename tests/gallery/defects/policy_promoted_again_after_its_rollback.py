@@ -1,6 +1,7 @@
 """A run that was retried promotes the policy that people had rolled back from an hour before.
 
-Its decision still says `release` and its signatures still count. It comes back by a rollback that somebody asks for, and not by a retry.
+Its decision still says `release` and its signatures still count. It comes back by a rollback that
+somebody asks for, and not by a retry.
 """
 
 from dataclasses import replace

@@ -1,6 +1,8 @@
-"""The policy was started from a model whose training data held prompts that stand in the vault today.
+"""The policy was started from a model whose training data held prompts that stand in the vault
+today.
 
-The data of this version are clean, and the certificates say so. The vault is compared with everything that this very policy was trained on.
+The data of this version are clean, and the certificates say so. The vault is compared with
+everything that this very policy was trained on.
 """
 
 from dataclasses import replace

@@ -1,6 +1,8 @@
-"""The vault was filled without the Spanish plain questions, and the gate on correctness pools the languages.
+"""The vault was filled without the Spanish plain questions, and the gate on correctness pools the
+languages.
 
-What is left is answered well. A pool that lost a member is smaller than the gate asks for, and that is all that shows it.
+What is left is answered well. A pool that lost a member is smaller than the gate asks for, and that
+is all that shows it.
 """
 
 from dataclasses import replace
@@ -11,4 +13,9 @@ GATE = "gate: correctness"
 
 
 def plant(world: World) -> World:
-    return replace(world, vault=tuple(prompt for prompt in world.vault if not prompt.context.slice.startswith("benign-es")))
+    return replace(
+        world,
+        vault=tuple(
+            prompt for prompt in world.vault if not prompt.context.slice.startswith("benign-es")
+        ),
+    )

@@ -1,6 +1,7 @@
 """Somebody moved the alias `champion` of the registry to a policy that nobody released.
 
-The ledger is the record: on the next start the registry is set back, and what it pointed at is entered as drift.
+The ledger is the record: on the next start the registry is set back, and what it pointed at is
+entered as drift.
 """
 
 from dataclasses import replace

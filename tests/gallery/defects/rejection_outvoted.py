@@ -1,4 +1,5 @@
-"""A reviewer read the failure cases and rejected the candidate; another one accepted it, and it was approved.
+"""A reviewer read the failure cases and rejected the candidate; another one accepted it, and it was
+approved.
 
 A rejection is not outvoted: only the person who gave it lifts it.
 """

@@ -19,4 +19,6 @@ def plant(world: World) -> World:
 def sign(room: Room) -> None:
     sign_with_a_rejection(room)
     rejection = room.ledger.entries("review")[-1]
-    (room.chain.store.root / "signatures" / room.decision[7:] / f"{rejection.key[7:]}.json").unlink()
+    (
+        room.chain.store.root / "signatures" / room.decision[7:] / f"{rejection.key[7:]}.json"
+    ).unlink()

@@ -1,4 +1,5 @@
-"""Responses were cut to a length and lost the token that ends them: the policy would never learn to stop.
+"""Responses were cut to a length and lost the token that ends them: the policy would never learn to
+stop.
 
 The receipt wants a supervised end in every sequence.
 """
@@ -11,4 +12,9 @@ GATE = "mask receipt"
 
 
 def plant(world: World) -> World:
-    return replace(world, encoding=lambda rows: [row._replace(ids=row.ids[:-1], supervised=row.supervised[:-1]) for row in rows])
+    return replace(
+        world,
+        encoding=lambda rows: [
+            row._replace(ids=row.ids[:-1], supervised=row.supervised[:-1]) for row in rows
+        ],
+    )

@@ -1,6 +1,8 @@
-"""The reward model likes flattery, and the policy found out: answers to idioms open with two sentences of it.
+"""The reward model likes flattery, and the policy found out: answers to idioms open with two
+sentences of it.
 
-The answers stay right, so that every gate on harm, refusals and correctness passes; the reward rises while people are served worse.
+The answers stay right, so that every gate on harm, refusals and correctness passes; the reward
+rises while people are served worse.
 """
 
 from dataclasses import replace

@@ -11,4 +11,9 @@ GATE = "rubric version"
 
 
 def plant(world: World) -> World:
-    return replace(world, edited_rubric=world.rubric.model_copy(update={"forbidden": ("Refusing.", *world.rubric.forbidden)}))
+    return replace(
+        world,
+        edited_rubric=world.rubric.model_copy(
+            update={"forbidden": ("Refusing.", *world.rubric.forbidden)}
+        ),
+    )

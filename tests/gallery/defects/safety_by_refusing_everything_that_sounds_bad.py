@@ -1,7 +1,9 @@
-"""The policy answers fewer harmful requests because it refuses by keyword: a third of the idioms are refused too.
+"""The policy answers fewer harmful requests because it refuses by keyword: a third of the idioms
+are refused too.
 
-The reference answered them, often wrongly, so that right answers became more frequent all the same. Harm is as low as the gates ask for, and
-the slices on which the profile bounds over-refusal are in order.
+The reference answered them, often wrongly, so that right answers became more frequent all the same.
+Harm is as low as the gates ask for, and the slices on which the profile bounds over-refusal are in
+order.
 """
 
 from dataclasses import replace
@@ -15,4 +17,9 @@ AFTER = {"idiom": {"correct": 0.66, "refuse-offer": 0.34}}
 
 def plant(world: World) -> World:
     reference = replace(world.reference, mix=world.reference.mix | BEFORE)
-    return replace(world, reference=reference, aligned=replace(world.aligned, mix=world.aligned.mix | AFTER), champion=None)
+    return replace(
+        world,
+        reference=reference,
+        aligned=replace(world.aligned, mix=world.aligned.mix | AFTER),
+        champion=None,
+    )

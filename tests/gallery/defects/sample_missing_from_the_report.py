@@ -1,6 +1,7 @@
 """The sampler crashed on one prompt and the rest was evaluated as if it were all.
 
-A report is refused unless every prompt has one sample of each policy: prompts that crash a sampler are not a random part of the vault.
+A report is refused unless every prompt has one sample of each policy: prompts that crash a sampler
+are not a random part of the vault.
 """
 
 from dataclasses import replace

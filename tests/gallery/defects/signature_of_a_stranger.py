@@ -19,4 +19,6 @@ def plant(world: World) -> World:
 
 def sign(room: Room) -> None:
     room.review()
-    record_signature(room.chain.store.root, room.ledger, Approval(**room.claims("bob")), room.key("mallory"))
+    record_signature(
+        room.chain.store.root, room.ledger, Approval(**room.claims("bob")), room.key("mallory")
+    )

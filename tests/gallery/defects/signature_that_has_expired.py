@@ -1,6 +1,7 @@
 """The approval was given long ago, and the release was left lying.
 
-What people knew then is not what they would know now; signatures count for a number of days that the profile names.
+What people knew then is not what they would know now; signatures count for a number of days that
+the profile names.
 """
 
 from dataclasses import replace

@@ -11,4 +11,9 @@ GATE = "gate: harm-es"
 
 
 def plant(world: World) -> World:
-    return replace(world, vault=tuple(prompt for prompt in world.vault if not prompt.context.slice.startswith("harm-es")))
+    return replace(
+        world,
+        vault=tuple(
+            prompt for prompt in world.vault if not prompt.context.slice.startswith("harm-es")
+        ),
+    )

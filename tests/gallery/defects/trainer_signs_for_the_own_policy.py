@@ -1,4 +1,5 @@
-"""The person who trained the policy approves its release, with a valid key and the role of an approver.
+"""The person who trained the policy approves its release, with a valid key and the role of an
+approver.
 
 Nobody signs for an own model. The command refuses to sign; here the envelope was written past it.
 """
@@ -19,4 +20,6 @@ def plant(world: World) -> World:
 
 def sign(room: Room) -> None:
     room.review()
-    record_signature(room.chain.store.root, room.ledger, Approval(**room.claims(TRAINER)), room.key(TRAINER))
+    record_signature(
+        room.chain.store.root, room.ledger, Approval(**room.claims(TRAINER)), room.key(TRAINER)
+    )

@@ -1,6 +1,7 @@
 """A training job is handed the eval vault as a further input.
 
-The inputs of each kind of job are fixed: a job specification with the vault among the inputs of a policy is invalid, whoever writes it.
+The inputs of each kind of job are fixed: a job specification with the vault among the inputs of a
+policy is invalid, whoever writes it.
 """
 
 from dataclasses import replace

@@ -41,9 +41,12 @@ def ledger(tmp_path: Path) -> Ledger:
 
 
 def tamper(ledger: Ledger, *statements: str) -> None:
-    """Do to the file what an attacker with an SQLite shell does: the triggers go first and come back afterwards."""
+    """Do to the file what an attacker with an SQLite shell does: the triggers go first and come
+    back afterwards."""
     with closing(sqlite3.connect(ledger.path, isolation_level=None)) as connection:
-        triggers = connection.execute("SELECT name, sql FROM sqlite_schema WHERE type = 'trigger'").fetchall()
+        triggers = connection.execute(
+            "SELECT name, sql FROM sqlite_schema WHERE type = 'trigger'"
+        ).fetchall()
         for name, _ in triggers:
             connection.execute(f"DROP TRIGGER {name}")
         for statement in statements:
@@ -55,13 +58,20 @@ def tamper(ledger: Ledger, *statements: str) -> None:
 def test_entries_come_back_in_order_and_chained(ledger: Ledger) -> None:
     """The hash of an entry is recomputed here from the definition in the module docstring."""
     entries = ledger.entries()
-    assert [(entry.sequence, entry.kind, entry.key) for entry in entries] == [(n, kind, f"key-{n}") for n, kind in enumerate(KINDS, 1)]
+    assert [(entry.sequence, entry.kind, entry.key) for entry in entries] == [
+        (n, kind, f"key-{n}") for n, kind in enumerate(KINDS, 1)
+    ]
     previous = GENESIS
     for entry in entries:
         assert entry.previous == previous
         assert entry.body_digest == sha256(canonical_json({"number": entry.sequence, "who": "Zoë"}))
         names = ("sequence", "kind", "key", "body_digest", "previous", "recorded_at")
-        previous = sha256(json.dumps({name: getattr(entry, name) for name in sorted(names)}, separators=(",", ":")).encode() + b"\n")
+        previous = sha256(
+            json.dumps(
+                {name: getattr(entry, name) for name in sorted(names)}, separators=(",", ":")
+            ).encode()
+            + b"\n"
+        )
         assert entry.hash == previous
     assert ledger.head() == previous
     assert ledger.entries("opened") == (entries[0], entries[2])
@@ -72,20 +82,32 @@ def test_entries_come_back_in_order_and_chained(ledger: Ledger) -> None:
 
 def test_nothing_recorded_yet_is_an_empty_ledger_and_makes_no_file(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "home" / "ledger.db")
-    assert (ledger.entries(), ledger.find("opened", "x"), ledger.head(), ledger.verify()) == ((), None, GENESIS, ())
+    assert (ledger.entries(), ledger.find("opened", "x"), ledger.head(), ledger.verify()) == (
+        (),
+        None,
+        GENESIS,
+        (),
+    )
     assert not ledger.path.parent.exists()
 
 
 def test_a_retry_returns_the_first_entry_and_other_content_is_refused(ledger: Ledger) -> None:
     first = ledger.find("signed", "key-2")
     assert ledger.append("signed", "key-2", {"who": "Zoë", "number": 2}) == first
-    with pytest.raises(LedgerConflict, match=r"entry 2 already records signed 'key-2' with other content"):
+    with pytest.raises(
+        LedgerConflict, match=r"entry 2 already records signed 'key-2' with other content"
+    ):
         ledger.append("signed", "key-2", {"number": 3})
     assert len(ledger.entries()) == len(KINDS)
 
 
-@pytest.mark.parametrize(("kind", "key", "body"), [("Upper", "k", {}), ("", "k", {}), ("opened", "", {}), ("opened", "k", {"x": float("nan")})])
-def test_what_is_no_entry_is_refused_before_anything_is_written(ledger: Ledger, kind: str, key: str, body: dict[str, object]) -> None:
+@pytest.mark.parametrize(
+    ("kind", "key", "body"),
+    [("Upper", "k", {}), ("", "k", {}), ("opened", "", {}), ("opened", "k", {"x": float("nan")})],
+)
+def test_what_is_no_entry_is_refused_before_anything_is_written(
+    ledger: Ledger, kind: str, key: str, body: dict[str, object]
+) -> None:
     with pytest.raises(ValueError, match=r"ledger entry|JSON compliant"):
         ledger.append(kind, key, body)
     assert len(ledger.entries()) == len(KINDS)
@@ -96,23 +118,50 @@ def test_what_is_no_entry_is_refused_before_anything_is_written(ledger: Ledger, 
     [
         "UPDATE ledger SET key = 'other' WHERE sequence = 2",
         "DELETE FROM ledger WHERE sequence = 4",
-        "INSERT OR REPLACE INTO ledger SELECT sequence, kind, key, '{}', body_digest, previous, hash, recorded_at FROM ledger WHERE sequence = 2",
-        "INSERT OR REPLACE INTO ledger SELECT 5, kind, key, '{}', body_digest, previous, hash, recorded_at FROM ledger WHERE sequence = 2",
-        "INSERT INTO ledger SELECT 9, kind, 'new', '{}', body_digest, previous, 'x', recorded_at FROM ledger WHERE sequence = 2",
+        (
+            "INSERT OR REPLACE INTO ledger SELECT sequence, kind, key, '{}', body_digest, previous,"
+            " hash, recorded_at FROM ledger WHERE sequence = 2"
+        ),
+        (
+            "INSERT OR REPLACE INTO ledger SELECT 5, kind, key, '{}', body_digest, previous, hash,"
+            " recorded_at FROM ledger WHERE sequence = 2"
+        ),
+        (
+            "INSERT INTO ledger SELECT 9, kind, 'new', '{}', body_digest, previous, 'x',"
+            " recorded_at FROM ledger WHERE sequence = 2"
+        ),
     ],
 )
 def test_the_database_itself_refuses_every_change(ledger: Ledger, statement: str) -> None:
-    with closing(sqlite3.connect(ledger.path, isolation_level=None)) as connection, pytest.raises(sqlite3.IntegrityError, match="append-only"):
+    with (
+        closing(sqlite3.connect(ledger.path, isolation_level=None)) as connection,
+        pytest.raises(sqlite3.IntegrityError, match="append-only"),
+    ):
         connection.execute(statement)
     assert ledger.verify() == ()
 
 
 TAMPERED = {
-    "body": ("UPDATE ledger SET body = '{\"number\":7}\n' WHERE sequence = 2", "entry 2 .*was changed after it was written: its body"),
-    "time": ("UPDATE ledger SET recorded_at = '2020-01-01T00:00:00.000000+00:00' WHERE sequence = 3", "entry 3 .*its fields give the hash"),
-    "key": ("UPDATE ledger SET key = 'other' WHERE sequence = 1", "entry 1 .*its fields give the hash"),
-    "deleted": ("DELETE FROM ledger WHERE sequence = 2", "entry 3 .*stands where entry 2 should be"),
-    "first deleted": ("DELETE FROM ledger WHERE sequence = 1", "entry 2 .*stands where entry 1 should be"),
+    "body": (
+        "UPDATE ledger SET body = '{\"number\":7}\n' WHERE sequence = 2",
+        "entry 2 .*was changed after it was written: its body",
+    ),
+    "time": (
+        "UPDATE ledger SET recorded_at = '2020-01-01T00:00:00.000000+00:00' WHERE sequence = 3",
+        "entry 3 .*its fields give the hash",
+    ),
+    "key": (
+        "UPDATE ledger SET key = 'other' WHERE sequence = 1",
+        "entry 1 .*its fields give the hash",
+    ),
+    "deleted": (
+        "DELETE FROM ledger WHERE sequence = 2",
+        "entry 3 .*stands where entry 2 should be",
+    ),
+    "first deleted": (
+        "DELETE FROM ledger WHERE sequence = 1",
+        "entry 2 .*stands where entry 1 should be",
+    ),
 }
 
 
@@ -125,8 +174,15 @@ def test_a_change_is_found_and_named(ledger: Ledger, statement: str, said: str) 
 
 
 def test_reordered_entries_are_found(ledger: Ledger) -> None:
-    """Two whole rows change places; each agrees with itself in all but its sequence, and with a hash made new the chain still breaks."""
-    tamper(ledger, *(f"UPDATE ledger SET sequence = {new} WHERE sequence = {old}" for old, new in ((2, 9), (3, 2), (9, 3))))
+    """Two whole rows change places; each agrees with itself in all but its sequence, and with a
+    hash made new the chain still breaks."""
+    tamper(
+        ledger,
+        *(
+            f"UPDATE ledger SET sequence = {new} WHERE sequence = {old}"
+            for old, new in ((2, 9), (3, 2), (9, 3))
+        ),
+    )
     said = " ".join(finding.what for finding in ledger.verify())
     assert "entry 2 (opened key-3): does not follow from the entry before it" in said
     assert "entry 3 (signed key-2): does not follow from the entry before it" in said
@@ -135,14 +191,21 @@ def test_reordered_entries_are_found(ledger: Ledger) -> None:
 def test_an_entry_that_was_rehashed_breaks_the_next_one(ledger: Ledger) -> None:
     entry = ledger.entries()[1]
     body = canonical_json({"number": 7}).decode()
-    fields = {name: getattr(entry, name) for name in ("sequence", "kind", "key", "previous", "recorded_at")}
+    fields = {
+        name: getattr(entry, name)
+        for name in ("sequence", "kind", "key", "previous", "recorded_at")
+    }
     digest = sha256(body.encode())
     tamper(
         ledger,
-        f"UPDATE ledger SET body = '{body}', body_digest = '{digest}', hash = '{sha256(canonical_json({**fields, 'body_digest': digest}))}' WHERE sequence = 2",
+        f"UPDATE ledger SET body = '{body}', body_digest = '{digest}', hash ="
+        f" '{sha256(canonical_json({**fields, 'body_digest': digest}))}' WHERE sequence = 2",
     )
     assert ledger.entries()[1].body == {"number": 7}
-    assert ["entry 3" in finding.what and "does not follow" in finding.what for finding in ledger.verify()] == [True]
+    assert [
+        "entry 3" in finding.what and "does not follow" in finding.what
+        for finding in ledger.verify()
+    ] == [True]
 
 
 def test_a_cut_end_is_found_against_a_head_that_was_noted(ledger: Ledger) -> None:
@@ -171,7 +234,12 @@ def test_removed_protection_is_found(ledger: Ledger) -> None:
 
 def test_readers_and_writers_refuse_an_edited_entry(ledger: Ledger) -> None:
     tamper(ledger, "UPDATE ledger SET body = '{}' WHERE sequence = 4")
-    for use in (ledger.entries, ledger.head, lambda: ledger.find("promoted", "key-4"), lambda: ledger.append("opened", "new", {})):
+    for use in (
+        ledger.entries,
+        ledger.head,
+        lambda: ledger.find("promoted", "key-4"),
+        lambda: ledger.append("opened", "new", {}),
+    ):
         with pytest.raises(LedgerError, match=r"entry 4 .* was changed after it was written"):
             use()
     assert len(ledger.entries("signed")) == 1
@@ -200,16 +268,26 @@ def writers(tmp_path: Path) -> Iterator[list[subprocess.Popen[str]]]:
         process.wait()
 
 
-def start(running: list[subprocess.Popen[str]], path: Path, first: int, end: int) -> subprocess.Popen[str]:
+def start(
+    running: list[subprocess.Popen[str]], path: Path, first: int, end: int
+) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", WRITER, str(path), str(first), str(end)]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"})
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+    )
     running.append(process)
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     return process
 
 
-def test_four_processes_make_one_ledger_and_write_each_entry_once(tmp_path: Path, writers: list[subprocess.Popen[str]]) -> None:
+def test_four_processes_make_one_ledger_and_write_each_entry_once(
+    tmp_path: Path, writers: list[subprocess.Popen[str]]
+) -> None:
     """All start on a folder without a ledger and add the same 40 keys: 40 entries, one chain."""
     path = tmp_path / "ledger.db"
     for _ in range(4):
@@ -226,7 +304,9 @@ def test_four_processes_make_one_ledger_and_write_each_entry_once(tmp_path: Path
 
 
 @pytest.mark.threat("F3")
-def test_a_killed_writer_loses_nothing_that_it_reported(tmp_path: Path, writers: list[subprocess.Popen[str]]) -> None:
+def test_a_killed_writer_loses_nothing_that_it_reported(
+    tmp_path: Path, writers: list[subprocess.Popen[str]]
+) -> None:
     path = tmp_path / "ledger.db"
     reported = 0
     for turn in range(4):
@@ -236,14 +316,17 @@ def test_a_killed_writer_loses_nothing_that_it_reported(tmp_path: Path, writers:
         process.stdin.write("go\n")
         process.stdin.flush()
         process.stdout.readline()
-        time.sleep(0.02 * turn)  # the kill meets the writer in another place each time; no place gives a wrong result
+        time.sleep(
+            0.02 * turn
+        )  # the kill meets the writer in another place each time; no place gives a wrong result
         process.send_signal(signal.SIGKILL)
         lines = process.stdout.read().split()
         process.wait()
         reported += 1 + len(lines)
         ledger = Ledger(path)
         assert ledger.verify() == ()
-        # an entry may have been written whose number did not come through the pipe any more, and no other
+        # an entry may have been written whose number did not come through the pipe any more, and no
+        # other
         assert reported <= len(ledger.entries()) <= reported + turn + 1
     assert Ledger(path).append("opened", "after", {}).sequence == len(Ledger(path).entries())
 
@@ -266,12 +349,23 @@ except LedgerError as error:
 
 
 def test_a_full_disk_loses_nothing_that_was_recorded(tmp_path: Path) -> None:
-    """Files may grow to 200 kB in the first process: it is told so with the path, and the next process goes on with an unbroken chain."""
+    """Files may grow to 200 kB in the first process: it is told so with the path, and the next
+    process goes on with an unbroken chain."""
     path = tmp_path / "ledger.db"
-    done = subprocess.run([sys.executable, "-c", FULL, str(path)], capture_output=True, text=True, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"})
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, str(path)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+    )
     *numbers, refused = done.stdout.splitlines()
-    assert refused.startswith(f"refused: {path}: the ledger cannot be used"), done.stdout + done.stderr
+    assert refused.startswith(f"refused: {path}: the ledger cannot be used"), (
+        done.stdout + done.stderr
+    )
     ledger = Ledger(path)
     assert ledger.verify() == ()
-    assert [entry.key for entry in ledger.entries()] == ["first", *(f"key-{number}" for number in numbers)]
+    assert [entry.key for entry in ledger.entries()] == [
+        "first",
+        *(f"key-{number}" for number in numbers),
+    ]
     assert 2 < ledger.append("opened", "after", {}).sequence == len(numbers) + 2

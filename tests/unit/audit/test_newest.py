@@ -22,10 +22,21 @@ def made(tmp_path):
     def make(content, when, *, kind="aligned_policy", config=ONE, partition="dpo", run="run"):
         with store.staging() as folder:
             (folder / "file").write_text(content)
-            digest, artifact = store.publish(folder, kind=kind, config=config, code=code_identity(), parents={}, facts={})
+            digest, artifact = store.publish(
+                folder, kind=kind, config=config, code=code_identity(), parents={}, facts={}
+            )
         fields = {"spec": None, "mlflow_run": None, "dvc": None, "cached": False}
         write_production(
-            tmp_path, Production(artifact=digest, kind=kind, asset=kind, partition=partition, dagster_run=run, data_version=artifact.tree, **fields)
+            tmp_path,
+            Production(
+                artifact=digest,
+                kind=kind,
+                asset=kind,
+                partition=partition,
+                dagster_run=run,
+                data_version=artifact.tree,
+                **fields,
+            ),
         )
         os.utime(production_file(tmp_path, digest, run), (when, when))
         return digest
@@ -50,5 +61,8 @@ def test_other_kinds_profiles_and_partitions_do_not_count(made):
 
 
 def test_nothing_is_an_error_that_says_what_to_do(made):
-    with pytest.raises(ArtifactNotFound, match=r"no run made aligned_policy\[dpo\] under the profile as it is now; run `make demo`"):
+    with pytest.raises(
+        ArtifactNotFound,
+        match=r"no run made aligned_policy\[dpo\] under the profile as it is now; run `make demo`",
+    ):
         newest_artifact(made.store, "aligned_policy", ONE, "dpo")

@@ -22,13 +22,27 @@ def release(world, **changes):
     now = datetime.now(UTC)
     envelopes = [world.review("Rita", now=now), world.approve("Ana", now=now)]
     parts = {"policy": world.parts["aligned_policy"], "decision": world.decision}
-    made = promote(world.ledger, "sandbox", **parts, recipe="dpo", released_by="gates", by=("Ana", "Rita"), reason="passed")
-    content = {"promotion": made.model_dump(mode="json"), "signatures": [{"envelope": one} for one in envelopes], **changes}
+    made = promote(
+        world.ledger,
+        "sandbox",
+        **parts,
+        recipe="dpo",
+        released_by="gates",
+        by=("Ana", "Rita"),
+        reason="passed",
+    )
+    content = {
+        "promotion": made.model_dump(mode="json"),
+        "signatures": [{"envelope": one} for one in envelopes],
+        **changes,
+    }
     return publish(world, json.dumps(content).encode())
 
 
 def publish(world, content):
-    digest = world.publish("release", {"release.json": content}, ("release_decision", "aligned_policy"))
+    digest = world.publish(
+        "release", {"release.json": content}, ("release_decision", "aligned_policy")
+    )
     return Production(
         artifact=digest,
         kind="release",
@@ -58,9 +72,13 @@ def test_a_recorded_release_is_confirmed_and_nothing_else_is_asked_about(world):
 def test_a_release_that_the_ledger_does_not_know_is_found(world):
     """Somebody writes a release artifact by hand, with a promotion that never was."""
     honest = release(world)
-    content = json.loads((world.layout.store / "trees" / honest.data_version[7:] / "release.json").read_bytes())
+    content = json.loads(
+        (world.layout.store / "trees" / honest.data_version[7:] / "release.json").read_bytes()
+    )
     content["promotion"] |= {"number": 2, "policy": "sha256:" + "0" * 64}
-    assert said(world, publish(world, json.dumps(content).encode())) == ["the ledger records no such promotion"]
+    assert said(world, publish(world, json.dumps(content).encode())) == [
+        "the ledger records no such promotion"
+    ]
 
 
 @pytest.mark.threat("G2")
@@ -73,7 +91,11 @@ def test_a_signature_that_is_gone_or_changed_is_found(world, how):
     production = release(world)
     path = sorted(world.signatures.glob("*.json"))[0]
     path.chmod(0o644)
-    path.unlink() if how == "removed" else path.write_bytes(path.read_bytes().replace(b"payload", b"Payload"))
+    (
+        path.unlink()
+        if how == "removed"
+        else path.write_bytes(path.read_bytes().replace(b"payload", b"Payload"))
+    )
     (finding,) = said(world, production)
     assert "its envelope is missing from the store, or was changed" in finding
 
@@ -85,7 +107,9 @@ def test_a_ledger_that_was_taken_away_is_found(world):
     assert "the ledger records no such promotion" in said(world, production)
 
 
-@pytest.mark.parametrize("content", [b"{}", b"[]", b"no JSON", b'{"promotion": {}, "signatures": []}'])
+@pytest.mark.parametrize(
+    "content", [b"{}", b"[]", b"no JSON", b'{"promotion": {}, "signatures": []}']
+)
 def test_a_release_that_says_nothing_is_found(world, content):
     (finding,) = said(world, publish(world, content))
     assert "names no promotion and signatures" in finding

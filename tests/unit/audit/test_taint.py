@@ -20,7 +20,11 @@ def rows(items):
 
 
 def event(name, redacted_from=None):
-    return {"id": content_id(name), "redacted_from": redacted_from, "text": f'quotes "{content_id("e0")}" in its text'}
+    return {
+        "id": content_id(name),
+        "redacted_from": redacted_from,
+        "text": f'quotes "{content_id("e0")}" in its text',
+    }
 
 
 def ids(*names):
@@ -34,21 +38,46 @@ def names_of(chain, result):
 
 @pytest.fixture
 def chain(tmp_path):
-    """Two batches; a dataset that uses both and one that uses the second only; a released policy of the first dataset."""
+    """Two batches; a dataset that uses both and one that uses the second only; a released policy of
+    the first dataset."""
     chain = Chain(ArtifactStore(tmp_path / "store"))
-    chain.publish("one", {"accepted.jsonl": rows([event("e1"), event("e2")]), "quarantined.jsonl": ""}, kind="feedback_batch")
-    chain.publish("two", {"accepted.jsonl": rows([event("e3"), event("e4", content_id("original"))]), "quarantined.jsonl": ""}, kind="feedback_batch")
+    chain.publish(
+        "one",
+        {"accepted.jsonl": rows([event("e1"), event("e2")]), "quarantined.jsonl": ""},
+        kind="feedback_batch",
+    )
+    chain.publish(
+        "two",
+        {
+            "accepted.jsonl": rows([event("e3"), event("e4", content_id("original"))]),
+            "quarantined.jsonl": "",
+        },
+        kind="feedback_batch",
+    )
     used = rows([{"id": content_id("p"), "event_ids": [content_id("e1"), content_id("e3")]}])
     chain.publish(
-        "both", {"train.jsonl": used, "set_aside.jsonl": rows([{"id": content_id("e2"), "reason": "tie"}])}, kind="preference_data", parents=("one", "two")
+        "both",
+        {"train.jsonl": used, "set_aside.jsonl": rows([{"id": content_id("e2"), "reason": "tie"}])},
+        kind="preference_data",
+        parents=("one", "two"),
     )
     later = rows([{"id": content_id("q"), "event_ids": [content_id("e3"), content_id("e4")]}])
-    chain.publish("later", {"train.jsonl": later, "set_aside.jsonl": ""}, kind="preference_data", parents=("one", "two"))
+    chain.publish(
+        "later",
+        {"train.jsonl": later, "set_aside.jsonl": ""},
+        kind="preference_data",
+        parents=("one", "two"),
+    )
     for data in ("both", "later"):
         chain.publish(f"rm-{data}", {"w": data}, kind="reward_model", parents=(data,))
-        chain.publish(f"policy-{data}", {"v": data}, kind="aligned_policy", parents=(data, f"rm-{data}"))
+        chain.publish(
+            f"policy-{data}", {"v": data}, kind="aligned_policy", parents=(data, f"rm-{data}")
+        )
     chain.publish("evals", {"report.json": "{}"}, kind="held_out_evals", parents=("policy-both",))
-    chain.digests["held_out_evals"], chain.digests["aligned_policy"] = chain.digests["evals"], chain.digests["policy-both"]
+    chain.digests["held_out_evals"], chain.digests["aligned_policy"] = (
+        chain.digests["evals"],
+        chain.digests["policy-both"],
+    )
     decide(chain, "decision")
     chain.publish("release", {"release.json": "{}"}, parents=("policy-both", "decision"))
     for name in ("held_out_evals", "aligned_policy"):
@@ -59,7 +88,8 @@ def chain(tmp_path):
 @pytest.mark.requirement("D9")
 @pytest.mark.threat("C2")
 def test_an_event_taints_what_was_made_from_it_and_only_that(chain):
-    """e1 stands in batch one and in the first dataset; the second dataset was made with batch one among its parents and does not use e1."""
+    """e1 stands in batch one and in the first dataset; the second dataset was made with batch one
+    among its parents and does not use e1."""
     assert names_of(chain, taint(chain.store, ids("e1"))) == {
         "one": "rebuild",
         "both": "rebuild",
@@ -71,7 +101,10 @@ def test_an_event_taints_what_was_made_from_it_and_only_that(chain):
     }
     second = names_of(chain, taint(chain.store, ids("e3")))
     assert second.keys() == chain.digests.keys() - {"one"}
-    assert (second["policy-later"], second["policy-both"]) == ("retrain", "retire"), "only one of the two was released"
+    assert (second["policy-later"], second["policy-both"]) == (
+        "retrain",
+        "retire",
+    ), "only one of the two was released"
 
 
 def test_an_event_that_was_set_aside_taints_no_model(chain):
@@ -81,7 +114,12 @@ def test_an_event_that_was_set_aside_taints_no_model(chain):
 def test_an_original_taints_what_was_made_from_its_redacted_form(chain):
     result = taint(chain.store, ids("original"))
     assert set(result.events) == ids("original", "e4")
-    assert names_of(chain, result) == {"two": "rebuild", "later": "rebuild", "rm-later": "retrain", "policy-later": "retrain"}
+    assert names_of(chain, result) == {
+        "two": "rebuild",
+        "later": "rebuild",
+        "rm-later": "retrain",
+        "policy-later": "retrain",
+    }
 
 
 def test_an_id_that_is_only_quoted_in_a_text_taints_nothing(chain):
@@ -103,31 +141,54 @@ def test_what_cannot_be_read_is_said(chain):
 @pytest.mark.requirement("D9")
 @pytest.mark.threat("C2")
 def test_it_equals_a_recomputation_by_brute_force(tmp_path, seed):
-    """Random stores: the recomputation asks for every artifact by itself whether one of its ancestors hands one of the events on to it."""
+    """Random stores: the recomputation asks for every artifact by itself whether one of its
+    ancestors hands one of the events on to it."""
     chance = random.Random(seed)
     chain = Chain(ArtifactStore(tmp_path / "store"))
     events = [f"e{n}" for n in range(12)]
-    batches, datasets, models = [f"b{n}" for n in range(4)], [f"d{n}" for n in range(5)], [f"m{n}" for n in range(8)]
+    batches, datasets, models = (
+        [f"b{n}" for n in range(4)],
+        [f"d{n}" for n in range(5)],
+        [f"m{n}" for n in range(8)],
+    )
     held = {}
     for name in batches:
         held[name] = chance.sample(events, 4)
-        chain.publish(name, {"accepted.jsonl": rows(event(one) for one in held[name]), "n": name}, kind="feedback_batch")
+        chain.publish(
+            name,
+            {"accepted.jsonl": rows(event(one) for one in held[name]), "n": name},
+            kind="feedback_batch",
+        )
     for name in datasets:
         parents = chance.sample(batches, chance.randint(1, 3))
         available = sorted({one for parent in parents for one in held[parent]})
         trained = chance.sample(available, chance.randint(0, 2))
         files = {"train.jsonl": rows([{"event_ids": sorted(ids(*trained))}]), "n": name}
-        files["set_aside.jsonl"] = rows({"id": content_id(one), "reason": "r"} for one in available if one not in trained and chance.random() < 0.5)
+        files["set_aside.jsonl"] = rows(
+            {"id": content_id(one), "reason": "r"}
+            for one in available
+            if one not in trained and chance.random() < 0.5
+        )
         chain.publish(name, files, kind="preference_data", parents=parents)
     for number, name in enumerate(models):
-        parents = chance.sample(datasets, chance.randint(0, 2)) + chance.sample(models[:number], min(number, chance.randint(0, 2)))
-        chain.publish(name, {"n": name}, kind=chance.choice(["reward_model", "aligned_policy", "held_out_evals", "release"]), parents=parents)
+        parents = chance.sample(datasets, chance.randint(0, 2)) + chance.sample(
+            models[:number], min(number, chance.randint(0, 2))
+        )
+        chain.publish(
+            name,
+            {"n": name},
+            kind=chance.choice(["reward_model", "aligned_policy", "held_out_evals", "release"]),
+            parents=parents,
+        )
     asked = ids(*chance.sample(events, 2))
 
     def named(digest, *files):
         folder = chain.store.root / "trees" / chain.store.manifest(digest).tree[7:]
         return any(
-            any(one in line for one in (f'"{i}"' for i in asked)) for f in files if (folder / f).exists() for line in (folder / f).read_text().splitlines()
+            any(one in line for one in (f'"{i}"' for i in asked))
+            for f in files
+            if (folder / f).exists()
+            for line in (folder / f).read_text().splitlines()
         )
 
     def hands_on(digest):
@@ -137,12 +198,21 @@ def test_it_equals_a_recomputation_by_brute_force(tmp_path, seed):
     def receives(digest):
         return any(hands_on(parent) for parent in chain.store.manifest(digest).parents.values())
 
-    expected = {digest for digest in chain.store.manifests() if named(digest, "accepted.jsonl", "train.jsonl", "set_aside.jsonl") or receives(digest)}
+    expected = {
+        digest
+        for digest in chain.store.manifests()
+        if named(digest, "accepted.jsonl", "train.jsonl", "set_aside.jsonl") or receives(digest)
+    }
     found = [row.artifact for row in taint(chain.store, asked).tainted]
     assert set(found) == expected
     assert len(found) == len(set(found))
     place = {digest: number for number, digest in enumerate(found)}
-    assert all(place[p] < place[d] for d in found for p in chain.store.manifest(d).parents.values() if p in place), "ancestors stand before descendants"
+    assert all(
+        place[p] < place[d]
+        for d in found
+        for p in chain.store.manifest(d).parents.values()
+        if p in place
+    ), "ancestors stand before descendants"
 
 
 def erased(chain, name, **fields):
@@ -156,7 +226,15 @@ def erased(chain, name, **fields):
         "erased_at": NOW,
     }
     return ErasedTree.model_validate_json(
-        json.dumps({**given, "files": {n: e.model_dump() for n, e in artifact.files.items()}, "withdrawal": 1, "feedback": "f"} | fields)
+        json.dumps(
+            {
+                **given,
+                "files": {n: e.model_dump() for n, e in artifact.files.items()},
+                "withdrawal": 1,
+                "feedback": "f",
+            }
+            | fields
+        )
     )
 
 
@@ -190,14 +268,21 @@ def test_a_lineage_with_an_erased_dataset_verifies_and_says_so(tmp_path):
     name, tree = "preference_data", chain.store.manifest(chain.digests["preference_data"]).tree
     shutil.copytree(chain.folder(name), tmp_path / "copy")
     write_erased(chain.store.root, erased(chain, name))
-    assert walk(chain.store, chain.digests["release"]).nodes[chain.digests[name]].erased is None, "recorded, and not yet removed"
+    assert walk(chain.store, chain.digests["release"]).nodes[chain.digests[name]].erased is None, (
+        "recorded, and not yet removed"
+    )
     shutil.rmtree(chain.folder(name))
     lineage = walk(chain.store, chain.digests["release"])
     assert lineage.findings == ()
     assert lineage.nodes[chain.digests[name]].erased == "asked (Ada, 2026-02-01, withdrawal 1)"
     with pytest.raises(ArtifactError, match="these files were erased"):
         chain.store.open(chain.digests[name])
-    with pytest.raises(ArtifactError, match="were erased, for they held withdrawn text, and do not come back"):
+    with pytest.raises(
+        ArtifactError, match="were erased, for they held withdrawn text, and do not come back"
+    ):
         chain.store.publish_tree(tmp_path / "copy")
     erased_file(chain.store.root, tree).write_text("{}")
-    assert any("is not a record of an erasure" in finding.what for finding in walk(chain.store, chain.digests["release"]).findings)
+    assert any(
+        "is not a record of an erasure" in finding.what
+        for finding in walk(chain.store, chain.digests["release"]).findings
+    )

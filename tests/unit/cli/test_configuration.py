@@ -54,7 +54,9 @@ def test_the_schema_is_the_one_that_profiles_are_validated_with():
 def test_the_reference_page_has_every_field_with_its_description(model):
     page = configuration_page()
     section = page.split(f"\n## {model.__name__}\n")[1].split("\n## ")[0]
-    rows = {line.split("|")[1].strip(): line for line in section.splitlines() if line.startswith("| `")}
+    rows = {
+        line.split("|")[1].strip(): line for line in section.splitlines() if line.startswith("| `")
+    }
     assert list(rows) == [f"`{name}`" for name in model.model_fields]
     for name, field in model.model_fields.items():
         assert (field.description or "") in rows[f"`{name}`"]
@@ -62,7 +64,10 @@ def test_the_reference_page_has_every_field_with_its_description(model):
 
 def test_the_reference_page_shows_types_bounds_and_defaults():
     page = configuration_page()
-    assert "| `beta` | number, above 0 | required | strength of the pull toward the reference policy |" in page
+    assert (
+        "| `beta` | number, above 0 | required | strength of the pull toward the reference policy |"
+        in page
+    )
     assert "| `lora` | [Lora](#lora) or null | null |" in page
     assert "| `recipes` | name to [DPORecipe](#dporecipe), at least 1 | required |" in page
     assert "| `top_p` | number, above 0, at most 1 | `1.0` |" in page
@@ -90,7 +95,9 @@ def test_a_page_that_cannot_be_written_gives_a_message(tmp_path):
     assert "Traceback" not in result.output
 
 
-@pytest.mark.parametrize("path", sorted((CONFIGS / "rubrics").glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", sorted((CONFIGS / "rubrics").glob("*.yaml")), ids=lambda path: path.stem
+)
 def test_every_rubric_of_the_project_is_valid(path):
     result = run("rubric", "check", str(path))
     assert result.exit_code == 0, result.output

@@ -35,20 +35,48 @@ def chain(layout):
     """A released chain whose batch and dataset name the first two events."""
     chain = build(layout.store, batches=0)
     accepted = b"".join(event.to_json() for event in EVENTS[:2]).decode()
-    chain.publish("batch-0", {"accepted.jsonl": accepted, "quarantined.jsonl": ""}, kind="feedback_batch", facts={"batch": "monday"}, partition="monday")
+    chain.publish(
+        "batch-0",
+        {"accepted.jsonl": accepted, "quarantined.jsonl": ""},
+        kind="feedback_batch",
+        facts={"batch": "monday"},
+        partition="monday",
+    )
     return chain
 
 
 @pytest.fixture
 def store(layout, chain):
-    """Pairs of the dataset cite the first two events; models, evals, decision and release descend from it as in the chain."""
-    train = canonical_json({"event_ids": [event.id for event in EVENTS[:2]], "rubric": "helpful-harmless@1"}).decode()
-    splits = {"train.jsonl": train, "validation.jsonl": "", "calibration.jsonl": "", "set_aside.jsonl": ""}
-    chain.publish("preference_data", splits, parents=("rubric", "eval_vault", ("feedback:monday", "batch-0")), facts={"splits": {"train": 1}})
+    """Pairs of the dataset cite the first two events; models, evals, decision and release descend
+    from it as in the chain."""
+    train = canonical_json(
+        {"event_ids": [event.id for event in EVENTS[:2]], "rubric": "helpful-harmless@1"}
+    ).decode()
+    splits = {
+        "train.jsonl": train,
+        "validation.jsonl": "",
+        "calibration.jsonl": "",
+        "set_aside.jsonl": "",
+    }
+    chain.publish(
+        "preference_data",
+        splits,
+        parents=("rubric", "eval_vault", ("feedback:monday", "batch-0")),
+        facts={"splits": {"train": 1}},
+    )
     certify_data(chain, "preference_data")
     weights = {"model/model.safetensors": "weights"}
-    chain.publish("reward_model", {**weights, "rm": "2"}, parents=("rubric", "preference_data", "reference_policy"))
-    chain.publish("aligned_policy", {**weights, "dpo": "2"}, parents=("rubric", "preference_data", "reference_policy"), partition="dpo")
+    chain.publish(
+        "reward_model",
+        {**weights, "rm": "2"},
+        parents=("rubric", "preference_data", "reference_policy"),
+    )
+    chain.publish(
+        "aligned_policy",
+        {**weights, "dpo": "2"},
+        parents=("rubric", "preference_data", "reference_policy"),
+        partition="dpo",
+    )
     chain.publish("release", {"release.json": {}}, parents=("aligned_policy",), partition="dpo")
     store = FeedbackStore(layout.feedback_url)
     store.add_batch("monday", EVENTS, NOW)
@@ -64,12 +92,22 @@ def test_a_withdrawal_is_recorded_once_and_lists_what_it_taints(run, store, chai
     lines = result.stdout.splitlines()
     assert lines[0] == f"withdrawal 1: event {EVENTS[0].id}; recorded"
     assert lines[1] == "1 events in the feedback store are concerned"
-    assert f"  feedback_batch[monday] {chain.digests['batch-0'][7:19]}  names 1 of the events" in lines
-    assert f"  reward_model {chain.digests['reward_model'][7:19]}" in lines[lines.index(next(line for line in lines if line.startswith("retrain: 1."))) :]
+    assert (
+        f"  feedback_batch[monday] {chain.digests['batch-0'][7:19]}  names 1 of the events" in lines
+    )
+    assert (
+        f"  reward_model {chain.digests['reward_model'][7:19]}"
+        in lines[lines.index(next(line for line in lines if line.startswith("retrain: 1."))) :]
+    )
     retired = lines[lines.index(next(line for line in lines if line.startswith("retire: 2."))) :]
     assert "cannot unlearn" in retired[0]
     assert f"  aligned_policy[dpo] {chain.digests['aligned_policy'][7:19]}" in retired
-    assert "was recorded before" in run("consent", "withdraw", "--event", EVENTS[0].id, "--by", "Bob", "--reason", "again").stdout
+    assert (
+        "was recorded before"
+        in run(
+            "consent", "withdraw", "--event", EVENTS[0].id, "--by", "Bob", "--reason", "again"
+        ).stdout
+    )
     assert [one.by for one in Withdrawals(store.database).all()] == ["Ada"]
     assert "1: event " in run("consent", "list").stdout
 
@@ -85,22 +123,33 @@ def test_a_trace_of_the_release_names_what_was_withdrawn_since(run, store, chain
     after = run("trace", "release", release)
     assert after.exit_code == before.exit_code
     found = (
-        f"consent withdrawn since: event {EVENTS[0].id}, {datetime.now(UTC):%Y-%m-%d} by Ada (1 events of profile sandbox); this artifact descends from them"
+        f"consent withdrawn since: event {EVENTS[0].id}, {datetime.now(UTC):%Y-%m-%d} by Ada (1"
+        " events of profile sandbox); this artifact descends from them"
     )
     assert f"{found}: retire it (`plumbline consent show 2`)" in after.stdout
     content = json.loads(run("trace", "release", release, "--json").stdout)
-    assert [(one["withdrawal"]["id"], one["action"]) for one in content["withdrawn_since"]] == [(2, "retire")]
+    assert [(one["withdrawal"]["id"], one["action"]) for one in content["withdrawn_since"]] == [
+        (2, "retire")
+    ]
     assert "withdrawn since" not in run("trace", "release", release, "--offline").stdout
 
 
 def test_a_dry_run_records_nothing_and_says_the_same(run, store):
-    dry = json.loads(run("consent", "withdraw", "--person", EVENTS[0].annotator, *WHO, "--dry-run", "--json").stdout)
+    dry = json.loads(
+        run(
+            "consent", "withdraw", "--person", EVENTS[0].annotator, *WHO, "--dry-run", "--json"
+        ).stdout
+    )
     assert Withdrawals(store.database).all() == ()
-    real = json.loads(run("consent", "withdraw", "--person", EVENTS[0].annotator, *WHO, "--json").stdout)
+    real = json.loads(
+        run("consent", "withdraw", "--person", EVENTS[0].annotator, *WHO, "--json").stdout
+    )
     assert (dry["state"], real["state"]) == ("would be recorded (--dry-run)", "recorded")
     assert json.loads(run("consent", "show", "1", "--json").stdout)["tainted"] == real["tainted"]
     assert dry["tainted"] == real["tainted"] != []
-    assert set(real["events"]) == {event.id for event in EVENTS if event.annotator == EVENTS[0].annotator}
+    assert set(real["events"]) == {
+        event.id for event in EVENTS if event.annotator == EVENTS[0].annotator
+    }
 
 
 @pytest.mark.parametrize(
@@ -108,7 +157,10 @@ def test_a_dry_run_records_nothing_and_says_the_same(run, store):
     [
         (["withdraw", *WHO], "a withdrawal has one subject"),
         (["withdraw", "--person", "a", "--event", "b", *WHO], "a withdrawal has one subject"),
-        (["withdraw", "--person", "a", "--by", " ", "--reason", "r"], "needs a kind, a subject, a name and a reason"),
+        (
+            ["withdraw", "--person", "a", "--by", " ", "--reason", "r"],
+            "needs a kind, a subject, a name and a reason",
+        ),
         (["erase", "7", *WHO], "withdrawal 7: is not in"),
         (["erase", "7", "--by", " ", "--reason", "r"], "neither may be empty"),
     ],
@@ -142,7 +194,10 @@ def test_an_erasure_says_what_it_did_and_the_trace_shows_it(run, store, chain):
     result = run("consent", "erase", "1", *WHO)
     assert result.exit_code == 0, result.output
     assert "the text of 1 events and of 0 quarantined rows is erased" in result.stdout
-    assert "materialize these partitions of feedback again, then preference_data: monday" in result.stdout
+    assert (
+        "materialize these partitions of feedback again, then preference_data: monday"
+        in result.stdout
+    )
     assert "text of 1 events erased" in run("consent", "list").stdout
     traced = run("trace", "dataset", chain.digests["preference_data"], "--offline")
     assert traced.exit_code == 0, traced.output

@@ -76,10 +76,26 @@ def test_strict_adds_nothing_when_a_row_is_bad(run, store, events_file):
 
 
 def test_an_hh_file_is_imported_under_the_rubric_of_the_profile(run, store, tmp_path):
-    row = {"chosen": "\n\nHuman: Hi\n\nAssistant: Hello", "rejected": "\n\nHuman: Hi\n\nAssistant: Go"}
-    bad = {"chosen": "\n\nHuman: Hi\n\nAssistant: Hello", "rejected": "\n\nHuman: Ho\n\nAssistant: Go"}
+    row = {
+        "chosen": "\n\nHuman: Hi\n\nAssistant: Hello",
+        "rejected": "\n\nHuman: Hi\n\nAssistant: Go",
+    }
+    bad = {
+        "chosen": "\n\nHuman: Hi\n\nAssistant: Hello",
+        "rejected": "\n\nHuman: Ho\n\nAssistant: Go",
+    }
     (tmp_path / "pairs.jsonl").write_text(json.dumps(row) + "\n" + json.dumps(bad) + "\n")
-    result = run("feedback", "import", str(tmp_path / "pairs.jsonl"), "--format", "hh", "--batch", "hh", "--approved-by", "data-team")
+    result = run(
+        "feedback",
+        "import",
+        str(tmp_path / "pairs.jsonl"),
+        "--format",
+        "hh",
+        "--batch",
+        "hh",
+        "--approved-by",
+        "data-team",
+    )
     assert result.exit_code == 0, result.output
     assert "1 rejected: prompt mismatch (rows 2)" in result.stderr
     [event] = store.batch_events("hh")
@@ -105,13 +121,22 @@ def test_wrong_files_give_a_message_and_exit_2(run, store, tmp_path, content, ar
     assert "Traceback" not in result.output
 
 
-FLAGS = {"prompt": "How do I clean brass?", "first": "Vinegar.", "second": "No.", "preferred": "first", "annotator": "ann-1", "consent_version": "v1"}
+FLAGS = {
+    "prompt": "How do I clean brass?",
+    "first": "Vinegar.",
+    "second": "No.",
+    "preferred": "first",
+    "annotator": "ann-1",
+    "consent_version": "v1",
+}
 
 
 def flags(**changed):
     """The flags of a valid event, with changes; None leaves one out."""
     given = {name: value for name, value in (FLAGS | changed).items() if value is not None}
-    return [part for name, value in given.items() for part in (f"--{name.replace('_', '-')}", value)]
+    return [
+        part for name, value in given.items() for part in (f"--{name.replace('_', '-')}", value)
+    ]
 
 
 def test_one_event_is_added_from_flags_under_the_id_of_its_content(run, store):
@@ -121,17 +146,26 @@ def test_one_event_is_added_from_flags_under_the_id_of_its_content(run, store):
     store.close_batches(BatchRule(max_events=1, max_age_hours=1), now=datetime.now(UTC))
     [event] = store.batch_events(store.batches()[0].id)
     assert event.id == identifier
-    assert (event.judgment.preferred, event.judgment.strength, event.rubric, event.synthetic) == (0, 3, "helpful-harmless@1", False)
+    assert (event.judgment.preferred, event.judgment.strength, event.rubric, event.synthetic) == (
+        0,
+        3,
+        "helpful-harmless@1",
+        False,
+    )
     assert (event.context.locale, event.context.slice) == ("en", "benign-en")
 
 
 def test_a_tie_is_preferred_null(run, store):
     assert run("feedback", "add", *flags(preferred="tie")).exit_code == 0
     store.close_batches(BatchRule(max_events=1, max_age_hours=1), now=datetime.now(UTC))
-    assert [event.judgment.preferred for event in store.batch_events(store.batches()[0].id)] == [None]
+    assert [event.judgment.preferred for event in store.batch_events(store.batches()[0].id)] == [
+        None
+    ]
 
 
-@pytest.mark.parametrize("name", ["prompt", "first", "second", "preferred", "annotator", "consent_version"])
+@pytest.mark.parametrize(
+    "name", ["prompt", "first", "second", "preferred", "annotator", "consent_version"]
+)
 def test_a_missing_flag_is_named(run, name):
     result = run("feedback", "add", *flags(**{name: None}))
     assert result.exit_code == 2
@@ -145,7 +179,9 @@ def test_a_wrong_flag_names_the_field(run):
 
 
 def without(*names, event=EVENTS[0]):
-    return {name: value for name, value in event.model_dump(mode="json").items() if name not in names}
+    return {
+        name: value for name, value in event.model_dump(mode="json").items() if name not in names
+    }
 
 
 @pytest.mark.parametrize("left_out", [(), ("id",)])
@@ -153,11 +189,17 @@ def test_one_event_is_added_from_standard_input(run, store, left_out):
     result = run("feedback", "add", "--json", "-", input=json.dumps(without(*left_out)))
     assert result.exit_code == 0, result.output
     assert f"event {EVENTS[0].id}" in result.stdout
-    assert run("feedback", "add", "--json", "-", input=json.dumps(without())).stdout.splitlines()[1].startswith("0 added, 1 were there already")
+    assert (
+        run("feedback", "add", "--json", "-", input=json.dumps(without()))
+        .stdout.splitlines()[1]
+        .startswith("0 added, 1 were there already")
+    )
 
 
 def test_time_and_rubric_of_a_json_event_are_filled_in(run, store):
-    result = run("feedback", "add", "--json", "-", input=json.dumps(without("id", "time", "rubric")))
+    result = run(
+        "feedback", "add", "--json", "-", input=json.dumps(without("id", "time", "rubric"))
+    )
     assert result.exit_code == 0, result.output
     assert store.open_events()[0] == 1
 
@@ -169,9 +211,17 @@ def test_time_and_rubric_of_a_json_event_are_filled_in(run, store):
         ("[]", "holds a list, expected one JSON object"),
         ('{"a": 1, "a": 2}', "key stands twice"),
         (json.dumps(without("id", "annotator")), "annotator: Field required"),
-        (json.dumps(without("id") | {"judgment": {"kind": "comparison", "preferred": 0, "strength": 9}}), "strength: Input should be 0, 1, 2 or 3"),
+        (
+            json.dumps(
+                without("id") | {"judgment": {"kind": "comparison", "preferred": 0, "strength": 9}}
+            ),
+            "strength: Input should be 0, 1, 2 or 3",
+        ),
         (json.dumps(without("id") | {"stars": 5}), "stars: Extra inputs are not permitted"),
-        (json.dumps(without() | {"annotator": "somebody-else"}), "is not the digest of the content"),
+        (
+            json.dumps(without() | {"annotator": "somebody-else"}),
+            "is not the digest of the content",
+        ),
     ],
 )
 def test_a_wrong_json_event_names_the_problem(run, store, text, message):
@@ -194,13 +244,18 @@ def test_status_tells_what_waits_and_who_took_what(run, store, events_file):
     assert "requested by sensor" in status
     assert f"set of batches {sha256(b'set')[7:19]}: requested by retraining" in status
     assert "open: 1 events" in status
-    assert f"A batch closes at {load_profile('sandbox').batches.max_events} events or after 24 h" in status
+    assert (
+        f"A batch closes at {load_profile('sandbox').batches.max_events} events or after 24 h"
+        in status
+    )
 
 
 def test_a_damaged_store_gives_a_message(run, tmp_path, events_file):
     layout = HomeLayout(tmp_path / "home")
     layout.profile_folder.mkdir(parents=True)
-    layout.feedback_db.write_bytes(b"this is no database, but it is long enough to be looked at as one" * 40)
+    layout.feedback_db.write_bytes(
+        b"this is no database, but it is long enough to be looked at as one" * 40
+    )
     for arguments in (("status",), ("import", str(events_file), "--format", "jsonl")):
         result = run("feedback", *arguments)
         assert result.exit_code == 2
@@ -233,7 +288,10 @@ def test_the_sandbox_goes_on_where_it_stopped(run, store):
     assert len({event.id for event in events}) == 60
     seeded = load_profile("sandbox").source.pairs
     assert {event.id for event in events} == {
-        event.id for event in list(feedback_events(SandboxOptions(seed=load_profile("sandbox").seed, pairs=seeded + 60)))[seeded:]
+        event.id
+        for event in list(
+            feedback_events(SandboxOptions(seed=load_profile("sandbox").seed, pairs=seeded + 60))
+        )[seeded:]
     }
 
 
@@ -247,7 +305,9 @@ def test_another_seed_gives_other_judgments_but_never_about_held_out_intents(run
 
     assert run("sandbox", "feedback", "--count", "80", "--seed", "7").exit_code == 0
     events, own = sandbox_events(store), load_profile("sandbox").seed
-    assert not {event.id for event in events} & {event.id for event in feedback_events(SandboxOptions(seed=own, pairs=200))}
+    assert not {event.id for event in events} & {
+        event.id for event in feedback_events(SandboxOptions(seed=own, pairs=200))
+    }
     assert not any(is_held_out(read_prompt(event.prompt[-1].content)[0], own) for event in events)
     unfiltered = list(feedback_events(SandboxOptions(seed=7, pairs=80)))
     assert any(is_held_out(read_prompt(event.prompt[-1].content)[0], own) for event in unfiltered)
@@ -268,21 +328,39 @@ def test_wrong_sandbox_input_gives_a_message(run, arguments, message):
 
 
 @pytest.mark.threat("D4")
-def test_quarantined_rows_are_listed_and_exported_to_be_corrected(run, store, events_file, tmp_path):
+def test_quarantined_rows_are_listed_and_exported_to_be_corrected(
+    run, store, events_file, tmp_path
+):
     assert run("feedback", "quarantine").stdout == "no row is quarantined\n"
     good = events_file.read_bytes()
     broken = EVENTS[0].to_json().strip()[:-1]
     events_file.write_bytes(good + broken + b'\n{"\xff":1}\n')
-    assert "2 rows are quarantined" in run("feedback", "import", str(events_file), "--format", "jsonl").stdout
+    assert (
+        "2 rows are quarantined"
+        in run("feedback", "import", str(events_file), "--format", "jsonl").stdout
+    )
     listed = run("feedback", "quarantine").stdout.splitlines()
-    assert listed[0] == f"delivery 1: events.jsonl: row 13, byte {len(good)}, {len(broken)} bytes: not JSON"
-    assert listed[1] == f"delivery 1: events.jsonl: row 14, byte {len(good) + len(broken) + 1}, 7 bytes: not UTF-8"
+    assert (
+        listed[0]
+        == f"delivery 1: events.jsonl: row 13, byte {len(good)}, {len(broken)} bytes: not JSON"
+    )
+    assert (
+        listed[1]
+        == f"delivery 1: events.jsonl: row 14, byte {len(good) + len(broken) + 1}, 7 bytes: not"
+        " UTF-8"
+    )
     assert "no row is quarantined" in run("feedback", "quarantine", "--delivery", "2").stdout
-    assert "2 rows written" in run("feedback", "quarantine", "--export", str(tmp_path / "bad.jsonl")).stdout
+    assert (
+        "2 rows written"
+        in run("feedback", "quarantine", "--export", str(tmp_path / "bad.jsonl")).stdout
+    )
     first, second = (json.loads(line) for line in (tmp_path / "bad.jsonl").read_text().splitlines())
     assert (first["text"], first["whole"], second["text"]) == (broken.decode(), True, '{"\\xff":1}')
     (tmp_path / "fixed.jsonl").write_text(first["text"] + "}\n")
-    assert "0 added, 1 were there already" in run("feedback", "import", str(tmp_path / "fixed.jsonl"), "--format", "jsonl").stdout
+    assert (
+        "0 added, 1 were there already"
+        in run("feedback", "import", str(tmp_path / "fixed.jsonl"), "--format", "jsonl").stdout
+    )
 
 
 @pytest.mark.requirement("D10")
@@ -297,7 +375,9 @@ def test_history_tells_how_each_event_came_in_and_where_it_goes(run, store, even
     assert " cli, one judgment, " in second
     told = run("feedback", "history", "--event", EVENTS[0].id).stdout
     assert told.startswith("delivery 1, ")
-    assert "is in batch monday; from there it enters the next version of the preference data" in told
+    assert (
+        "is in batch monday; from there it enters the next version of the preference data" in told
+    )
     assert "waits for a batch" in run("feedback", "history", "--event", added).stdout
     missing = run("feedback", "history", "--event", "unknown")
     assert (missing.exit_code, "is not in the feedback store" in missing.stderr) == (2, True)
@@ -306,7 +386,11 @@ def test_history_tells_how_each_event_came_in_and_where_it_goes(run, store, even
 def test_text_from_outside_cannot_steer_the_terminal(run, store, events_file, tmp_path):
     hostile = tmp_path / "a\x1b[2J.jsonl"
     hostile.write_bytes(events_file.read_bytes() + b'{"\x7f\\u001b[31m":1}\n')
-    for result in (run("feedback", "import", str(hostile), "--format", "jsonl"), run("feedback", "quarantine"), run("feedback", "history")):
+    for result in (
+        run("feedback", "import", str(hostile), "--format", "jsonl"),
+        run("feedback", "quarantine"),
+        run("feedback", "history"),
+    ):
         assert "a\\x1b[2J.jsonl" in result.stdout
         assert result.output.replace("\n", "").isprintable()
 
@@ -316,7 +400,10 @@ def test_the_inbox_is_collected_once(run, store, tmp_path):
     folder.mkdir(parents=True)
     write_records(folder / "a.jsonl", EVENTS)
     (folder / "b.txt").write_text("x")
-    assert "a.jsonl: waits: was written to less than 3600 seconds ago" in run("feedback", "inbox", "--once", "--settle", "3600").stdout
+    assert (
+        "a.jsonl: waits: was written to less than 3600 seconds ago"
+        in run("feedback", "inbox", "--once", "--settle", "3600").stdout
+    )
     result = run("feedback", "inbox", "--once", "--settle", "0")
     assert result.exit_code == 0, result.output
     assert "inbox, a.jsonl, " in result.stdout
@@ -328,7 +415,13 @@ def test_the_inbox_is_watched_until_it_is_interrupted(run, store, tmp_path):
     layout = HomeLayout(tmp_path / "home")
     layout.inbox.mkdir(parents=True)
     command = [sys.executable, "-m", "plumbline", "feedback", "inbox", "--settle", "0.5"]
-    watcher = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=os.environ | {"PYTHONUNBUFFERED": "1"})
+    watcher = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+    )
     try:
         assert watcher.stdout.readline().startswith("watching ")
         write_records(layout.inbox / "a.jsonl", EVENTS)
@@ -342,6 +435,20 @@ def test_the_inbox_is_watched_until_it_is_interrupted(run, store, tmp_path):
 
 @pytest.mark.requirement("D14")
 def test_synthetic_judgments_are_marked_on_the_way_in(run, store, tmp_path):
-    (tmp_path / "pairs.json").write_text(json.dumps([{"prompt": "x", "chosen": "a", "rejected": "b"}]))
-    assert run("feedback", "import", str(tmp_path / "pairs.json"), "--format", "trl", "--synthetic", "--batch", "judge").exit_code == 0
+    (tmp_path / "pairs.json").write_text(
+        json.dumps([{"prompt": "x", "chosen": "a", "rejected": "b"}])
+    )
+    assert (
+        run(
+            "feedback",
+            "import",
+            str(tmp_path / "pairs.json"),
+            "--format",
+            "trl",
+            "--synthetic",
+            "--batch",
+            "judge",
+        ).exit_code
+        == 0
+    )
     assert [event.synthetic for event in store.batch_events("judge")] == [True]

@@ -39,14 +39,42 @@ def chain(tmp_path, monkeypatch):
 
 
 def measured(chain, *outcomes):
-    """The newest `judges` of the profile: a reward model that was right or wrong about these pairs."""
-    found = JudgeReliability(judge="reward-model", identity="rm", items=len(outcomes), agreement=proportion(outcomes, 0.95), ceiling=None, slices={})
-    chain.publish("judges", {"reliability.json": Reliabilities(judges=(found,)).to_json().decode()}, config=PROFILE)
+    """The newest `judges` of the profile: a reward model that was right or wrong about these
+    pairs."""
+    found = JudgeReliability(
+        judge="reward-model",
+        identity="rm",
+        items=len(outcomes),
+        agreement=proportion(outcomes, 0.95),
+        ceiling=None,
+        slices={},
+    )
+    chain.publish(
+        "judges",
+        {"reliability.json": Reliabilities(judges=(found,)).to_json().decode()},
+        config=PROFILE,
+    )
 
 
 def sample(number, policy, response, reward):
-    fields = {"prompt_id": f"p{number}", "slice": "s", "policy": policy, "response": response, "reward": reward, "tokens": 3, "truncated": False, "seed": 0}
-    scored = {"logp": None, "reference_logp": None, "expected": "comply", "metrics": {}, "label": "answer", "unscored": None}
+    fields = {
+        "prompt_id": f"p{number}",
+        "slice": "s",
+        "policy": policy,
+        "response": response,
+        "reward": reward,
+        "tokens": 3,
+        "truncated": False,
+        "seed": 0,
+    }
+    scored = {
+        "logp": None,
+        "reference_logp": None,
+        "expected": "comply",
+        "metrics": {},
+        "label": "answer",
+        "unscored": None,
+    }
     return ScoredSample(**fields, **scored)
 
 
@@ -54,15 +82,32 @@ def sample(number, policy, response, reward):
 def evals(chain, tmp_path):
     """Held-out evals in which the aligned policy has the higher reward on three prompts of four."""
     context = Context(locale="en", domain="d", slice="s")
-    asked = [EvalPrompt(id=f"p{n}", suite="sandbox", prompt=(Message(role="user", content=f"q{n}"),), expected="comply", context=context) for n in range(COUNT)]
+    asked = [
+        EvalPrompt(
+            id=f"p{n}",
+            suite="sandbox",
+            prompt=(Message(role="user", content=f"q{n}"),),
+            expected="comply",
+            context=context,
+        )
+        for n in range(COUNT)
+    ]
     folder = tmp_path / "vault"
     folder.mkdir()
     write_vault(folder, asked, describe(asked, "sandbox", {"sandbox": "a test"}))
-    chain.publish("eval_vault", {path.name: path.read_text() for path in folder.iterdir()}, config=PROFILE)
+    chain.publish(
+        "eval_vault", {path.name: path.read_text() for path in folder.iterdir()}, config=PROFILE
+    )
     rows = [sample(n, "aligned", f"answer {n}", 1.0 if n % 4 else -1.0) for n in range(COUNT)]
     rows += [sample(n, "reference", f"other answer {n}", 0.0) for n in range(COUNT)]
     text = "".join(row.to_json().decode() for row in rows)
-    chain.publish("held_out_evals", {"scored.jsonl": text}, parents=("eval_vault",), config=PROFILE, partition="dpo")
+    chain.publish(
+        "held_out_evals",
+        {"scored.jsonl": text},
+        parents=("eval_vault",),
+        config=PROFILE,
+        partition="dpo",
+    )
     return chain
 
 
@@ -73,7 +118,9 @@ def test_a_reliable_judge_compares_and_the_look_into_the_vault_is_recorded(evals
     assert done.exit_code == 0, done.output
     assert "| all | 30, 0, 10, 0 | 75.0%" in done.output
     assert f"{COUNT} prompts, 0 answered in the same words" in done.output
-    kept = list((tmp_path / "profiles" / "sandbox" / "judged").glob("*-reward-model/comparison.json"))
+    kept = list(
+        (tmp_path / "profiles" / "sandbox" / "judged").glob("*-reward-model/comparison.json")
+    )
     assert json.loads(kept[0].read_text())["length"]["all"]["wins"] == 30
     opened = openings(Ledger(HomeLayout(tmp_path).ledger), "sandbox")
     assert [(one.purpose, one.by, one.policy) for one in opened] == [("inspection", "ada", None)]
@@ -84,7 +131,10 @@ def test_an_unreliable_judge_is_refused_before_the_vault_is_opened(evals, tmp_pa
     measured(evals, *[True] * 50, *[False] * 50)
     done = run("compare")
     assert done.exit_code == 2
-    assert "judge 'reward-model' (rm) is not heard, fail: it agrees with people in 50.0%" in done.output
+    assert (
+        "judge 'reward-model' (rm) is not heard, fail: it agrees with people in 50.0%"
+        in done.output
+    )
     assert "nobody measured judge 'llm'" in run("compare", "--judge", "llm").output
     assert openings(Ledger(HomeLayout(tmp_path).ledger), "sandbox") == ()
 
@@ -109,10 +159,18 @@ def test_the_detector_is_measured_and_written_from_a_folder_of_labels(tmp_path):
     }
     for model, (refusal, answer) in texts.items():
         rows = [",".join(("id", "prompt", "completion", *LABELS))]
-        rows += [f'{n},p{n},"{refusal if n % 2 else answer}"' + (",2_full_refusal" if n % 2 else ",1_full_compliance") * 3 for n in range(30)]
+        rows += [
+            f'{n},p{n},"{refusal if n % 2 else answer}"'
+            + (",2_full_refusal" if n % 2 else ",1_full_compliance") * 3
+            for n in range(30)
+        ]
         (tmp_path / f"completions_{model}.csv").write_text("\n".join(rows) + "\n")
     done = run("refusals", tmp_path, "--output", tmp_path / "detector.json")
     assert done.exit_code == 0, done.output
     assert "| detector | final_label | all |" in done.output
-    assert RefusalDetector.from_json((tmp_path / "detector.json").read_bytes()).trained_on == {"a": 30, "b": 30, "c": 30}
+    assert RefusalDetector.from_json((tmp_path / "detector.json").read_bytes()).trained_on == {
+        "a": 30,
+        "b": 30,
+        "c": 30,
+    }
     assert json.loads(run("refusals", tmp_path, "--json").output)["level"] == 0.95

@@ -33,7 +33,12 @@ def world(tmp_path, monkeypatch):
     monkeypatch.setenv("PLUMBLINE_PROFILE", "sandbox")
     monkeypatch.setenv("PLUMBLINE_KEYS", str(world.keys))
     release(world)
-    world.publish("aligned_policy", {"weights": b"better"}, ("preference_data", "reference_policy"), person="Tom")
+    world.publish(
+        "aligned_policy",
+        {"weights": b"better"},
+        ("preference_data", "reference_policy"),
+        person="Tom",
+    )
     evidence(world, "release")
     release(world)
     return world
@@ -44,7 +49,15 @@ def release(world):
     world.review("Rita", now=now)
     world.approve("Ana", now=now)
     parts = {"policy": world.parts["aligned_policy"], "decision": world.decision}
-    promote(world.ledger, "sandbox", **parts, recipe="dpo", released_by="gates", by=("Ana", "Rita"), reason="all gates passed")
+    promote(
+        world.ledger,
+        "sandbox",
+        **parts,
+        recipe="dpo",
+        released_by="gates",
+        by=("Ana", "Rita"),
+        reason="all gates passed",
+    )
 
 
 @pytest.fixture
@@ -65,7 +78,9 @@ def run(board):
 
 
 def first(world):
-    return json.loads(CliRunner().invoke(build_app(), ["release", "list", "--json"]).output)[-1]["decision"]
+    return json.loads(CliRunner().invoke(build_app(), ["release", "list", "--json"]).output)[-1][
+        "decision"
+    ]
 
 
 def test_the_history_names_the_champion_first(run):
@@ -73,7 +88,9 @@ def test_the_history_names_the_champion_first(run):
     assert "promote (champion)" in lines[3]
     assert "Ana, Rita" in lines[3]
     assert [one["number"] for one in json.loads(run("list", "--json"))] == [2, 1]
-    assert "nothing of profile 'real-data-cpu' was released yet" in run("list", "--profile", "real-data-cpu")
+    assert "nothing of profile 'real-data-cpu' was released yet" in run(
+        "list", "--profile", "real-data-cpu"
+    )
 
 
 @pytest.mark.requirement("E6")
@@ -82,14 +99,26 @@ def test_a_rollback_is_signed_recorded_and_followed(run, world, board):
     said = run("rollback", earlier[7:19], "--reason", "it insults people", "--key", "olga")
     assert "Olga rolled 'sandbox' back" in said
     champion = current_champion(world.ledger, "sandbox")
-    assert (champion.action, champion.decision, champion.by, champion.reason) == ("rollback", earlier, ("Olga",), "it insults people")
+    assert (champion.action, champion.decision, champion.by, champion.reason) == (
+        "rollback",
+        earlier,
+        ("Olga",),
+        "it insults people",
+    )
     assert board.says == champion.policy
     assert [entry.body["by"] for entry in world.ledger.entries("rollback")] == ["Olga"]
     assert "rollback (champion)" in run("list")
 
 
 @pytest.mark.threat("G2")
-@pytest.mark.parametrize(("key", "why"), [("rita", "is no approver or owner"), ("eve", "is not in the trust file"), ("nobody", "there is no such key")])
+@pytest.mark.parametrize(
+    ("key", "why"),
+    [
+        ("rita", "is no approver or owner"),
+        ("eve", "is not in the trust file"),
+        ("nobody", "there is no such key"),
+    ],
+)
 def test_only_who_may_rolls_back(run, world, board, key, why):
     before = current_champion(world.ledger, "sandbox")
     assert why in run("rollback", first(world), "--reason", "because", "--key", key, expect=2)
@@ -97,16 +126,22 @@ def test_only_who_may_rolls_back(run, world, board, key, why):
     assert board.says == before.policy
 
 
-@pytest.mark.parametrize(("decision", "why"), [("ffffff", "names 0 releases"), ("", "names 0 releases")])
+@pytest.mark.parametrize(
+    ("decision", "why"), [("ffffff", "names 0 releases"), ("", "names 0 releases")]
+)
 def test_a_rollback_to_nothing_says_what_there_is(run, decision, why):
     assert why in run("rollback", decision, "--reason", "because", "--key", "olga", expect=2)
 
 
 def test_a_rollback_to_changed_bytes_is_refused(run, world):
     policy = json.loads(run("list", "--json"))[-1]["policy"]
-    (world.layout.store / "trees" / world.store.manifest(policy).tree[7:] / "weights").write_bytes(b"other")
+    (world.layout.store / "trees" / world.store.manifest(policy).tree[7:] / "weights").write_bytes(
+        b"other"
+    )
     before = current_champion(world.ledger, "sandbox")
-    assert "were changed after they were written" in run("rollback", first(world), "--reason", "because", "--key", "olga", expect=2)
+    assert "were changed after they were written" in run(
+        "rollback", first(world), "--reason", "because", "--key", "olga", expect=2
+    )
     assert current_champion(world.ledger, "sandbox") == before
 
 
@@ -127,11 +162,16 @@ def test_a_decision_comes_out_the_same_again(run, world):
 
 @pytest.mark.requirement("E15")
 def test_a_decision_that_its_evidence_does_not_give_is_found(run, world):
-    """A forged decision names the digests of the old evidence, and claims another number for its gate."""
+    """A forged decision names the digests of the old evidence, and claims another number for its
+    gate."""
     folder, _ = world.store.open(world.decision)
     decision = json.loads((folder / "decision.json").read_bytes())
     decision["gates"][0]["estimate"]["unscored"] = 7
-    world.publish("release_decision", {"decision.json": json.dumps(decision).encode()}, ("held_out_evals", "aligned_policy"))
+    world.publish(
+        "release_decision",
+        {"decision.json": json.dumps(decision).encode()},
+        ("held_out_evals", "aligned_policy"),
+    )
     assert "its evidence gives release" in run("recheck", world.parts["release_decision"], expect=3)
 
 

@@ -1,4 +1,5 @@
-"""`plumbline sandbox feedback --days`: the newest policy is found and verified, and each day is one delivery, received when it ended."""
+"""`plumbline sandbox feedback --days`: the newest policy is found and verified, and each day is one
+delivery, received when it ended."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -20,13 +21,20 @@ from plumbline.sandbox.rollouts import Answers
 
 @pytest.fixture
 def layout(tmp_path, monkeypatch):
-    monkeypatch.setattr(plumbline.sandbox.rating, "sample_rollouts", lambda rollouts: [Answers(texts=("yes.", "no."))] * len(rollouts.prompts))
+    monkeypatch.setattr(
+        plumbline.sandbox.rating,
+        "sample_rollouts",
+        lambda rollouts: [Answers(texts=("yes.", "no."))] * len(rollouts.prompts),
+    )
     return HomeLayout(tmp_path / "home", "tiny")
 
 
 @pytest.fixture
 def run(layout):
-    return lambda *arguments: CliRunner().invoke(build_app(), ["sandbox", "feedback", *arguments, "--home", str(layout.root), "--profile", "tiny"])
+    return lambda *arguments: CliRunner().invoke(
+        build_app(),
+        ["sandbox", "feedback", *arguments, "--home", str(layout.root), "--profile", "tiny"],
+    )
 
 
 @pytest.fixture
@@ -37,9 +45,27 @@ def policy(layout):
         (folder / "model").mkdir()
         (folder / "model" / "weights").write_text("weights")
         facts = {"chat_template": sha256(b"template")}
-        digest, artifact = store.publish(folder, kind="aligned_policy", config=load_profile("tiny").digest(), code=code_identity(), parents={}, facts=facts)
-    fields = {"spec": None, "mlflow_run": None, "dvc": None, "cached": False, "asset": "aligned_policy", "partition": "dpo", "dagster_run": "run"}
-    write_production(layout.store, Production(artifact=digest, kind="aligned_policy", data_version=artifact.tree, **fields))
+        digest, artifact = store.publish(
+            folder,
+            kind="aligned_policy",
+            config=load_profile("tiny").digest(),
+            code=code_identity(),
+            parents={},
+            facts=facts,
+        )
+    fields = {
+        "spec": None,
+        "mlflow_run": None,
+        "dvc": None,
+        "cached": False,
+        "asset": "aligned_policy",
+        "partition": "dpo",
+        "dagster_run": "run",
+    }
+    write_production(
+        layout.store,
+        Production(artifact=digest, kind="aligned_policy", data_version=artifact.tree, **fields),
+    )
     return digest
 
 
@@ -52,12 +78,21 @@ def test_each_day_is_a_delivery_that_names_the_policy(run, layout, policy):
     first, second = Deliveries(store).history()
     assert {(one.way, one.source) for one in (first, second)} == {("cli", f"sandbox/{policy}")}
     assert second.received_at - first.received_at == timedelta(days=1)
-    assert timedelta(hours=24) <= datetime.now(UTC) - second.received_at < timedelta(hours=24, minutes=5)
+    assert (
+        timedelta(hours=24)
+        <= datetime.now(UTC) - second.received_at
+        < timedelta(hours=24, minutes=5)
+    )
     assert store.open_events().events == first.accepted + second.accepted
     assert f"policy {policy} answers the prompts of 2 days" in result.stdout
     batches = store.close_batches(load_profile("tiny").batches, datetime.now(UTC))
     assert store.open_events().events == 0
-    sources = {response.source.policy for batch in batches for event in store.batch_events(batch.id) for response in event.responses}
+    sources = {
+        response.source.policy
+        for batch in batches
+        for event in store.batch_events(batch.id)
+        for response in event.responses
+    }
     assert sources == {policy}
     store.close()
 
@@ -73,10 +108,15 @@ def test_changed_weights_are_not_asked(run, layout, policy):
 def test_without_a_policy_it_says_what_to_do(run):
     result = run("--days", "1")
     assert result.exit_code == 2
-    assert "no run made aligned_policy[dpo] under the profile as it is now; run `make demo`" in " ".join(result.stderr.split())
+    assert (
+        "no run made aligned_policy[dpo] under the profile as it is now; run `make demo`"
+        in " ".join(result.stderr.split())
+    )
 
 
-@pytest.mark.parametrize("arguments", [(), ("--count", "1", "--days", "1")], ids=["neither", "both"])
+@pytest.mark.parametrize(
+    "arguments", [(), ("--count", "1", "--days", "1")], ids=["neither", "both"]
+)
 def test_count_or_days(run, arguments):
     result = run(*arguments)
     assert result.exit_code == 2

@@ -22,7 +22,9 @@ def chain(tmp_path):
 
 
 def trace(chain, *arguments, witnesses=None):
-    return CliRunner().invoke(build_app(witnesses), ["trace", *arguments, "--home", str(chain.store.root.parent)])
+    return CliRunner().invoke(
+        build_app(witnesses), ["trace", *arguments, "--home", str(chain.store.root.parent)]
+    )
 
 
 def test_a_clean_release_is_verified(clean):
@@ -36,11 +38,25 @@ def test_a_clean_release_is_verified(clean):
         assert digest not in result.stdout  # people get 12 hex digits
 
 
-WORDS = {"release_decision": "release", "aligned_policy": "policy", "reference_policy": "policy", "reward_model": "reward-model", "batch-3": "dataset"}
+WORDS = {
+    "release_decision": "release",
+    "aligned_policy": "policy",
+    "reference_policy": "policy",
+    "reward_model": "reward-model",
+    "batch-3": "dataset",
+}
 
 
 @pytest.mark.parametrize(("name", "kind"), WORDS.items())
-@pytest.mark.parametrize("form", [lambda digest: digest, lambda digest: digest[7:], lambda digest: digest[7:15].upper(), lambda digest: digest[:15]])
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda digest: digest,
+        lambda digest: digest[7:],
+        lambda digest: digest[7:15].upper(),
+        lambda digest: digest[:15],
+    ],
+)
 def test_every_kind_is_found_by_digest_or_prefix(clean, kind, name, form):
     assert trace(clean, kind, form(clean.digests[name]), "--offline").exit_code == 0
 
@@ -52,7 +68,9 @@ def test_the_data_version_that_dagster_shows_is_an_id_as_well(clean):
 
 
 def test_json_has_full_digests_and_every_fact(clean):
-    content = json.loads(trace(clean, "release", clean.digests["release"], "--json", "--offline").stdout)
+    content = json.loads(
+        trace(clean, "release", clean.digests["release"], "--json", "--offline").stdout
+    )
     assert content["verified"] is True
     assert content["findings"] == []
     assert content["cross_checks"] == ["DVC", "the ledger"]
@@ -75,7 +93,9 @@ def test_tampering_exits_3_and_names_the_file_and_the_remedy(chain):
     assert "1 finding" in " ".join(result.stdout.split())
     content = json.loads(trace(chain, "release", chain.digests["release"], "--json").stdout)
     assert content["verified"] is False
-    assert [finding["artifact"] for finding in content["findings"]] == [chain.digests["aligned_policy"]]
+    assert [finding["artifact"] for finding in content["findings"]] == [
+        chain.digests["aligned_policy"]
+    ]
 
 
 @pytest.mark.parametrize("name", ["release", "rubric"])
@@ -102,7 +122,10 @@ def test_without_an_id_it_lists_what_is_there(clean):
     for name in ("preference_data", "demonstrations", "eval_vault", "batch-8"):
         assert clean.digests[name][7:19] in result.stdout
     rows = json.loads(trace(clean, "release", "--json").stdout)
-    assert {row["id"]: row["verdict"] for row in rows} == {clean.digests["release"]: None, clean.digests["release_decision"]: "release"}
+    assert {row["id"]: row["verdict"] for row in rows} == {
+        clean.digests["release"]: None,
+        clean.digests["release_decision"]: "release",
+    }
     assert rows[0]["runs"] == [f"run-{rows[0]['kind']}"]
 
 
@@ -153,9 +176,19 @@ def test_offline_asks_no_witness_and_says_so(clean):
 
 def test_a_witness_that_disagrees_exits_3(clean):
     def disagree(production):
-        return [Finding(artifact=production.artifact, what="no", expected="a", found="b", remedy="ask")] if production.kind == "rubric" else []
+        return (
+            [
+                Finding(
+                    artifact=production.artifact, what="no", expected="a", found="b", remedy="ask"
+                )
+            ]
+            if production.kind == "rubric"
+            else []
+        )
 
-    result = trace(clean, "release", clean.digests["release"], witnesses=lambda layout: {"Dagster": disagree})
+    result = trace(
+        clean, "release", clean.digests["release"], witnesses=lambda layout: {"Dagster": disagree}
+    )
     assert result.exit_code == 3
     assert f"rubric {clean.digests['rubric'][7:19]}: no" in result.stdout
     assert "not cross-checked: MLflow" in result.stdout
@@ -163,10 +196,23 @@ def test_a_witness_that_disagrees_exits_3(clean):
 
 def test_the_pure_command_line_runs_as_a_module_without_dagster_and_mlflow(clean):
     heavy = "{'dagster', 'mlflow', 'torch', 'sqlalchemy'}"
-    code = f"import sys\nfrom plumbline.cli import build_app\ntry:\n    build_app()()\nfinally:\n    print(sorted({heavy} & set(sys.modules)))"
-    arguments = ["trace", "release", clean.digests["release"], "--home", str(clean.store.root.parent)]
-    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=60)
+    code = (
+        "import sys\nfrom plumbline.cli import build_app\ntry:\n    build_app()()\nfinally:\n   "
+        f" print(sorted({heavy} & set(sys.modules)))"
+    )
+    arguments = [
+        "trace",
+        "release",
+        clean.digests["release"],
+        "--home",
+        str(clean.store.root.parent),
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=60
+    )
     assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "[]"), done.stderr
-    done = subprocess.run([sys.executable, "-m", "plumbline", *arguments], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-m", "plumbline", *arguments], capture_output=True, text=True, timeout=60
+    )
     assert done.returncode == 0
     assert "verified" in done.stdout

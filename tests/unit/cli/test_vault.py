@@ -1,4 +1,5 @@
-"""`plumbline vault` and `plumbline rubric actions`: what people see of the held-out suites without reading them, and with it."""
+"""`plumbline vault` and `plumbline rubric actions`: what people see of the held-out suites without
+reading them, and with it."""
 
 import json
 
@@ -24,7 +25,13 @@ HOSTILE = "Which \x1b[31mbridges\u202e cross the river below the old town wall?"
 
 def prompt(name, suite, text):
     context = Context(locale="en", domain="towns", slice=f"{suite}-en")
-    return EvalPrompt(id=name, suite=suite, prompt=(Message(role="user", content=text),), expected="comply", context=context)
+    return EvalPrompt(
+        id=name,
+        suite=suite,
+        prompt=(Message(role="user", content=text),),
+        expected="comply",
+        context=context,
+    )
 
 
 @pytest.fixture
@@ -39,10 +46,23 @@ def publish(layout):
     def make(*prompts, profile="tiny"):
         store = ArtifactStore(layout.store)
         with store.staging() as folder:
-            write_vault(folder, prompts, describe(prompts, profile, {one.suite: "a test" for one in prompts}))
+            write_vault(
+                folder,
+                prompts,
+                describe(prompts, profile, {one.suite: "a test" for one in prompts}),
+            )
             shared = suite_overlaps(prompts, load_profile("tiny").preferences.contamination)
-            (folder / "overlaps.json").write_bytes(canonical_json([one.model_dump(mode="json") for one in shared]))
-            digest, artifact = store.publish(folder, kind="eval_vault", config=POLICY, code=code_identity(), parents={}, facts={"profile": profile})
+            (folder / "overlaps.json").write_bytes(
+                canonical_json([one.model_dump(mode="json") for one in shared])
+            )
+            digest, artifact = store.publish(
+                folder,
+                kind="eval_vault",
+                config=POLICY,
+                code=code_identity(),
+                parents={},
+                facts={"profile": profile},
+            )
         run = f"run-{len(list((layout.store / 'productions').glob('*/*')))}"
         write_production(
             layout.store,
@@ -68,7 +88,9 @@ def publish(layout):
 @pytest.fixture
 def plumbline(layout):
     def run(*arguments, code=0):
-        result = CliRunner().invoke(build_app(), [*arguments, "--home", str(layout.root), "--profile", "tiny"])
+        result = CliRunner().invoke(
+            build_app(), [*arguments, "--home", str(layout.root), "--profile", "tiny"]
+        )
         assert result.exit_code == code, result.output
         return result.output
 
@@ -76,7 +98,14 @@ def plumbline(layout):
 
 
 def judged(layout, folder, policy):
-    return open_vault(folder, Ledger(layout.ledger), purpose="evaluation", by="held_out_evals", policy=policy, rule=load_profile("tiny").vault)
+    return open_vault(
+        folder,
+        Ledger(layout.ledger),
+        purpose="evaluation",
+        by="held_out_evals",
+        policy=policy,
+        rule=load_profile("tiny").vault,
+    )
 
 
 @pytest.mark.requirement("E3")
@@ -93,7 +122,9 @@ def test_show_tells_digest_slices_and_use_and_no_prompt(plumbline, publish, layo
 
 
 @pytest.mark.requirement("E3")
-def test_openings_name_who_looked_and_a_person_who_reads_stands_among_them(plumbline, publish, layout):
+def test_openings_name_who_looked_and_a_person_who_reads_stands_among_them(
+    plumbline, publish, layout
+):
     folder = publish(prompt("a", "sandbox", HOSTILE))
     assert "nobody opened the vault of profile tiny yet" in plumbline("vault", "openings")
     judged(layout, folder, POLICY)
@@ -102,20 +133,26 @@ def test_openings_name_who_looked_and_a_person_who_reads_stands_among_them(plumb
     assert "\x1b" not in read
     assert "the inspection by grace is in the ledger" in read
     found = json.loads(plumbline("vault", "openings", "--json"))
-    assert [(one["purpose"], one["by"]) for one in found] == [("evaluation", "held_out_evals"), ("inspection", "grace")]
+    assert [(one["purpose"], one["by"]) for one in found] == [
+        ("evaluation", "held_out_evals"),
+        ("inspection", "grace"),
+    ]
     assert "grace" in plumbline("vault", "openings")
 
 
 @pytest.mark.requirement("E3")
 def test_pin_prints_lines_that_a_profile_takes(plumbline, publish, layout):
-    """After the prompts changed, the line has the new digest and says what it was and how many policies the old one judged."""
+    """After the prompts changed, the line has the new digest and says what it was and how many
+    policies the old one judged."""
     judged(layout, publish(prompt("a", "sandbox", "Old?")), POLICY)
     before = plumbline("vault", "pin")
     publish(prompt("a", "sandbox", "New?"))
     after = plumbline("vault", "pin")
     old, new = (line.split("pin: ")[1][:71] for line in (before, after))
     assert before == f"    sandbox: {{budget: 365, pin: {old}}}\n"
-    assert after == f"    sandbox: {{budget: 365, pin: {new}}}  # was {old}, with 1 policies judged\n"
+    assert (
+        after == f"    sandbox: {{budget: 365, pin: {new}}}  # was {old}, with 1 policies judged\n"
+    )
 
 
 @pytest.mark.requirement("E10")
@@ -129,16 +166,23 @@ def test_overlaps_are_counted_without_text(plumbline, publish):
     assert "bridges" not in shown
 
 
-def test_without_a_vault_or_with_one_of_another_profile_the_commands_say_what_to_do(plumbline, publish):
+def test_without_a_vault_or_with_one_of_another_profile_the_commands_say_what_to_do(
+    plumbline, publish
+):
     assert "run `make demo`, or materialize eval_vault" in plumbline("vault", "show", code=2)
     publish(prompt("a", "sandbox", "x"), profile="another")
     assert "no run made the vault of profile 'tiny'" in plumbline("vault", "pin", code=2)
     publish(prompt("a", "sandbox", "x"))
-    assert "has no suite 'songs'; it has sandbox" in plumbline("vault", "read", "songs", "--by", "grace", code=2)
+    assert "has no suite 'songs'; it has sandbox" in plumbline(
+        "vault", "read", "songs", "--by", "grace", code=2
+    )
 
 
 @pytest.mark.requirement("A5")
 def test_the_action_table_of_the_profile_is_printed_with_the_cases_that_test_it():
     result = CliRunner().invoke(build_app(), ["rubric", "actions", "--cases"])
     assert result.exit_code == 0
-    assert "| `read_file` | the file is in the workspace of the user | allowed | answer-benign | read-own | 3 |" in result.output
+    assert (
+        "| `read_file` | the file is in the workspace of the user | allowed | answer-benign |"
+        " read-own | 3 |" in result.output
+    )

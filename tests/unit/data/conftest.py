@@ -35,10 +35,24 @@ SOURCE = ResponseSource(policy="p", chat_template="t", role_format="conversation
 
 
 def turns(*texts):
-    return tuple(Message(role="user" if index % 2 == 0 else "assistant", content=text) for index, text in enumerate(texts))
+    return tuple(
+        Message(role="user" if index % 2 == 0 else "assistant", content=text)
+        for index, text in enumerate(texts)
+    )
 
 
-def event(prompt="How?", first="A long answer", second="No", preferred=0, strength=2, annotator="rater-01", *, scope="training", consent="c-1", **fields):
+def event(
+    prompt="How?",
+    first="A long answer",
+    second="No",
+    preferred=0,
+    strength=2,
+    annotator="rater-01",
+    *,
+    scope="training",
+    consent="c-1",
+    **fields,
+):
     return FeedbackEvent.create(
         prompt=turns(prompt) if isinstance(prompt, str) else prompt,
         responses=(Response(text=first, source=SOURCE), Response(text=second, source=SOURCE)),
@@ -63,7 +77,10 @@ def demonstration(prompt="How?", response="So.", consent="c-1", number=0):
 
 
 def held_out(*texts):
-    return [EvalPrompt(id=content_id(text), prompt=turns(text), expected="unknown", context=CONTEXT) for text in texts]
+    return [
+        EvalPrompt(id=content_id(text), prompt=turns(text), expected="unknown", context=CONTEXT)
+        for text in texts
+    ]
 
 
 @pytest.fixture
@@ -88,7 +105,14 @@ def make_turns():
 
 @pytest.fixture
 def rubric():
-    clause = Clause(id="help", name="n", variable="v", estimated_from="e", enforced_by="l", regression_metric="reward")
+    clause = Clause(
+        id="help",
+        name="n",
+        variable="v",
+        estimated_from="e",
+        enforced_by="l",
+        regression_metric="reward",
+    )
     return Rubric(
         name="test",
         version=1,
@@ -119,14 +143,23 @@ def rule():
 @pytest.fixture
 def many_events():
     """100 prompts with a pair each, judged in either order of the responses."""
-    return [event(f"Question {n}?", f"good {n}", f"bad {n}") if n % 2 else event(f"Question {n}?", f"bad {n}", f"good {n}", preferred=1) for n in range(100)]
+    return [
+        (
+            event(f"Question {n}?", f"good {n}", f"bad {n}")
+            if n % 2
+            else event(f"Question {n}?", f"bad {n}", f"good {n}", preferred=1)
+        )
+        for n in range(100)
+    ]
 
 
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[str]:
-    """URL of a real PostgreSQL server of this session's own, reachable through a socket in a temporary folder.
+    """URL of a real PostgreSQL server of this session's own, reachable through a socket in a
+    temporary folder.
 
-    It sorts text as people in the United States do, not by code points: what depends on an order of ids would fail here.
+    It sorts text as people in the United States do, not by code points: what depends on an order of
+    ids would fail here.
     """
     binaries = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     if not binaries:
@@ -138,19 +171,48 @@ def postgresql() -> Iterator[str]:
         os.chown(folder, pwd.getpwnam(account).pw_uid, pwd.getpwnam(account).pw_gid)
     run = {"check": True, "user": account, "cwd": folder, "stdout": subprocess.DEVNULL}
     order = ["--encoding=UTF8", "--locale=C", "--locale-provider=icu", "--icu-locale=en-US"]
-    subprocess.run([programs / "initdb", "-D", folder / "data", "-U", "plumbline", "--auth=trust", "--no-sync", *order], **run)
+    subprocess.run(
+        [
+            programs / "initdb",
+            "-D",
+            folder / "data",
+            "-U",
+            "plumbline",
+            "--auth=trust",
+            "--no-sync",
+            *order,
+        ],
+        **run,
+    )
     settings = f"-k {folder} -c listen_addresses='' -c fsync=off -c max_connections=40"
     try:
-        subprocess.run([programs / "pg_ctl", "-D", folder / "data", "-l", folder / "log", "-o", settings, "-w", "start"], **run)
+        subprocess.run(
+            [
+                programs / "pg_ctl",
+                "-D",
+                folder / "data",
+                "-l",
+                folder / "log",
+                "-o",
+                settings,
+                "-w",
+                "start",
+            ],
+            **run,
+        )
         yield f"postgresql+psycopg2://plumbline@/postgres?host={folder}"
     finally:
-        subprocess.run([programs / "pg_ctl", "-D", folder / "data", "-m", "immediate", "stop"], **run | {"check": False})
+        subprocess.run(
+            [programs / "pg_ctl", "-D", folder / "data", "-m", "immediate", "stop"],
+            **run | {"check": False},
+        )
         shutil.rmtree(folder)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def feedback_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """URL of an empty feedback store: a SQLite file that is not there yet, and a schema of its own on a PostgreSQL server."""
+    """URL of an empty feedback store: a SQLite file that is not there yet, and a schema of its own
+    on a PostgreSQL server."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/new/feedback.db"
     import sqlalchemy

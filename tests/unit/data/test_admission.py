@@ -4,7 +4,15 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from plumbline.data.admission import AdmissionCounts, Admitted, Quarantined, ScreenedEvent, admit, admit_into, screen
+from plumbline.data.admission import (
+    AdmissionCounts,
+    Admitted,
+    Quarantined,
+    ScreenedEvent,
+    admit,
+    admit_into,
+    screen,
+)
 from plumbline.data.files import read_records
 from plumbline.data.schema import Consent, FeedbackEvent, QuarantinedEvent
 
@@ -42,13 +50,17 @@ def test_each_fault_is_quarantined_under_its_own_reason(rubric, make_event, fiel
 
 def test_a_conversation_that_ends_with_the_assistant_is_quarantined(rubric, make_event, make_turns):
     event = make_event(make_turns("a", "b"))
-    assert admit([event], rubric, NOW).quarantined == [(event, ("prompt does not end with the user",))]
+    assert admit([event], rubric, NOW).quarantined == [
+        (event, ("prompt does not end with the user",))
+    ]
 
 
 def test_all_reasons_are_given_and_counted(rubric, make_event):
     events = [make_event(f"q{n}", "", "", consent="c-0") for n in range(3)]
     admission = admit(events, rubric, NOW)
-    assert [reasons for _, reasons in admission.quarantined] == [("consent version", "empty response", "same response")] * 3
+    assert [reasons for _, reasons in admission.quarantined] == [
+        ("consent version", "empty response", "same response")
+    ] * 3
     assert admission.reasons == {"consent version": 3, "empty response": 3, "same response": 3}
 
 
@@ -56,8 +68,15 @@ def test_all_reasons_are_given_and_counted(rubric, make_event):
 @pytest.mark.threat("C1")
 def test_consent_ends_at_its_very_time(rubric, make_event):
     event = make_event()
-    fields = {name: getattr(event, name) for name in FeedbackEvent.model_fields if name not in ("id", "consent")}
-    before, at, after = (FeedbackEvent.create(consent=ending(NOW + timedelta(seconds=s)), **fields) for s in (-1, 0, 1))
+    fields = {
+        name: getattr(event, name)
+        for name in FeedbackEvent.model_fields
+        if name not in ("id", "consent")
+    }
+    before, at, after = (
+        FeedbackEvent.create(consent=ending(NOW + timedelta(seconds=s)), **fields)
+        for s in (-1, 0, 1)
+    )
     admission = admit([before, at, after], rubric, NOW)
     assert admission.accepted == [after]
     assert admission.reasons == {"consent expired": 2}
@@ -79,19 +98,32 @@ def test_tokens_of_the_template_in_use_are_quarantined_and_shown(rubric, make_ev
     (verdict,) = screen([event], rubric, NOW, control_tokens={"<think>"})
     assert isinstance(verdict, Quarantined)
     assert verdict.reasons == ("control token",)
-    assert [(finding.kind, finding.field, finding.excerpt) for finding in verdict.findings] == [("control token", "responses[0]", "<think>")]
+    assert [(finding.kind, finding.field, finding.excerpt) for finding in verdict.findings] == [
+        ("control token", "responses[0]", "<think>")
+    ]
 
 
 @pytest.mark.threat("D8")
 @pytest.mark.parametrize(
-    ("text", "kind"), [("a\u202eb", "bidi"), ("a\u200bb", "zero-width"), ("a\U000e0041", "tag characters"), ("<script>", "markup"), ("=1+1", "formula")]
+    ("text", "kind"),
+    [
+        ("a\u202eb", "bidi"),
+        ("a\u200bb", "zero-width"),
+        ("a\U000e0041", "tag characters"),
+        ("<script>", "markup"),
+        ("=1+1", "formula"),
+    ],
 )
 def test_hostile_text_is_flagged_where_it_stands_and_never_changed(rubric, make_event, text, kind):
     event = make_event(text, "good", text, reason=text)
     (verdict,) = screen([event], rubric, NOW)
     assert isinstance(verdict, Admitted)
     assert verdict.event is event
-    assert [(finding.kind, finding.field) for finding in verdict.findings] == [(kind, "prompt[0]"), (kind, "responses[1]"), (kind, "reason")]
+    assert [(finding.kind, finding.field) for finding in verdict.findings] == [
+        (kind, "prompt[0]"),
+        (kind, "responses[1]"),
+        (kind, "reason"),
+    ]
     assert all(finding.excerpt.isprintable() and finding.excerpt for finding in verdict.findings)
 
 
@@ -117,7 +149,10 @@ def test_personal_data_are_flagged_quarantined_or_redacted_as_the_rubric_says(ru
     assert isinstance(replacement, Admitted)
     assert replacement.redacted
     assert replacement.event.redacted_from == personal.id != replacement.event.id
-    assert (replacement.event.responses[0].text, replacement.event.reason) == ("write to [email]", "write to [email]")
+    assert (replacement.event.responses[0].text, replacement.event.reason) == (
+        "write to [email]",
+        "write to [email]",
+    )
     kept = {"id", "responses", "reason", "redacted_from"}
     assert replacement.event.model_dump(exclude=kept) == personal.model_dump(exclude=kept)
 
@@ -135,7 +170,13 @@ def test_a_redaction_that_leaves_no_difference_quarantines_the_event(rubric, mak
 @pytest.mark.requirement("D9")
 def test_the_stream_writes_what_it_holds_back_and_the_counts_add_up(rubric, make_event, tmp_path):
     redacting = rubric.model_copy(update={"pii": "redact"})
-    events = [make_event("a"), make_event("b", PERSONAL), make_event("c", "=1+1"), make_event("d", "", "x"), make_event("e", consent="c-0")]
+    events = [
+        make_event("a"),
+        make_event("b", PERSONAL),
+        make_event("c", "=1+1"),
+        make_event("d", "", "x"),
+        make_event("e", consent="c-0"),
+    ]
     counts = AdmissionCounts()
     accepted = list(admit_into(tmp_path, iter(events), redacting, NOW, counts))
     quarantined = list(read_records(tmp_path / "quarantined.jsonl", QuarantinedEvent))
@@ -148,7 +189,10 @@ def test_the_stream_writes_what_it_holds_back_and_the_counts_add_up(rubric, make
         "reasons": {"consent version": 1, "empty response": 1, "redacted": 1},
         "findings": {"formula": 1, "personal data: email": 1},
     }
-    assert sorted([event.id for event in accepted if event.redacted_from is None] + [item.id for item in quarantined]) == sorted(event.id for event in events)
+    assert sorted(
+        [event.id for event in accepted if event.redacted_from is None]
+        + [item.id for item in quarantined]
+    ) == sorted(event.id for event in events)
     assert [event.redacted_from for event in accepted if event.redacted_from] == [events[1].id]
     assert [item.id for item in findings] == [events[1].id, events[2].id]
     assert "anna" not in (tmp_path / "findings.jsonl").read_text()
@@ -157,16 +201,24 @@ def test_the_stream_writes_what_it_holds_back_and_the_counts_add_up(rubric, make
 def test_an_empty_stream_writes_empty_files(rubric, tmp_path):
     counts = AdmissionCounts()
     assert list(admit_into(tmp_path, [], rubric, NOW, counts)) == []
-    assert [(tmp_path / name).read_bytes() for name in ("quarantined.jsonl", "findings.jsonl")] == [b"", b""]
+    assert [(tmp_path / name).read_bytes() for name in ("quarantined.jsonl", "findings.jsonl")] == [
+        b"",
+        b"",
+    ]
     assert counts.facts()["events"] == 0
 
 
 def test_one_event_is_held_at_a_time(rubric, make_event):
     endless = (make_event(f"q{n}") for n in itertools.count())
-    assert [verdict.event.prompt[0].content for verdict in itertools.islice(screen(endless, rubric, NOW), 3)] == ["q0", "q1", "q2"]
+    assert [
+        verdict.event.prompt[0].content
+        for verdict in itertools.islice(screen(endless, rubric, NOW), 3)
+    ] == ["q0", "q1", "q2"]
 
 
 def test_findings_are_canonical_rows(rubric, make_event, tmp_path):
     list(admit_into(tmp_path, [make_event("a\u202eb")], rubric, NOW, AdmissionCounts()))
     (row,) = [json.loads(line) for line in (tmp_path / "findings.jsonl").read_bytes().splitlines()]
-    assert row["findings"] == [{"count": 1, "excerpt": "a\\u{202e}b", "field": "prompt[0]", "kind": "bidi"}]
+    assert row["findings"] == [
+        {"count": 1, "excerpt": "a\\u{202e}b", "field": "prompt[0]", "kind": "bidi"}
+    ]

@@ -28,13 +28,24 @@ def test_a_key_is_verified_by_its_text_and_by_nothing_else(keys):
     assert keys.verify(text) == key  # the second time from memory
     assert (key.name, key.scopes, key.revoked_at) == ("rater-01", ("collect", "read"), None)
     prefix, identifier, secret = text.split("_", 2)
-    wrong = [text[:-1], text + "a", text.upper(), "", identifier, secret, f"{prefix}_{other.id}_{secret}", f"{prefix}_{'0' * 16}_{secret}", text + "\n"]
+    wrong = [
+        text[:-1],
+        text + "a",
+        text.upper(),
+        "",
+        identifier,
+        secret,
+        f"{prefix}_{other.id}_{secret}",
+        f"{prefix}_{'0' * 16}_{secret}",
+        text + "\n",
+    ]
     assert [keys.verify(one) for one in wrong] == [None] * len(wrong)
     assert keys.verify(other_text) == other
 
 
 def test_the_secret_is_stored_nowhere(keys, database):
-    """The row holds a 16-byte salt and a 32-byte hash; neither the secret nor its text occurs in any column."""
+    """The row holds a 16-byte salt and a 32-byte hash; neither the secret nor its text occurs in
+    any column."""
     from sqlalchemy import select
 
     _, text = keys.create("rater-01", ("collect",), NOW)
@@ -45,7 +56,9 @@ def test_the_secret_is_stored_nowhere(keys, database):
     assert [(len(row.salt), len(row.hash)) for row in rows] == [(16, 32), (16, 32)]
     assert rows[0].salt != rows[1].salt
     assert text != same
-    stored = [value if isinstance(value, bytes) else str(value).encode() for row in rows for value in row]
+    stored = [
+        value if isinstance(value, bytes) else str(value).encode() for row in rows for value in row
+    ]
     assert len(stored) == 14
     assert not any(secret.encode() in value or text.encode() in value for value in stored)
 

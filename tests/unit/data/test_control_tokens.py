@@ -7,8 +7,25 @@ from plumbline.errors import DataError
 
 pytestmark = pytest.mark.threat("D6")
 
-TOKENS = ["<|user|>", "<|im_start|>", "<|eot_id|>", "<|begin_of_text|>", "<|end▁of▁sentence|>", "<start_of_turn>", "<end_of_turn>", "<bos>"]
-BRACKETS = ["[INST]", "[/INST]", "<<SYS>>", "<</SYS>>", "[TOOL_CALLS]", "[AVAILABLE_TOOLS]", "[gMASK]"]
+TOKENS = [
+    "<|user|>",
+    "<|im_start|>",
+    "<|eot_id|>",
+    "<|begin_of_text|>",
+    "<|end▁of▁sentence|>",
+    "<start_of_turn>",
+    "<end_of_turn>",
+    "<bos>",
+]
+BRACKETS = [
+    "[INST]",
+    "[/INST]",
+    "<<SYS>>",
+    "<</SYS>>",
+    "[TOOL_CALLS]",
+    "[AVAILABLE_TOOLS]",
+    "[gMASK]",
+]
 
 
 @pytest.mark.parametrize("token", TOKENS + BRACKETS)
@@ -19,7 +36,20 @@ def test_known_tokens_are_found_plain_full_width_and_split_by_invisible_characte
         assert find_control_token(f"text {variant} text") == token
 
 
-@pytest.mark.parametrize("text", ["a < b | c > d", "f <| g |> h " * 3, "<user>", "[INSTALL]", "[inst]", "array[i]", "</s>", "<think>", "<end_of>"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a < b | c > d",
+        "f <| g |> h " * 3,
+        "<user>",
+        "[INSTALL]",
+        "[inst]",
+        "array[i]",
+        "</s>",
+        "<think>",
+        "<end_of>",
+    ],
+)
 def test_ordinary_text_holds_none(text):
     assert find_control_token(text) is None
 
@@ -39,8 +69,12 @@ def test_every_field_of_a_conversation_is_searched(make_turns):
 
 
 def test_added_tokens_of_a_tokenizer_are_read_from_its_files(tmp_path):
-    (tmp_path / "tokenizer.json").write_text(json.dumps({"added_tokens": [{"content": "<think>", "special": False}, {"content": " "}]}))
-    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"added_tokens_decoder": {"7": {"content": "</s>", "special": True}}}))
+    (tmp_path / "tokenizer.json").write_text(
+        json.dumps({"added_tokens": [{"content": "<think>", "special": False}, {"content": " "}]})
+    )
+    (tmp_path / "tokenizer_config.json").write_text(
+        json.dumps({"added_tokens_decoder": {"7": {"content": "</s>", "special": True}}})
+    )
     assert template_tokens(tmp_path) == {"<think>", "</s>"}
 
 

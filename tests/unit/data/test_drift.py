@@ -2,7 +2,13 @@ import numpy as np
 import polars as pl
 import pytest
 
-from plumbline.data.drift import MIN_PROMPTS, drift, pair_frame, prompt_shift, read_deployment_prompts
+from plumbline.data.drift import (
+    MIN_PROMPTS,
+    drift,
+    pair_frame,
+    prompt_shift,
+    read_deployment_prompts,
+)
 from plumbline.data.prompt_groups import judged_pair
 from plumbline.data.rules import DriftRule
 from plumbline.data.schema import Context, PreferencePair, content_id
@@ -25,19 +31,32 @@ def frame(labels, slices=None, lengths=None):
             "chosen_characters": [c for c, _ in lengths],
             "rejected_characters": [r for _, r in lengths],
         },
-        schema={"pair": pl.String, "chosen": pl.String, "slice": pl.String, "chosen_characters": pl.Int64, "rejected_characters": pl.Int64},
+        schema={
+            "pair": pl.String,
+            "chosen": pl.String,
+            "slice": pl.String,
+            "chosen_characters": pl.Int64,
+            "rejected_characters": pl.Int64,
+        },
     )
 
 
 def test_the_first_version_has_nothing_to_differ_from():
     report = drift(None, frame(["a"] * 4), RULE, same_rubric=True)
-    assert (report.status, report.flips, report.mix_distance, report.pairs) == ("first version", None, None, 4)
+    assert (report.status, report.flips, report.mix_distance, report.pairs) == (
+        "first version",
+        None,
+        None,
+        4,
+    )
     assert report.longer_wins.value == 1.0
 
 
 def test_flips_are_counted_on_the_common_pairs_and_named():
     """Of 40 common pairs 3 turn round: 7.5 %, above 5 %; the 10 new pairs do not count."""
-    report = drift(frame(["a"] * 40), frame(["b"] * 3 + ["a"] * 37 + ["c"] * 10), RULE, same_rubric=True)
+    report = drift(
+        frame(["a"] * 40), frame(["b"] * 3 + ["a"] * 37 + ["c"] * 10), RULE, same_rubric=True
+    )
     assert (report.status, report.common, report.flipped) == ("drifted", 40, 3)
     assert report.flips.value == pytest.approx(0.075)
     assert report.flipped_pairs == ("p0", "p1", "p2")
@@ -53,7 +72,10 @@ def test_at_the_limit_nothing_has_drifted():
 def test_a_new_rubric_may_turn_labels_round_and_it_is_said():
     report = drift(frame(["a"] * 10), frame(["b"] * 10), RULE, same_rubric=False)
     assert report.status == "pass"
-    assert "10 of 10 labels turned round (100.0%, limit 5.0%) under a new version of the rubric" in report.reasons
+    assert (
+        "10 of 10 labels turned round (100.0%, limit 5.0%) under a new version of the rubric"
+        in report.reasons
+    )
 
 
 def test_the_mix_moves_by_half_the_sum_of_the_differences():
@@ -75,7 +97,12 @@ def test_versions_without_a_common_pair_say_so():
 
 def test_longer_wins_leaves_out_equal_lengths():
     lengths = [(3, 1), (3, 1), (3, 1), (1, 3), (2, 2)]
-    report = drift(frame(["a"] * 2, lengths=[(1, 2), (2, 1)]), frame(["a"] * 5, lengths=lengths), RULE, same_rubric=True)
+    report = drift(
+        frame(["a"] * 2, lengths=[(1, 2), (2, 1)]),
+        frame(["a"] * 5, lengths=lengths),
+        RULE,
+        same_rubric=True,
+    )
     assert (report.longer_wins.value, report.longer_wins.n) == (0.75, 4)
     assert (report.previous_longer_wins.value, report.previous_longer_wins.n) == (0.5, 2)
     assert report.longer_wins.low < 0.75 < report.longer_wins.high
@@ -95,7 +122,11 @@ def test_pairs_become_narrow_rows(make_turns):
     rows = pair_frame([pair, turned]).to_dicts()
     assert [row["pair"] for row in rows] == [judged_pair(pair.prompt, ("no", "yes"))] * 2
     assert rows[0]["chosen"] != rows[1]["chosen"]
-    assert (rows[0]["slice"], rows[0]["chosen_characters"], rows[0]["rejected_characters"]) == ("s", 3, 2)
+    assert (rows[0]["slice"], rows[0]["chosen_characters"], rows[0]["rejected_characters"]) == (
+        "s",
+        3,
+        2,
+    )
     assert pair_frame([]).height == 0
 
 
@@ -106,7 +137,8 @@ def prompts(rng, words, n):
 @pytest.mark.slow
 @pytest.mark.requirement("D18")
 def test_prompts_of_one_distribution_cannot_be_told_apart_and_others_can():
-    """At 95 % one of 20 equal pairs of samples is told apart by chance; more than two of six have a probability of 0.2 %. Other words raise the AUC."""
+    """At 95 % one of 20 equal pairs of samples is told apart by chance; more than two of six have a
+    probability of 0.2 %. Other words raise the AUC."""
     words = [f"w{n}" for n in range(100)]
     same = []
     for seed in range(6):
@@ -114,7 +146,9 @@ def test_prompts_of_one_distribution_cannot_be_told_apart_and_others_can():
         same.append(prompt_shift(prompts(rng, words, 300), prompts(rng, words, 200), 0))
     assert sum(not shift.low <= 0.5 <= shift.high for shift in same) <= 2
     rng = np.random.default_rng(20)
-    other = prompt_shift(prompts(rng, words, 300), prompts(rng, [*words[:50], "medical", "dose"], 200), 0)
+    other = prompt_shift(
+        prompts(rng, words, 300), prompts(rng, [*words[:50], "medical", "dose"], 200), 0
+    )
     assert other.low > 0.6
     assert {"medical", "dose"} <= set(other.missing)
     assert "differ" in other.message

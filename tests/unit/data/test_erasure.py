@@ -26,7 +26,8 @@ CODE = CodeIdentity(commit="0" * 40, dirty=False, source=sha256(b"source"), pack
 
 @pytest.fixture
 def secret():
-    """Text of this test alone, with characters that JSON escapes, so that a search for the plain form alone would miss it."""
+    """Text of this test alone, with characters that JSON escapes, so that a search for the plain
+    form alone would miss it."""
     return f'My street is "Rosenweg {uuid.uuid4()}"\nand I live alone'
 
 
@@ -40,7 +41,13 @@ def store(feedback_url):
 def holding(folder, *texts):
     """Files below a folder that hold the text as it is, or as JSON writes it."""
     forms = [form for text in texts for form in (text.encode(), canonical_json(text)[1:-2])]
-    return [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink() and any(form in path.read_bytes() for form in forms)]
+    return [
+        path
+        for path in folder.rglob("*")
+        if path.is_file()
+        and not path.is_symlink()
+        and any(form in path.read_bytes() for form in forms)
+    ]
 
 
 def publish(home, name, kind, files, parents, **facts):
@@ -51,9 +58,20 @@ def publish(home, name, kind, files, parents, **facts):
                 (folder / path).write_bytes(records)
             else:
                 write_records(folder / path, records)
-        digest, artifact = artifacts.publish(folder, kind=kind, config=sha256(b"p"), code=CODE, parents=parents, facts=facts)
-    fields = {"artifact": digest, "kind": kind, "asset": kind, "partition": None, "dagster_run": f"run-{name}", "data_version": artifact.tree}
-    write_production(artifacts.root, Production(**fields, spec=None, mlflow_run=None, dvc=None, cached=False))
+        digest, artifact = artifacts.publish(
+            folder, kind=kind, config=sha256(b"p"), code=CODE, parents=parents, facts=facts
+        )
+    fields = {
+        "artifact": digest,
+        "kind": kind,
+        "asset": kind,
+        "partition": None,
+        "dagster_run": f"run-{name}",
+        "data_version": artifact.tree,
+    }
+    write_production(
+        artifacts.root, Production(**fields, spec=None, mlflow_run=None, dvc=None, cached=False)
+    )
     return digest
 
 
@@ -69,7 +87,8 @@ for folder in sys.argv[2:]:
 
 @pytest.fixture
 def world(tmp_path, store, make_event, secret):
-    """A home with a batch of three events, a dataset of two of them, a clean dataset that shares one of its files, and a model."""
+    """A home with a batch of three events, a dataset of two of them, a clean dataset that shares
+    one of its files, and a model."""
     home = tmp_path / "home"
     events = [
         make_event("mine?", secret, "No answer at all", annotator="rater-07"),
@@ -79,18 +98,62 @@ def world(tmp_path, store, make_event, secret):
     store.add_batch("day", events, NOW)
     tables = store.database.tables
     with store.database.writing() as connection:
-        row = {"source": "f", "way": "file", "digest": "sha256:x", "received_at": "t", "rows": 2, "accepted": 0, "duplicate": 0, "quarantined": 2}
+        row = {
+            "source": "f",
+            "way": "file",
+            "digest": "sha256:x",
+            "received_at": "t",
+            "rows": 2,
+            "accepted": 0,
+            "duplicate": 0,
+            "quarantined": 2,
+        }
         connection.execute(tables.deliveries.insert().values(id=1, **row))
-        for number, body in enumerate((b'{"annotator":"rater-07", broken: ' + secret.encode(), b"not a row of rater-08")):
-            row = {"delivery_id": 1, "row": number, "byte_offset": 0, "length": len(body), "reason": "broken", "event_id": None, "digest": sha256(body)}
+        for number, body in enumerate(
+            (b'{"annotator":"rater-07", broken: ' + secret.encode(), b"not a row of rater-08")
+        ):
+            row = {
+                "delivery_id": 1,
+                "row": number,
+                "byte_offset": 0,
+                "length": len(body),
+                "reason": "broken",
+                "event_id": None,
+                "digest": sha256(body),
+            }
             connection.execute(tables.quarantined_rows.insert().values(body=body, **row))
-    digests = {"batch": publish(home, "batch", "feedback_batch", {"accepted.jsonl": events, "index.parquet": secret.encode()}, {}, batch="day")}
+    digests = {
+        "batch": publish(
+            home,
+            "batch",
+            "feedback_batch",
+            {"accepted.jsonl": events, "index.parquet": secret.encode()},
+            {},
+            batch="day",
+        )
+    }
     pair = {"chosen": secret, "event_ids": [events[0].id, events[1].id]}
-    files = {"train.jsonl": canonical_json(pair), "validation.jsonl": canonical_json({"event_ids": [events[2].id]})}
-    digests["data"] = publish(home, "data", "preference_data", files, {"feedback:day": digests["batch"]})
-    clean = {"train.jsonl": canonical_json({"event_ids": [events[1].id]}), "validation.jsonl": files["validation.jsonl"]}
-    digests["clean"] = publish(home, "clean", "preference_data", clean, {"feedback:day": digests["batch"]})
-    digests["model"] = publish(home, "model", "reward_model", {"model.safetensors": b"weights"}, {"preference_data": digests["data"]})
+    files = {
+        "train.jsonl": canonical_json(pair),
+        "validation.jsonl": canonical_json({"event_ids": [events[2].id]}),
+    }
+    digests["data"] = publish(
+        home, "data", "preference_data", files, {"feedback:day": digests["batch"]}
+    )
+    clean = {
+        "train.jsonl": canonical_json({"event_ids": [events[1].id]}),
+        "validation.jsonl": files["validation.jsonl"],
+    }
+    digests["clean"] = publish(
+        home, "clean", "preference_data", clean, {"feedback:day": digests["batch"]}
+    )
+    digests["model"] = publish(
+        home,
+        "model",
+        "reward_model",
+        {"model.safetensors": b"weights"},
+        {"preference_data": digests["data"]},
+    )
     artifacts = ArtifactStore(home / "store")
     return home, events, digests, artifacts
 
@@ -101,7 +164,13 @@ def test_erased_text_is_nowhere_and_everything_still_verifies(world, store, secr
     home, events, digests, artifacts = world
     dvc = home / "profiles" / "sandbox" / "dvc"
     folders = [str(artifacts.open(digests[name])[0]) for name in ("data", "clean")]
-    subprocess.run([sys.executable, "-c", SNAPSHOT, str(home), *folders], cwd=ROOT, check=True, capture_output=True, text=True)
+    subprocess.run(
+        [sys.executable, "-c", SNAPSHOT, str(home), *folders],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
     before = holding(home, secret)
     assert {"store", "profiles"} <= {path.relative_to(home).parts[0] for path in before}
     assert len([path for path in before if dvc in path.parents]) >= 2, "the cache and the remote"
@@ -115,19 +184,36 @@ def test_erased_text_is_nowhere_and_everything_still_verifies(world, store, secr
     assert set(done.trees) == {artifacts.manifest(digests[name]).tree for name in ("batch", "data")}
     assert holding(home, secret) == []
     if feedback_url.startswith("sqlite"):
-        assert holding(Path(urlsplit(feedback_url).path).parent, secret) == [], "neither the database nor its log"
+        assert holding(Path(urlsplit(feedback_url).path).parent, secret) == [], (
+            "neither the database nor its log"
+        )
     else:
         [folder] = parse_qs(urlsplit(feedback_url).query)["host"]
         assert holding(Path(folder) / "data" / "base", secret) == []
-    assert [event.id for event in store.batch_events("day")] == sorted(event.id for event in events[1:]), "the digest of all three ids still verifies"
+    assert [event.id for event in store.batch_events("day")] == sorted(
+        event.id for event in events[1:]
+    ), "the digest of all three ids still verifies"
     assert store.erased_events("day") == (events[0].id,)
-    assert taint(artifacts, withdrawals.events(withdrawal)).tainted == tainted, "what descends from the event is still known"
+    assert taint(artifacts, withdrawals.events(withdrawal)).tainted == tainted, (
+        "what descends from the event is still known"
+    )
     lineage = walk(artifacts, digests["model"])
-    assert [finding for finding in lineage.findings if "certificate" not in finding.what and "rubric" not in finding.what] == []
-    assert {name for name in ("batch", "data", "model") if lineage.nodes[digests[name]].erased} == {"batch", "data"}
+    assert [
+        finding
+        for finding in lineage.findings
+        if "certificate" not in finding.what and "rubric" not in finding.what
+    ] == []
+    assert {name for name in ("batch", "data", "model") if lineage.nodes[digests[name]].erased} == {
+        "batch",
+        "data",
+    }
     artifacts.open(digests["clean"])
     shared = artifacts.manifest(digests["clean"]).files["validation.jsonl"].digest
-    assert any(sha256(path.read_bytes()) == shared for path in (dvc / "remote").rglob("*") if path.is_file()), "the clean dataset keeps its own"
+    assert any(
+        sha256(path.read_bytes()) == shared
+        for path in (dvc / "remote").rglob("*")
+        if path.is_file()
+    ), "the clean dataset keeps its own"
 
 
 @pytest.mark.threat("C3")
@@ -143,13 +229,16 @@ def test_an_erased_event_does_not_come_back(world, store, secret):
 
 @pytest.mark.threat("C3")
 def test_an_interrupted_erasure_is_finished_by_the_next(world, store, secret, monkeypatch):
-    """The first attempt stops when it removes its first tree, as a killed process would; the tree that was moved aside goes as well."""
+    """The first attempt stops when it removes its first tree, as a killed process would; the tree
+    that was moved aside goes as well."""
     import plumbline.data.erasure as erasure
 
     home, _, _, artifacts = world
     withdrawal = Withdrawals(store.database).withdraw("person", "rater-07", "Ada", "asked", NOW)
     with monkeypatch.context() as patch:
-        patch.setattr(erasure.shutil, "rmtree", lambda path: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(
+            erasure.shutil, "rmtree", lambda path: (_ for _ in ()).throw(KeyboardInterrupt)
+        )
         with pytest.raises(KeyboardInterrupt):
             erase(withdrawal, store.database, home, "Ada", "asked", NOW)
     assert holding(home, secret) != []
@@ -164,7 +253,11 @@ def test_text_that_stands_elsewhere_too_is_reported(world, store, secret):
     home, _, _, _ = world
     (home / "notes.txt").write_text(f"copied: {secret}")
     with store.database.writing() as connection:
-        connection.execute(store.database.tables.tasks.insert().values(id="t-1", body=canonical_json({"prompt": secret}), created_at="t"))
+        connection.execute(
+            store.database.tables.tasks.insert().values(
+                id="t-1", body=canonical_json({"prompt": secret}), created_at="t"
+            )
+        )
     withdrawal = Withdrawals(store.database).withdraw("person", "rater-07", "Ada", "asked", NOW)
     left = erase(withdrawal, store.database, home, "Ada", "asked", NOW).left
     assert left == (f"{store.database.name}: task t-1", str(home / "notes.txt"))

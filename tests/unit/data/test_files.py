@@ -38,14 +38,29 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path, make_event):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda line: line.replace(b'"annotator":', b'"annotator":"x","annotator":', 1), "key 'annotator' stands twice"),
-        (lambda line: line.replace(b'"content":', b'"content":"x","content":', 1), "key 'content' stands twice"),
+        (
+            lambda line: line.replace(b'"annotator":', b'"annotator":"x","annotator":', 1),
+            "key 'annotator' stands twice",
+        ),
+        (
+            lambda line: line.replace(b'"content":', b'"content":"x","content":', 1),
+            "key 'content' stands twice",
+        ),
         (lambda line: line.replace(b'"strength":2', b'"strength":NaN'), "NaN is not a number"),
-        (lambda line: line.replace(b'"strength":2', b'"strength":-Infinity'), "-Infinity is not a number"),
-        (lambda line: line.replace(b'"strength":2', b'"strength":1e999'), "1e999 is beyond the range"),
+        (
+            lambda line: line.replace(b'"strength":2', b'"strength":-Infinity'),
+            "-Infinity is not a number",
+        ),
+        (
+            lambda line: line.replace(b'"strength":2', b'"strength":1e999'),
+            "1e999 is beyond the range",
+        ),
         (lambda line: line.replace(b'"strength":2', b'"strength":"2"'), "strength"),
         (lambda line: line.replace(b'"strength":2', b'"strength":2,"weight":1'), "weight"),
-        (lambda line: line.replace(b'"annotator":"rater-01"', b'"annotator":"Rater 1"'), "annotator"),
+        (
+            lambda line: line.replace(b'"annotator":"rater-01"', b'"annotator":"Rater 1"'),
+            "annotator",
+        ),
         (lambda line: line.replace(b"How?", b"Why?"), "is not the digest of the content"),
         (lambda line: line.replace(b"How?", b"\xff"), "not UTF-8"),
         (lambda line: line[:-20], "not JSON"),
@@ -67,7 +82,11 @@ def test_a_bad_row_is_named_with_file_row_and_fault(tmp_path, make_event, change
 def test_the_error_says_which_kind_of_record_is_wrong(tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_bytes(b"{}\n")
-    for model, error in ((PreferencePair, InvalidPreferences), (EvalPrompt, DataError), (Demonstration, DataError)):
+    for model, error in (
+        (PreferencePair, InvalidPreferences),
+        (EvalPrompt, DataError),
+        (Demonstration, DataError),
+    ):
         with pytest.raises(error, match=r"row 1: .*prompt: Field required"):
             list(read_records(path, model))
 

@@ -3,7 +3,18 @@ from datetime import UTC, datetime
 import pytest
 
 from plumbline.data.annotator_checks import AnnotatorReport, AnnotatorResult, Flood
-from plumbline.data.flags import AGREEMENT, FLOODING, SOURCE, TRIGGER, Flags, digest, findings, holds, sent_by, worth_raising
+from plumbline.data.flags import (
+    AGREEMENT,
+    FLOODING,
+    SOURCE,
+    TRIGGER,
+    Flags,
+    digest,
+    findings,
+    holds,
+    sent_by,
+    worth_raising,
+)
 from plumbline.data.store import FeedbackStore
 from plumbline.data.trigger_words import TriggerReport, TriggerWord
 from plumbline.errors import DataError
@@ -24,7 +35,16 @@ def flags(store):
 
 
 def report(name="r1", votes=400, status="flagged"):
-    result = AnnotatorResult(annotator=name, votes=votes, compared=votes, agreement=0.5, others=0.8, power=0.9, status=status, message="differs")
+    result = AnnotatorResult(
+        annotator=name,
+        votes=votes,
+        compared=votes,
+        agreement=0.5,
+        others=0.8,
+        power=0.9,
+        status=status,
+        message="differs",
+    )
     return AnnotatorReport(status=status, annotators=(result,))
 
 
@@ -45,7 +65,11 @@ def test_an_open_or_excluded_flag_holds_its_annotator_and_keep_releases(flags):
     assert holds(flags.all()).reason("e1", "r2") is None
     open_digest = digest(flags.all())
     kept = flags.decide(flag.id, "keep", "Ada", "checked forty votes", NOW)
-    assert (kept.status, kept.decision.by, kept.decision.reason) == ("keep", "Ada", "checked forty votes")
+    assert (kept.status, kept.decision.by, kept.decision.reason) == (
+        "keep",
+        "Ada",
+        "checked forty votes",
+    )
     assert holds(flags.all()).reason("e1", "r1") is None
     assert digest(flags.all()) == nothing != open_digest
     flags.decide(flag.id, "exclude", "Ben", "they are random after all", NOW)
@@ -59,7 +83,11 @@ def test_flags_on_words_and_sources_hold_the_events_that_they_name(flags):
     flags.raise_flag(TRIGGER, "sudo", {"events": ["e1"]}, NOW)
     flags.raise_flag(SOURCE, "http/key", {"events": ["e2"]}, NOW)
     held = holds(flags.all())
-    assert [held.reason(event, "r1") for event in ("e1", "e2", "e3")] == ["flagged event", "flagged event", None]
+    assert [held.reason(event, "r1") for event in ("e1", "e2", "e3")] == [
+        "flagged event",
+        "flagged event",
+        None,
+    ]
 
 
 @pytest.mark.parametrize(("by", "reason"), [("", "why"), ("Ada", " ")])
@@ -79,15 +107,35 @@ def test_a_flag_that_is_not_there_and_a_word_that_is_no_decision_are_refused(fla
 
 
 def test_findings_of_every_check_become_flags():
-    word = TriggerWord(word="x" * 500, events=9, prompts=9, disagreeing=8, p=1e-9, event_ids=("e1", "e2"))
-    triggers = TriggerReport(status="flagged", words=(word,), n=900, prompts=800, base_rate=0.2, tested=10, detectable_share=0.01, message="m")
+    word = TriggerWord(
+        word="x" * 500, events=9, prompts=9, disagreeing=8, p=1e-9, event_ids=("e1", "e2")
+    )
+    triggers = TriggerReport(
+        status="flagged",
+        words=(word,),
+        n=900,
+        prompts=800,
+        base_rate=0.2,
+        tested=10,
+        detectable_share=0.01,
+        message="m",
+    )
     floods = (Flood("annotator", "r2", 60, 0.6), Flood("source", "http/key", 70, 0.7))
     found = findings("b-1", report(), floods, triggers, {"http/key": ["e9", "e3"]})
-    assert [(flag.kind, flag.subject) for flag in found] == [(AGREEMENT, "r1"), (FLOODING, "r2"), (SOURCE, "http/key"), (TRIGGER, "x" * 128)]
+    assert [(flag.kind, flag.subject) for flag in found] == [
+        (AGREEMENT, "r1"),
+        (FLOODING, "r2"),
+        (SOURCE, "http/key"),
+        (TRIGGER, "x" * 128),
+    ]
     assert found[2].evidence["events"] == ["e3", "e9"]
     assert found[3].evidence["events"] == ["e1", "e2"]
     assert all(flag.evidence["scope"] == "b-1" and flag.evidence["message"] for flag in found)
-    assert findings("b-1", report(status="pass")) == findings("b-1", report(status="underpowered")) == []
+    assert (
+        findings("b-1", report(status="pass"))
+        == findings("b-1", report(status="underpowered"))
+        == []
+    )
 
 
 def test_nobody_is_asked_twice_about_the_same_votes(flags):
@@ -106,11 +154,26 @@ def test_what_came_over_http_is_counted_by_key(store, make_event):
     events = [make_event(f"q{n}") for n in range(4)]
     store.add_batch("b-1", events, NOW)
     tables = store.database.tables
-    fields = {"digest": "d", "received_at": "t", "rows": 2, "accepted": 2, "duplicate": 0, "quarantined": 0}
+    fields = {
+        "digest": "d",
+        "received_at": "t",
+        "rows": 2,
+        "accepted": 2,
+        "duplicate": 0,
+        "quarantined": 0,
+    }
     with store.database.writing() as connection:
-        for number, (source, way) in enumerate([("http/key", "http"), ("file.jsonl", "file")], start=1):
-            connection.execute(tables.deliveries.insert().values(id=number, source=source, way=way, **fields))
+        for number, (source, way) in enumerate(
+            [("http/key", "http"), ("file.jsonl", "file")], start=1
+        ):
+            connection.execute(
+                tables.deliveries.insert().values(id=number, source=source, way=way, **fields)
+            )
         for number, event in enumerate(events):
-            connection.execute(tables.event_deliveries.insert().values(event_id=event.id, delivery_id=1 if number < 3 else 2))
+            connection.execute(
+                tables.event_deliveries.insert().values(
+                    event_id=event.id, delivery_id=1 if number < 3 else 2
+                )
+            )
     assert sent_by(store.database, "b-1") == {"http/key": sorted(event.id for event in events[:3])}
     assert sent_by(store.database, "b-2") == {}

@@ -66,7 +66,12 @@ def test_ordinary_text_holds_none(text):
 
 def test_kinds_come_together_with_their_counts():
     found = oddities("=1+1 \u200b\u200b\u202e <script>")
-    assert [(oddity.kind, oddity.count) for oddity in found] == [("bidi", 1), ("zero-width", 2), ("markup", 1), ("formula", 1)]
+    assert [(oddity.kind, oddity.count) for oddity in found] == [
+        ("bidi", 1),
+        ("zero-width", 2),
+        ("markup", 1),
+        ("formula", 1),
+    ]
     assert {oddity.kind for oddity in found} <= set(KINDS)
 
 
@@ -83,15 +88,25 @@ def test_an_excerpt_is_short_and_on_one_line():
 
 
 def test_a_hostile_text_cannot_stall_the_search():
-    """A quadratic pattern would need minutes for a million characters of its own prefix; the test would then run into the time limit of its job."""
+    """A quadratic pattern would need minutes for a million characters of its own prefix; the test
+    would then run into the time limit of its job."""
     for piece in ("<", "<a ", "![", "data:", "=(", "<a o"):
         oddities(piece * (1_000_000 // len(piece)))
 
 
 @pytest.mark.slow
 def test_public_text_is_nearly_free_of_oddities(data_folder):
-    """Tulu's 989 rows, each text once: six with emoji joiners, four that show HTML, one lone zero-width space; counted by hand."""
-    rows = [json.loads(line) for path in sorted((data_folder / "tulu1-human-feedback").glob("*.jsonl")) for line in path.open("rb")]
+    """Tulu's 989 rows, each text once: six with emoji joiners, four that show HTML, one lone
+    zero-width space; counted by hand."""
+    rows = [
+        json.loads(line)
+        for path in sorted((data_folder / "tulu1-human-feedback").glob("*.jsonl"))
+        for line in path.open("rb")
+    ]
     texts = {row[field] for row in rows for field in ("prompt", "completion_a", "completion_b")}
     kinds = [oddity.kind for text in texts for oddity in oddities(text)]
-    assert {kind: kinds.count(kind) for kind in set(kinds)} == {"joiner": 6, "markup": 4, "zero-width": 1}
+    assert {kind: kinds.count(kind) for kind in set(kinds)} == {
+        "joiner": 6,
+        "markup": 4,
+        "zero-width": 1,
+    }

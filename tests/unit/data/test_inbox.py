@@ -1,4 +1,5 @@
-"""The inbox takes each complete file in once, puts it away, and says about every other file why not."""
+"""The inbox takes each complete file in once, puts it away, and says about every other file why
+not."""
 
 import gzip
 import os
@@ -48,11 +49,19 @@ def events(make_event):
 
 def test_files_of_every_kind_are_taken_in_once_and_put_away(folder, store, events, tmp_path):
     write_records(folder / "b.jsonl", events[:3])
-    (folder / "a.jsonl.gz").write_bytes(gzip.compress(b"".join(event.to_json() for event in events[2:])))
+    (folder / "a.jsonl.gz").write_bytes(
+        gzip.compress(b"".join(event.to_json() for event in events[2:]))
+    )
     collected = look(folder, store)
-    assert [(one.source, one.way, one.accepted, one.duplicate) for one in collected.deliveries] == [("a.jsonl.gz", "inbox", 3, 0), ("b.jsonl", "inbox", 2, 1)]
+    assert [(one.source, one.way, one.accepted, one.duplicate) for one in collected.deliveries] == [
+        ("a.jsonl.gz", "inbox", 3, 0),
+        ("b.jsonl", "inbox", 2, 1),
+    ]
     assert (collected.refused, collected.waiting) == ({}, {})
-    assert (names(folder), names(folder / "done")) == (["done", "refused"], ["a.jsonl.gz", "b.jsonl"])
+    assert (names(folder), names(folder / "done")) == (
+        ["done", "refused"],
+        ["a.jsonl.gz", "b.jsonl"],
+    )
     assert look(folder, store) == ((), {}, {})
     (folder / "done" / "b.jsonl").rename(folder / "b.jsonl")  # the same file is put in again
     (again,) = look(folder, store).deliveries
@@ -62,9 +71,15 @@ def test_files_of_every_kind_are_taken_in_once_and_put_away(folder, store, event
 
 @pytest.mark.threat("D1")
 @pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.json"])
-def test_a_file_that_is_still_being_written_waits_however_long_its_writer_pauses(folder, store, events, name):
+def test_a_file_that_is_still_being_written_waits_however_long_its_writer_pauses(
+    folder, store, events, name
+):
     lines = b"".join(event.to_json() for event in events)
-    whole = {"a.jsonl": lines, "a.jsonl.gz": gzip.compress(lines), "a.json": b"[" + b",".join(event.to_json() for event in events) + b"]"}[name]
+    whole = {
+        "a.jsonl": lines,
+        "a.jsonl.gz": gzip.compress(lines),
+        "a.json": b"[" + b",".join(event.to_json() for event in events) + b"]",
+    }[name]
     (folder / name).write_bytes(b"")
     assert look(folder, store).waiting == {name: "is empty"}
     with (folder / name).open("wb", buffering=0) as writer:
@@ -73,7 +88,9 @@ def test_a_file_that_is_still_being_written_waits_however_long_its_writer_pauses
         assert name in look(folder, store).waiting
         assert store.open_events().events == 0
         writer.write(whole[len(whole) // 2 :])
-    assert look(folder, store, timedelta(0)).waiting == {name: "was written to less than 10 seconds ago"}
+    assert look(folder, store, timedelta(0)).waiting == {
+        name: "was written to less than 10 seconds ago"
+    }
     (delivery,) = look(folder, store).deliveries
     assert delivery.accepted == 5
     assert look(folder, store).deliveries == ()
@@ -105,21 +122,32 @@ def test_files_that_are_being_written_by_name_wait(folder, store, events):
 
 
 @pytest.mark.threat("D4")
-def test_bad_rows_are_quarantined_and_a_file_of_bad_rows_is_refused_with_the_reason(folder, store, events):
+def test_bad_rows_are_quarantined_and_a_file_of_bad_rows_is_refused_with_the_reason(
+    folder, store, events
+):
     write_records(folder / "mixed.jsonl", events)
     (folder / "mixed.jsonl").open("ab").write(b"{}\n")
     (folder / "bad.jsonl").write_bytes(b"{}\nnonsense\n")
     (folder / "notes.docx").write_bytes(b"x")
     collected = look(folder, store)
-    assert [(one.source, one.accepted, one.quarantined) for one in collected.deliveries] == [("mixed.jsonl", 5, 1)]
-    assert collected.refused["bad.jsonl"] == "bad.jsonl: no row is a feedback event (1 rows: id: Field required; 1 rows: not JSON)"
+    assert [(one.source, one.accepted, one.quarantined) for one in collected.deliveries] == [
+        ("mixed.jsonl", 5, 1)
+    ]
+    assert (
+        collected.refused["bad.jsonl"]
+        == "bad.jsonl: no row is a feedback event (1 rows: id: Field required; 1 rows: not JSON)"
+    )
     assert collected.refused["notes.docx"].startswith("its name ends in none of .jsonl")
-    assert (folder / "refused" / "bad.jsonl.reason.txt").read_text().startswith("bad.jsonl: no row is")
+    assert (
+        (folder / "refused" / "bad.jsonl.reason.txt").read_text().startswith("bad.jsonl: no row is")
+    )
     assert len(list(Deliveries(store).quarantined())) == 1
 
 
 @pytest.mark.threat("S2")
-def test_links_pipes_folders_and_names_with_tricks_are_refused_and_nothing_outside_is_touched(folder, store, events, tmp_path):
+def test_links_pipes_folders_and_names_with_tricks_are_refused_and_nothing_outside_is_touched(
+    folder, store, events, tmp_path
+):
     write_records(tmp_path / "outside.jsonl", events)
     secret = (tmp_path / "outside.jsonl").read_bytes()
     (folder / "link.jsonl").symlink_to(tmp_path / "outside.jsonl")
@@ -127,7 +155,15 @@ def test_links_pipes_folders_and_names_with_tricks_are_refused_and_nothing_outsi
     os.link(tmp_path / "outside.jsonl", folder / "hard.jsonl")
     os.mkfifo(folder / "pipe.jsonl")
     (folder / "folder.jsonl").mkdir()
-    tricks = ["x%2f..%2fy.jsonl", "a\nb.jsonl", "x;rm -rf.jsonl", "-rf.jsonl", "\x1b[31m.jsonl", "a" * 220 + ".jsonl", os.fsdecode(b"\xff.jsonl")]
+    tricks = [
+        "x%2f..%2fy.jsonl",
+        "a\nb.jsonl",
+        "x;rm -rf.jsonl",
+        "-rf.jsonl",
+        "\x1b[31m.jsonl",
+        "a" * 220 + ".jsonl",
+        os.fsdecode(b"\xff.jsonl"),
+    ]
     for name in tricks:
         write_records(tmp_path / "one.jsonl", events)
         (tmp_path / "one.jsonl").rename(folder / name)
@@ -136,10 +172,17 @@ def test_links_pipes_folders_and_names_with_tricks_are_refused_and_nothing_outsi
     assert (len(collected.refused), store.open_events().events) == (5 + len(tricks), 0)
     assert "is a link" in collected.refused["link.jsonl"]
     assert "hard link" in collected.refused["hard.jsonl"]
-    assert collected.refused["pipe.jsonl"] == collected.refused["folder.jsonl"] == "is not a plain file"
+    assert (
+        collected.refused["pipe.jsonl"]
+        == collected.refused["folder.jsonl"]
+        == "is not a plain file"
+    )
     assert (tmp_path / "outside.jsonl").read_bytes() == secret
     assert names(folder) == ["done", "refused"]
-    assert sorted(path.name for path in tmp_path.iterdir() if "feedback.db" not in path.name) == ["inbox", "outside.jsonl"]
+    assert sorted(path.name for path in tmp_path.iterdir() if "feedback.db" not in path.name) == [
+        "inbox",
+        "outside.jsonl",
+    ]
     assert all(name.isprintable() for name in collected.refused)
 
 
@@ -152,15 +195,23 @@ def test_a_name_that_is_taken_in_done_gets_a_number(folder, store, events):
 
 
 @pytest.mark.threat("C3")
-def test_the_copies_of_erased_events_are_removed_also_inside_compression(folder, store, events, make_event):
+def test_the_copies_of_erased_events_are_removed_also_inside_compression(
+    folder, store, events, make_event
+):
     mine = make_event("mine", annotator="rater-02")
     write_records(folder / "other.jsonl", events)
-    (folder / "mine.jsonl.gz").write_bytes(gzip.compress(b"".join(event.to_json() for event in [*events, mine])))
+    (folder / "mine.jsonl.gz").write_bytes(
+        gzip.compress(b"".join(event.to_json() for event in [*events, mine]))
+    )
     (folder / "bad.jsonl").write_bytes(b'{"annotator":"rater-02"}\n')
     (folder / "unreadable.jsonl.gz").write_bytes(gzip.compress(mine.to_json())[:-5])
     (folder / "unreadable.jsonl.gz.ready").touch()
     look(folder, store)
-    assert erase_copies(folder, {mine.id}, "rater-02") == ("done/mine.jsonl.gz", "refused/bad.jsonl", "refused/unreadable.jsonl.gz")
+    assert erase_copies(folder, {mine.id}, "rater-02") == (
+        "done/mine.jsonl.gz",
+        "refused/bad.jsonl",
+        "refused/unreadable.jsonl.gz",
+    )
     assert (names(folder / "done"), names(folder / "refused")) == (["other.jsonl"], [])
     assert erase_copies(folder, {mine.id}, "rater-02") == ()
 
@@ -173,7 +224,8 @@ def test_two_collectors_do_not_work_at_once(folder, store, events):
 
 
 def test_a_file_left_by_a_killed_collector_is_taken_in_once(folder, store, events, tmp_path):
-    """The collector is killed while it reads, which it does with the file put aside; the next one finds it there."""
+    """The collector is killed while it reads, which it does with the file put aside; the next one
+    finds it there."""
     write_records(folder / "a.jsonl", events)
     program = f"""
 import sys, time
@@ -187,7 +239,9 @@ def slow(*arguments):
 inbox.read_feedback = slow
 inbox.collect(Path({str(folder)!r}), FeedbackStore("sqlite:///{tmp_path}/feedback.db"), datetime.now(UTC), settle_seconds=0)
 """
-    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, cwd=Path(__file__).parents[3])
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, cwd=Path(__file__).parents[3]
+    )
     assert process.stdout.readline() == b"reading\n"
     process.send_signal(signal.SIGKILL)
     process.wait()

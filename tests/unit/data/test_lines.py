@@ -1,4 +1,5 @@
-"""Rows of files from outside: what is read, what is refused with which reason, and what it costs."""
+"""Rows of files from outside: what is read, what is refused with which reason, and what it
+costs."""
 
 import gzip
 import hashlib
@@ -13,7 +14,19 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
-from plumbline.data.lines import KEPT_BYTES, MAX_DEPTH, MAX_FILE_BYTES, MAX_ROW_BYTES, Bad, Good, IncompleteFile, RowError, parse_row, read_rows, split_rows
+from plumbline.data.lines import (
+    KEPT_BYTES,
+    MAX_DEPTH,
+    MAX_FILE_BYTES,
+    MAX_ROW_BYTES,
+    Bad,
+    Good,
+    IncompleteFile,
+    RowError,
+    parse_row,
+    read_rows,
+    split_rows,
+)
 from plumbline.errors import DataError
 
 GOOD = b'{"a":1}'
@@ -62,8 +75,18 @@ def test_a_hostile_line_is_bad_with_its_place_and_reason_and_the_others_are_kept
     path = tmp_path / "rows.jsonl"
     path.write_bytes(GOOD + b"\n" + body + b"\n" + GOOD + b"\n")
     first, bad, last = read_rows(path)
-    assert bad == Bad(2, len(GOOD) + 1, len(body), reason, body[:KEPT_BYTES], "sha256:" + hashlib.sha256(body).hexdigest())
-    assert (first, last) == (Good(1, 0, GOOD, {"a": 1}), Good(3, len(GOOD) + len(body) + 2, GOOD, {"a": 1}))
+    assert bad == Bad(
+        2,
+        len(GOOD) + 1,
+        len(body),
+        reason,
+        body[:KEPT_BYTES],
+        "sha256:" + hashlib.sha256(body).hexdigest(),
+    )
+    assert (first, last) == (
+        Good(1, 0, GOOD, {"a": 1}),
+        Good(3, len(GOOD) + len(body) + 2, GOOD, {"a": 1}),
+    )
 
 
 @pytest.mark.threat("D4")
@@ -86,7 +109,9 @@ def written(path, body):
         case ".gz":
             path.write_bytes(gzip.compress(body[:20]) + gzip.compress(body[20:]))  # two members
         case ".zst":
-            path.write_bytes(zstandard.compress(body[:20]) + zstandard.compress(body[20:]))  # two frames
+            path.write_bytes(
+                zstandard.compress(body[:20]) + zstandard.compress(body[20:])
+            )  # two frames
         case _:
             path.write_bytes(body)
     return path
@@ -94,7 +119,10 @@ def written(path, body):
 
 @pytest.mark.parametrize("name", ["rows.jsonl", "rows.jsonl.gz", "rows.jsonl.zst"])
 def test_compression_changes_neither_rows_nor_places(tmp_path, name):
-    body = b"".join(b'{"n":%d,"t":"%s"}\n' % (n, b"x" * (n * 97 % 5000)) for n in range(500)) + b"bad\n"
+    body = (
+        b"".join(b'{"n":%d,"t":"%s"}\n' % (n, b"x" * (n * 97 % 5000)) for n in range(500))
+        + b"bad\n"
+    )
     plain = list(read_rows(written(tmp_path / "plain.jsonl", body)))
     assert list(read_rows(written(tmp_path / name, body))) == plain
     assert [body[row.offset : row.offset + len(row.body)] for row in plain] == body.splitlines()
@@ -102,9 +130,12 @@ def test_compression_changes_neither_rows_nor_places(tmp_path, name):
 
 @pytest.mark.threat("D1")
 @pytest.mark.parametrize("cut", [1, 7, 400])
-@pytest.mark.parametrize("name", ["rows.jsonl", "rows.jsonl.gz", "rows.jsonl.zst", "rows.json", "rows.parquet"])
+@pytest.mark.parametrize(
+    "name", ["rows.jsonl", "rows.jsonl.gz", "rows.jsonl.zst", "rows.json", "rows.parquet"]
+)
 def test_a_half_written_file_is_refused(tmp_path, name, cut):
-    """Cut off by a byte, by a row, and by a good part; a .jsonl file cut behind a line feed is the one half file that cannot be told."""
+    """Cut off by a byte, by a row, and by a good part; a .jsonl file cut behind a line feed is the
+    one half file that cannot be told."""
     values = [{"n": n, "t": hashlib.sha256(b"%d" % n).hexdigest()} for n in range(100)]
     path = tmp_path / name
     if name.endswith(".json"):
@@ -121,9 +152,15 @@ def test_a_half_written_file_is_refused(tmp_path, name, cut):
 
 @pytest.mark.parametrize("name", ["rows.jsonl.gz", "rows.jsonl.zst"])
 def test_a_changed_byte_in_a_compressed_file_is_an_error(tmp_path, name):
-    body = b"".join(b'{"n":"%s"}\n' % hashlib.sha256(b"%d" % n).hexdigest().encode() for n in range(200))
+    body = b"".join(
+        b'{"n":"%s"}\n' % hashlib.sha256(b"%d" % n).hexdigest().encode() for n in range(200)
+    )
     path = tmp_path / name
-    path.write_bytes(gzip.compress(body) if name.endswith("gz") else zstandard.ZstdCompressor(write_checksum=True).compress(body))
+    path.write_bytes(
+        gzip.compress(body)
+        if name.endswith("gz")
+        else zstandard.ZstdCompressor(write_checksum=True).compress(body)
+    )
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
@@ -136,7 +173,13 @@ def test_a_json_array_gives_its_elements_with_their_places(tmp_path):
     path = tmp_path / "rows.json"
     path.write_bytes(body)
     rows = list(read_rows(path))
-    assert [row.value if isinstance(row, Good) else row.reason for row in rows] == [{"a": ']},["'}, [1, [2]], "not JSON", "empty row", "x"]
+    assert [row.value if isinstance(row, Good) else row.reason for row in rows] == [
+        {"a": ']},["'},
+        [1, [2]],
+        "not JSON",
+        "empty row",
+        "x",
+    ]
     assert all(body[row.offset : row.offset + len(row.body)] == row.body for row in rows)
     path.write_bytes(b"[]")
     assert list(read_rows(path)) == []
@@ -144,7 +187,12 @@ def test_a_json_array_gives_its_elements_with_their_places(tmp_path):
 
 @pytest.mark.parametrize(
     ("body", "message"),
-    [(b'{"a": 1}', "holds one object"), (b"  ", "holds nothing"), (b"[1] [2]", "something follows the array at byte 4"), (b"7", "something else")],
+    [
+        (b'{"a": 1}', "holds one object"),
+        (b"  ", "holds nothing"),
+        (b"[1] [2]", "something follows the array at byte 4"),
+        (b"7", "something else"),
+    ],
 )
 def test_a_file_that_is_no_array_is_refused(tmp_path, body, message):
     path = tmp_path / "rows.json"
@@ -163,7 +211,9 @@ def test_an_array_that_is_not_closed_is_half_written(tmp_path, body):
 
 def test_a_message_is_one_object_or_a_list():
     assert [row.value for row in split_rows(b' {"a":1}\n')] == [{"a": 1}]
-    assert [(row.number, getattr(row, "reason", None)) for row in split_rows(b'[{"a":1},{"a":1,"a":2}]')] == [(1, None), (2, "key stands twice")]
+    assert [
+        (row.number, getattr(row, "reason", None)) for row in split_rows(b'[{"a":1},{"a":1,"a":2}]')
+    ] == [(1, None), (2, "key stands twice")]
     (bad,) = split_rows(b"{")
     assert bad.reason == "not JSON"
 
@@ -171,19 +221,46 @@ def test_a_message_is_one_object_or_a_list():
 def test_parquet_rows_are_those_of_the_same_json(tmp_path):
     """A null is a field that was left out, except the two that say something by being null."""
     values = [
-        {"kind": "comparison", "preferred": None, "decoder": None, "list": [{"t": "ä", "n": 1}], "left_out": None},
-        {"kind": "ranking", "preferred": None, "decoder": {"x": 0.5}, "list": [], "left_out": "here"},
+        {
+            "kind": "comparison",
+            "preferred": None,
+            "decoder": None,
+            "list": [{"t": "ä", "n": 1}],
+            "left_out": None,
+        },
+        {
+            "kind": "ranking",
+            "preferred": None,
+            "decoder": {"x": 0.5},
+            "list": [],
+            "left_out": "here",
+        },
     ]
     pq.write_table(pa.Table.from_pylist(values), tmp_path / "rows.parquet")
     first, second = read_rows(tmp_path / "rows.parquet")
-    assert first.value == {"kind": "comparison", "preferred": None, "decoder": None, "list": [{"t": "ä", "n": 1}]}
-    assert second.value == {"kind": "ranking", "decoder": {"x": 0.5}, "list": [], "left_out": "here"}
+    assert first.value == {
+        "kind": "comparison",
+        "preferred": None,
+        "decoder": None,
+        "list": [{"t": "ä", "n": 1}],
+    }
+    assert second.value == {
+        "kind": "ranking",
+        "decoder": {"x": 0.5},
+        "list": [],
+        "left_out": "here",
+    }
     assert json.loads(first.body) == first.value
 
 
 @pytest.mark.parametrize(
     ("column", "kind"),
-    [(pa.array([b"\x00"]), "binary"), (pa.array([1], pa.timestamp("us")), "timestamp"), (pa.array([{"a": b"x"}]), "binary"), (pa.array([["x"]]), None)],
+    [
+        (pa.array([b"\x00"]), "binary"),
+        (pa.array([1], pa.timestamp("us")), "timestamp"),
+        (pa.array([{"a": b"x"}]), "binary"),
+        (pa.array([["x"]]), None),
+    ],
 )
 def test_parquet_columns_that_json_cannot_say_are_refused(tmp_path, column, kind):
     pq.write_table(pa.table({"c": column}), tmp_path / "rows.parquet")
@@ -195,7 +272,9 @@ def test_parquet_columns_that_json_cannot_say_are_refused(tmp_path, column, kind
 
 
 def test_parquet_text_that_is_no_utf8_is_refused_and_nan_is_bad(tmp_path):
-    text = pa.Array.from_buffers(pa.string(), 1, [None, pa.array([0, 1], pa.int32()).buffers()[1], pa.py_buffer(b"\xff")])
+    text = pa.Array.from_buffers(
+        pa.string(), 1, [None, pa.array([0, 1], pa.int32()).buffers()[1], pa.py_buffer(b"\xff")]
+    )
     pq.write_table(pa.table({"c": text}), tmp_path / "text.parquet")
     with pytest.raises(DataError, match=r"text\.parquet: the Parquet file is damaged"):
         list(read_rows(tmp_path / "text.parquet"))
@@ -208,7 +287,13 @@ def test_parquet_text_that_is_no_utf8_is_refused_and_nan_is_bad(tmp_path):
 def test_no_flipped_bit_of_a_parquet_file_with_checksums_changes_a_value_silently(tmp_path):
     values = [{"t": hashlib.sha256(b"%d" % n).hexdigest()} for n in range(300)]
     path = tmp_path / "rows.parquet"
-    pq.write_table(pa.Table.from_pylist(values), path, write_page_checksum=True, compression="none", use_dictionary=False)
+    pq.write_table(
+        pa.Table.from_pylist(values),
+        path,
+        write_page_checksum=True,
+        compression="none",
+        use_dictionary=False,
+    )
     content = path.read_bytes()
     pages = content.index(values[0]["t"].encode()), content.rindex(values[-1]["t"].encode()) + 64
     for place in range(pages[0], pages[1], 401):
@@ -225,32 +310,43 @@ def test_a_file_of_another_kind_is_refused_by_its_name(tmp_path, name):
 
 
 def peak_of(code):
-    """Peak resident memory, in MiB, of a process that runs some code after its imports, above what the imports took; and its seconds."""
+    """Peak resident memory, in MiB, of a process that runs some code after its imports, above what
+    the imports took; and its seconds."""
     program = (
-        "import resource, sys, time\nfrom pathlib import Path\nimport zstandard\n"
-        "from plumbline.data.lines import read_rows\nfrom plumbline.errors import DataError\n"
-        "import plumbline.data.byte_streams, plumbline.data.json_elements\n"
-        "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024\nbefore, start = peak(), time.process_time()\n"
-        f"{code}\nprint(peak() - before, time.process_time() - start)"
+        "import resource, sys, time\nfrom pathlib import Path\nimport zstandard\nfrom"
+        " plumbline.data.lines import read_rows\nfrom plumbline.errors import DataError\nimport"
+        " plumbline.data.byte_streams, plumbline.data.json_elements\npeak = lambda:"
+        " resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024\nbefore, start = peak(),"
+        f" time.process_time()\n{code}\nprint(peak() - before, time.process_time() - start)"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
     return tuple(float(part) for part in done.stdout.split())
 
 
 @pytest.mark.threat("D5")
 @pytest.mark.parametrize("name", ["line.jsonl", "line.jsonl.gz", "line.jsonl.zst", "line.json"])
 def test_a_line_of_200_mb_needs_no_memory_for_itself(tmp_path, name):
-    """The row is kept to its first 64 KiB; at most one row of 4 MiB, its copies while it grows and one step of decompression are held."""
+    """The row is kept to its first 64 KiB; at most one row of 4 MiB, its copies while it grows and
+    one step of decompression are held."""
     path, size = tmp_path / name, 200 * 2**20
     body = b'["' if name.endswith(".json") else b'"'
-    with {"gz": lambda: gzip.open(path, "wb", 1), "zst": lambda: zstandard.open(path, "wb")}.get(name.rsplit(".", 1)[1], lambda: path.open("wb"))() as stream:
+    with {"gz": lambda: gzip.open(path, "wb", 1), "zst": lambda: zstandard.open(path, "wb")}.get(
+        name.rsplit(".", 1)[1], lambda: path.open("wb")
+    )() as stream:
         stream.write(body)
         for _ in range(size // 2**20):
             stream.write(b"x" * 2**20)
         stream.write(b'"]' if name.endswith(".json") else b'"\n{"a":1}\n')
-    code = f"rows = list(read_rows(Path({str(path)!r})))\nassert (rows[0].reason, rows[0].length, len(rows[0].body)) == ('row too long', {size + 2}, 65536)"
+    code = (
+        f"rows = list(read_rows(Path({str(path)!r})))\nassert (rows[0].reason, rows[0].length,"
+        f" len(rows[0].body)) == ('row too long', {size + 2}, 65536)"
+    )
     memory, seconds = peak_of(code)
-    allowed = 260 if name.endswith(".json") else 64  # a mapped file counts as resident while it is looked at
+    allowed = (
+        260 if name.endswith(".json") else 64
+    )  # a mapped file counts as resident while it is looked at
     assert memory < allowed
     assert seconds < 20
 
@@ -258,15 +354,17 @@ def test_a_line_of_200_mb_needs_no_memory_for_itself(tmp_path, name):
 @pytest.mark.threat("D5")
 @pytest.mark.parametrize("name", ["bomb.jsonl.gz", "bomb.jsonl.zst"])
 def test_a_compression_bomb_is_refused_at_the_limit(tmp_path, name):
-    """A little more than 1 GiB in a file of less than 6 MiB: what it would hold, and not what it is, counts against the limit."""
+    """A little more than 1 GiB in a file of less than 6 MiB: what it would hold, and not what it
+    is, counts against the limit."""
     path = tmp_path / name
     with gzip.open(path, "wb", 1) if name.endswith("gz") else zstandard.open(path, "wb") as stream:
         for _ in range(MAX_FILE_BYTES // 2**20 + 8):
             stream.write(b"\x00" * 2**20)
     assert path.stat().st_size < 6 * 2**20
     code = (
-        f"try:\n    for row in read_rows(Path({str(path)!r})): pass\nexcept DataError as error: assert 'holds more than 1024 MiB' in str(error), error\n"
-        "else: raise SystemExit('not refused')"
+        f"try:\n    for row in read_rows(Path({str(path)!r})): pass\nexcept DataError as error:"
+        " assert 'holds more than 1024 MiB' in str(error), error\nelse: raise SystemExit('not"
+        " refused')"
     )
     memory, _ = peak_of(code)
     assert memory < 100
@@ -295,12 +393,22 @@ def random_value(rng, depth=0):
     """A JSON value with the characters in its texts that a splitter could trip over."""
     if depth < 4 and rng.random() < 0.5:
         items = [random_value(rng, depth + 1) for _ in range(rng.randrange(4))]
-        return items if rng.random() < 0.5 else {"".join(rng.choices('a"\\]},[{: ', k=3)) + str(n): item for n, item in enumerate(items)}
-    return rng.choice([None, True, 0, -1.5e-3, "".join(rng.choices('"\\[]{},:\n\u2028ä😀 x', k=rng.randrange(8)))])
+        return (
+            items
+            if rng.random() < 0.5
+            else {
+                "".join(rng.choices('a"\\]},[{: ', k=3)) + str(n): item
+                for n, item in enumerate(items)
+            }
+        )
+    return rng.choice(
+        [None, True, 0, -1.5e-3, "".join(rng.choices('"\\[]{},:\n\u2028ä😀 x', k=rng.randrange(8)))]
+    )
 
 
 def test_the_elements_of_random_arrays_are_those_of_the_json_library():
-    """2,000 arrays in four spellings; each half of an array is half-written, whatever it is cut through."""
+    """2,000 arrays in four spellings; each half of an array is half-written, whatever it is cut
+    through."""
     rng = random.Random(7)
     for _ in range(500):
         values = [random_value(rng) for _ in range(rng.randrange(5))]
@@ -312,10 +420,15 @@ def test_the_elements_of_random_arrays_are_those_of_the_json_library():
 
 
 def test_random_damage_never_passes_as_another_value_than_the_json_library_reads():
-    """Rows with one changed byte: good exactly where the library, which is more lenient, reads them and nothing strict forbids it."""
+    """Rows with one changed byte: good exactly where the library, which is more lenient, reads them
+    and nothing strict forbids it."""
     rng, kept = random.Random(11), 0
     for _ in range(3000):
-        body = bytearray(json.dumps({"k": random_value(rng), "l": "tail"}, ensure_ascii=rng.random() < 0.5).encode())
+        body = bytearray(
+            json.dumps(
+                {"k": random_value(rng), "l": "tail"}, ensure_ascii=rng.random() < 0.5
+            ).encode()
+        )
         body[rng.randrange(len(body))] = rng.randrange(256)
         try:
             value = parse_row(bytes(body))

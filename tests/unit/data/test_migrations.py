@@ -30,7 +30,8 @@ def as_made_before_migrations(engine):
 
 
 def test_the_migrations_make_exactly_the_tables_of_the_code(feedback_url, engine):
-    """alembic compares tables, columns, types, indexes, unique constraints and foreign keys; an empty list means no difference."""
+    """alembic compares tables, columns, types, indexes, unique constraints and foreign keys; an
+    empty list means no difference."""
     from alembic.autogenerate import compare_metadata
     from alembic.migration import MigrationContext
 
@@ -52,13 +53,28 @@ def test_the_newest_step_is_the_one_that_the_code_expects():
     assert ScriptDirectory.from_config(config).get_heads() == [migrations.NEWEST]
 
 
-def test_a_database_of_the_code_before_migrations_keeps_its_events(feedback_url, engine, make_event):
+def test_a_database_of_the_code_before_migrations_keeps_its_events(
+    feedback_url, engine, make_event
+):
     as_made_before_migrations(engine)
     events = [make_event("a"), make_event("b")]
     with engine.begin() as connection:
-        connection.execute(sqlalchemy.text("INSERT INTO batches VALUES ('old', 'sha256:x', 1, '2026-01-01T00:00:00.000000+00:00')"))
-        row = sqlalchemy.text("INSERT INTO events VALUES (:id, :body, '2026-01-01T00:00:00.000000+00:00', :batch)")
-        connection.execute(row, [{"id": e.id, "body": e.to_json(), "batch": batch} for e, batch in zip(events, ("old", None), strict=True)])
+        connection.execute(
+            sqlalchemy.text(
+                "INSERT INTO batches VALUES ('old', 'sha256:x', 1,"
+                " '2026-01-01T00:00:00.000000+00:00')"
+            )
+        )
+        row = sqlalchemy.text(
+            "INSERT INTO events VALUES (:id, :body, '2026-01-01T00:00:00.000000+00:00', :batch)"
+        )
+        connection.execute(
+            row,
+            [
+                {"id": e.id, "body": e.to_json(), "batch": batch}
+                for e, batch in zip(events, ("old", None), strict=True)
+            ],
+        )
     store = FeedbackStore(feedback_url)
     assert store.add(events, NOW).duplicate == 2
     assert [batch.id for batch in store.batches()] == ["old"]
@@ -71,14 +87,17 @@ def test_a_database_of_newer_code_is_refused_and_left_alone(feedback_url, engine
         pass
     with engine.begin() as connection:
         connection.execute(sqlalchemy.text("UPDATE alembic_version SET version_num = '9999'"))
-    with pytest.raises(DataError, match=r"was made by a newer Plumbline \(step 9999; this one knows steps up to"):
+    with pytest.raises(
+        DataError, match=r"was made by a newer Plumbline \(step 9999; this one knows steps up to"
+    ):
         FeedbackStore(feedback_url).open_events()
     with engine.connect() as connection:
         assert migrations.version_of(connection) == "9999"
 
 
 def test_a_failed_migration_leaves_the_database_as_it_was(feedback_url, engine):
-    """The second step fails at its last table, which is there already: its other tables must not stay, nor the record of the first step."""
+    """The second step fails at its last table, which is there already: its other tables must not
+    stay, nor the record of the first step."""
     as_made_before_migrations(engine)
     with engine.begin() as connection:
         connection.execute(sqlalchemy.text("CREATE TABLE tasks (id INTEGER)"))
@@ -100,12 +119,23 @@ print(FeedbackStore(url).open_events().events)
 
 
 @pytest.mark.parametrize("old", [False, True], ids=["new", "before migrations"])
-def test_four_processes_open_a_database_for_the_first_time_at_once(feedback_url, engine, tmp_path, old):
+def test_four_processes_open_a_database_for_the_first_time_at_once(
+    feedback_url, engine, tmp_path, old
+):
     if old:
         as_made_before_migrations(engine)
-    commands = [[sys.executable, "-c", OPENER, feedback_url, str(tmp_path), str(n)] for n in range(4)]
-    openers = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for command in commands]
+    commands = [
+        [sys.executable, "-c", OPENER, feedback_url, str(tmp_path), str(n)] for n in range(4)
+    ]
+    openers = [
+        subprocess.Popen(
+            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        for command in commands
+    ]
     answers = [opener.communicate(timeout=120) for opener in openers]
-    assert [(opener.returncode, out) for opener, (out, _) in zip(openers, answers, strict=True)] == [(0, "0\n")] * 4, answers
+    assert [
+        (opener.returncode, out) for opener, (out, _) in zip(openers, answers, strict=True)
+    ] == [(0, "0\n")] * 4, answers
     with engine.connect() as connection:
         assert migrations.version_of(connection) == migrations.NEWEST

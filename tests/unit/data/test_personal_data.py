@@ -64,15 +64,27 @@ def test_offensive_text_is_left_alone():
 @pytest.mark.slow
 def test_places_hold_in_long_text_and_several_are_redacted():
     text = "x" * 5000 + " anna@mail.de " + "y " * 5000 + "ben@mail.de"
-    assert [text[datum.start : datum.end] for datum in find(text)] == ["anna@mail.de", "ben@mail.de"]
+    assert [text[datum.start : datum.end] for datum in find(text)] == [
+        "anna@mail.de",
+        "ben@mail.de",
+    ]
     assert redact(text).count("[email]") == 2
     assert redact(redact(text)) == redact(text)
 
 
 @pytest.mark.slow
 def test_a_hostile_text_cannot_stall_the_search():
-    """The patterns of presidio are quadratic in some of these; windows keep them short, and there is an end to the candidates."""
-    for piece in ("!a" * 120 + "@a.b", "@" + "a-" * 30 + ".b", "1 ", "1.1.1.1 ", "123-45-6789 ", "DE89 3704 0044 0532 0130 01 ", "(212) 736-5000 "):
+    """The patterns of presidio are quadratic in some of these; windows keep them short, and there
+    is an end to the candidates."""
+    for piece in (
+        "!a" * 120 + "@a.b",
+        "@" + "a-" * 30 + ".b",
+        "1 ",
+        "1.1.1.1 ",
+        "123-45-6789 ",
+        "DE89 3704 0044 0532 0130 01 ",
+        "(212) 736-5000 ",
+    ):
         find(piece * (20_000 // len(piece)))
 
 
@@ -81,7 +93,9 @@ def test_what_is_too_much_to_read_counts_as_personal():
     text = "x@y.z " * MAX_CANDIDATES + " " * 300 + "anna@mail.de and all the rest"
     (datum,) = find(text)
     assert (datum.kind, datum.score, datum.end) == ("email", 0.0, len(text))
-    assert redact(text) == "x@y.z " * MAX_CANDIDATES + " " * 50 + "[email]"  # 254 characters before the `@` of `anna@` are not kept either
+    assert (
+        redact(text) == "x@y.z " * MAX_CANDIDATES + " " * 50 + "[email]"
+    )  # 254 characters before the `@` of `anna@` are not kept either
 
 
 def test_nothing_is_imported_for_text_without_a_candidate():
@@ -108,16 +122,25 @@ def test_no_network_is_asked_for_the_list_of_suffixes():
 
 @pytest.mark.slow
 def test_precision_on_public_text(data_folder):
-    """4,493 texts of Tulu and HH hold 36 findings, read one by one: 35 have the form of a personal datum, one does not.
+    """4,493 texts of Tulu and HH hold 36 findings, read one by one: 35 have the form of a personal
+    datum, one does not.
 
     21 e-mail addresses, 13 telephone numbers and a social security number are real in form (many are invented by a model); the wrong one
     is a numbered list, `7.  123456789`, taken for a telephone number. What recall is on these texts was not counted.
     """
-    rows = [json.loads(line) for path in sorted((data_folder / "tulu1-human-feedback").glob("*.jsonl")) for line in path.open("rb")]
+    rows = [
+        json.loads(line)
+        for path in sorted((data_folder / "tulu1-human-feedback").glob("*.jsonl"))
+        for line in path.open("rb")
+    ]
     texts = {row[field] for row in rows for field in ("prompt", "completion_a", "completion_b")}
     with gzip.open(data_folder / "hh-rlhf-harmless" / "pairs.jsonl.gz") as stream:
         texts |= {row[field] for row in map(json.loads, stream) for field in ("chosen", "rejected")}
     found = [(datum.kind, text[datum.start : datum.end]) for text in texts for datum in find(text)]
     kinds = [kind for kind, _ in found]
-    assert {kind: kinds.count(kind) for kind in set(kinds)} == {"email": 21, "phone": 14, "US social security number": 1}
+    assert {kind: kinds.count(kind) for kind in set(kinds)} == {
+        "email": 21,
+        "phone": 14,
+        "US social security number": 1,
+    }
     assert ("phone", "7.  123456789") in found

@@ -1,10 +1,22 @@
-"""The records that enter training are typed, told apart, and complete about who stands behind them."""
+"""The records that enter training are typed, told apart, and complete about who stands behind
+them."""
 
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from plumbline.data.preferences import ROUTES
-from plumbline.data.schema import Comparison, Demonstration, EvalPrompt, FeedbackEvent, Judgment, PreferencePair, Ranking, Rating, Verdict, content_id
+from plumbline.data.schema import (
+    Comparison,
+    Demonstration,
+    EvalPrompt,
+    FeedbackEvent,
+    Judgment,
+    PreferencePair,
+    Ranking,
+    Rating,
+    Verdict,
+    content_id,
+)
 from plumbline.records import canonical_json
 from plumbline.rubric import Rubric
 from tests.unit.data.conftest import CONTEXT, PROVENANCE, demonstration, event, held_out, turns
@@ -49,7 +61,8 @@ def test_a_preference_is_a_prompt_with_two_different_texts():
 
 @pytest.mark.requirement("D2")
 def test_the_kinds_of_records_are_not_mistaken_for_each_other(rubric):
-    """Policy, pair, demonstration, held-out prompt and feedback event: the JSON of each is read as itself and as nothing else."""
+    """Policy, pair, demonstration, held-out prompt and feedback event: the JSON of each is read as
+    itself and as nothing else."""
     one_of_each = [rubric, pair(), demonstration(), held_out("q")[0], event()]
     kinds = (Rubric, PreferencePair, Demonstration, EvalPrompt, FeedbackEvent)
     for record in one_of_each:
@@ -63,12 +76,20 @@ def test_the_kinds_of_records_are_not_mistaken_for_each_other(rubric):
 
 @pytest.mark.requirement("D2")
 def test_the_judgments_are_told_apart_and_have_routes_of_their_own():
-    """A comparison or ranking makes pairs, a verdict the labels of a violation classifier, an attack the data of the guardrail."""
+    """A comparison or ranking makes pairs, a verdict the labels of a violation classifier, an
+    attack the data of the guardrail."""
     reader = TypeAdapter(Judgment)
-    judgments = {"comparison": Comparison(preferred=0, strength=1), "ranking": Ranking(order=((0,), (1,))), "verdict": Verdict(desirable=False)}
+    judgments = {
+        "comparison": Comparison(preferred=0, strength=1),
+        "ranking": Ranking(order=((0,), (1,))),
+        "verdict": Verdict(desirable=False),
+    }
     for kind, judgment in judgments.items():
         assert reader.validate_json(judgment.to_json()) == judgment
-        other = {**judgment.model_dump(mode="json"), "kind": next(name for name in judgments if name != kind)}
+        other = {
+            **judgment.model_dump(mode="json"),
+            "kind": next(name for name in judgments if name != kind),
+        }
         with pytest.raises(ValidationError):
             reader.validate_json(canonical_json(other))
     assert set(judgments) | {"attack", "demonstration"} == set(ROUTES)
@@ -113,7 +134,8 @@ def test_one_judgment_in_two_contexts_is_two_events():
 
 @pytest.mark.requirement("S5")
 def test_one_pair_carries_labels_under_two_versions():
-    """The same two texts, judged either way under two versions: two events, and each names its version."""
+    """The same two texts, judged either way under two versions: two events, and each names its
+    version."""
     before, after = event(preferred=0, rubric="test@1"), event(preferred=1, rubric="test@2")
     assert (before.winner, after.winner) == ("A long answer", "No")
     assert before.id != after.id
@@ -123,13 +145,23 @@ def test_one_pair_carries_labels_under_two_versions():
 @pytest.mark.requirement("S8")
 def test_each_response_is_rated_in_each_dimension_by_itself():
     dimensions = ("safe", "helpful", "correct", "creative", "polite", "affirming")
-    ratings = tuple(Rating(response=r, dimension=d, score=1 + (n + r) % 5) for r in (0, 1) for n, d in enumerate(dimensions))
+    ratings = tuple(
+        Rating(response=r, dimension=d, score=1 + (n + r) % 5)
+        for r in (0, 1)
+        for n, d in enumerate(dimensions)
+    )
     rated = event(ratings=ratings)
     assert FeedbackEvent.from_json(rated.to_json()).ratings == ratings
     assert rated.id != event().id
     for wrong in ((ratings[0], ratings[0]), (Rating(response=2, dimension="safe", score=1),)):
         with pytest.raises(ValidationError, match="at most once in a dimension"):
             event(ratings=wrong)
-    for change in ({"score": 0}, {"score": 6}, {"score": 2.5}, {"dimension": "long"}, {"response": -1}):
+    for change in (
+        {"score": 0},
+        {"score": 6},
+        {"score": 2.5},
+        {"dimension": "long"},
+        {"response": -1},
+    ):
         with pytest.raises(ValidationError):
             Rating.model_validate(ratings[0].model_dump() | change)

@@ -1,4 +1,5 @@
-"""The report page: everything that a data author can write is shown as text, and the page can load and run nothing."""
+"""The report page: everything that a data author can write is shown as text, and the page can load
+and run nothing."""
 
 import base64
 import hashlib
@@ -23,7 +24,12 @@ ATTACKS = [
 SUITE = Suite(
     name="pairs",
     minimum_rows=1,
-    expectations=tuple(Expectation(id=f"e-{number}", concern=f"concern_{number % 2}", type="expect_x", reason=attack) for number, attack in enumerate(ATTACKS)),
+    expectations=tuple(
+        Expectation(
+            id=f"e-{number}", concern=f"concern_{number % 2}", type="expect_x", reason=attack
+        )
+        for number, attack in enumerate(ATTACKS)
+    ),
 )
 
 
@@ -45,7 +51,15 @@ class Page(html.parser.HTMLParser):
 
 def certificate(status="fail"):
     checks = [
-        CheckResult(id=one.id, status=status, observed=attack, examined=9, unexpected=1, examples=(attack,), message=attack)
+        CheckResult(
+            id=one.id,
+            status=status,
+            observed=attack,
+            examined=9,
+            unexpected=1,
+            examples=(attack,),
+            message=attack,
+        )
         for one, attack in zip(SUITE.expectations, ATTACKS, strict=True)
     ]
     return certify(sha256(b"data"), SUITE, 9, checks)
@@ -60,19 +74,52 @@ def hostile_page():
 @pytest.mark.threat("S1")
 def test_what_data_authors_write_is_text():
     page = Page(hostile_page())
-    assert page.tags == {"html", "head", "meta", "title", "style", "body", "h1", "h2", "table", "tr", "th", "td", "pre", "code", "span", "br"}
-    assert {name for _, name, _ in page.attributes} == {"lang", "charset", "http-equiv", "content", "name", "class"}
+    assert page.tags == {
+        "html",
+        "head",
+        "meta",
+        "title",
+        "style",
+        "body",
+        "h1",
+        "h2",
+        "table",
+        "tr",
+        "th",
+        "td",
+        "pre",
+        "code",
+        "span",
+        "br",
+    }
+    assert {name for _, name, _ in page.attributes} == {
+        "lang",
+        "charset",
+        "http-equiv",
+        "content",
+        "name",
+        "class",
+    }
     assert {value for _, name, value in page.attributes if name == "class"} == {"fail"}
     for attack in ATTACKS:
-        assert page.text.count(attack) >= 8  # message, observed, example, reason, statistics (3 times), row
+        assert (
+            page.text.count(attack) >= 8
+        )  # message, observed, example, reason, statistics (3 times), row
 
 
 def test_the_policy_of_the_page_allows_its_own_style_and_nothing_else():
     source = hostile_page()
-    policy = next(value for tag, name, value in Page(source).attributes if (tag, name) == ("meta", "content") and "default-src" in value)
+    policy = next(
+        value
+        for tag, name, value in Page(source).attributes
+        if (tag, name) == ("meta", "content") and "default-src" in value
+    )
     style = re.search(r"<style>(.*?)</style>", source, re.DOTALL)[1]
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    assert policy == f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    assert (
+        policy
+        == f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    )
 
 
 def test_characters_that_hide_are_written_out():
@@ -90,6 +137,19 @@ def test_the_page_stands_beside_the_certificate_and_is_the_same_every_time(tmp_p
 
 
 def test_the_page_says_what_was_checked_and_found():
-    text = Page(report_page(SUITE, certificate(), {"counts": {"pairs": 9}}, {"row-1": {"chosen": "x" * 3000}})).text
-    for words in ("Certificate of pairs: fail", "concern_0", "concern_1", "e-5", "counts", "row-1", "... (3000 characters)", certificate().digest()):
+    text = Page(
+        report_page(
+            SUITE, certificate(), {"counts": {"pairs": 9}}, {"row-1": {"chosen": "x" * 3000}}
+        )
+    ).text
+    for words in (
+        "Certificate of pairs: fail",
+        "concern_0",
+        "concern_1",
+        "e-5",
+        "counts",
+        "row-1",
+        "... (3000 characters)",
+        certificate().digest(),
+    ):
         assert words in text, words

@@ -80,7 +80,9 @@ def test_full_batches_close_and_the_rest_waits_until_it_is_old(store, events):
     assert store.close_batches(RULE, NOW + timedelta(hours=23, minutes=59)) == []
     (rest,) = store.close_batches(RULE, NOW + timedelta(hours=24))
     assert rest.events == 2
-    assert store.batches() == tuple(sorted((*full, rest), key=lambda batch: (batch.closed_at, batch.id)))
+    assert store.batches() == tuple(
+        sorted((*full, rest), key=lambda batch: (batch.closed_at, batch.id))
+    )
     members = [event.id for batch in store.batches() for event in store.batch_events(batch.id)]
     assert sorted(members) == sorted(event.id for event in events)
 
@@ -90,7 +92,9 @@ def test_a_batch_is_named_after_its_content(store, events):
     (batch,) = store.close_batches(RULE, NOW)
     assert batch.digest == batch_digest(event.id for event in reversed(events[:4]))
     assert batch.id == f"b-{batch.digest.removeprefix('sha256:')[:12]}"
-    assert [event.id for event in store.batch_events(batch.id)] == sorted(event.id for event in events[:4])
+    assert [event.id for event in store.batch_events(batch.id)] == sorted(
+        event.id for event in events[:4]
+    )
 
 
 def test_a_named_batch_is_closed_at_once_and_closed_for_ever(store, events):
@@ -120,10 +124,17 @@ def test_a_changed_batch_is_noticed(store, events, url):
     tamper(url, "DELETE FROM events WHERE id = :id", id=identifier)
     with pytest.raises(DataError, match=r"was closed with 10 events .* now has 9 events"):
         store.batch_events("day")
-    tamper(url, "INSERT INTO events VALUES (:id, :body, 't', 'day')", id=identifier, body=body.replace(b"rater-01", b"rater-02"))
+    tamper(
+        url,
+        "INSERT INTO events VALUES (:id, :body, 't', 'day')",
+        id=identifier,
+        body=body.replace(b"rater-01", b"rater-02"),
+    )
     with pytest.raises(DataError, match=f"event {identifier}: its stored body is damaged"):
         list(store.batch_events("day"))
-    with pytest.raises(DataError, match="batch 'night': is not in the feedback store; known batches: day"):
+    with pytest.raises(
+        DataError, match="batch 'night': is not in the feedback store; known batches: day"
+    ):
         store.batch_events("night")
 
 
@@ -132,7 +143,11 @@ def test_a_digest_is_claimed_once_until_the_claim_is_released(store, url):
     assert not store.claim("sha256:a", "sensor", NOW)
     assert not FeedbackStore(url).claim("sha256:a", "other", NOW)
     (claim,) = store.claims()
-    assert (claim.digest, claim.claimant, claim.age(NOW + timedelta(hours=2))) == ("sha256:a", "sensor", timedelta(hours=2))
+    assert (claim.digest, claim.claimant, claim.age(NOW + timedelta(hours=2))) == (
+        "sha256:a",
+        "sensor",
+        timedelta(hours=2),
+    )
     assert store.release_claim("sha256:a", claim.claimed_at)
     assert store.claim("sha256:a", "second", NOW + timedelta(hours=2))
     assert not store.release_claim("sha256:a", claim.claimed_at), "the new claim is another one"
@@ -187,7 +202,12 @@ def test_three_processes_make_the_store_fill_it_close_it_and_claim_it(url, tmp_p
     events = [make_event(f"q{n}") for n in range(100)]
     write_records(tmp_path / "events.jsonl", events)
     commands = [[sys.executable, "-c", RACER, url, str(tmp_path), str(n)] for n in range(3)]
-    racers = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for command in commands]
+    racers = [
+        subprocess.Popen(
+            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        for command in commands
+    ]
     answers = []
     for racer in racers:
         out, err = racer.communicate(timeout=60)
@@ -199,7 +219,9 @@ def test_three_processes_make_the_store_fill_it_close_it_and_claim_it(url, tmp_p
     closed = [name for answer in answers for name in answer["closed"]]
     assert sorted(closed) == sorted(batch.id for batch in store.batches())
     assert [batch.events for batch in store.batches()].count(7) == 14
-    assert sorted(e.id for batch in store.batches() for e in store.batch_events(batch.id)) == sorted(e.id for e in events)
+    assert sorted(
+        e.id for batch in store.batches() for e in store.batch_events(batch.id)
+    ) == sorted(e.id for e in events)
     claimed = [digest for answer in answers for digest in answer["claimed"]]
     assert sorted(claimed) == sorted(batch.digest for batch in store.batches())
 
@@ -235,11 +257,19 @@ print(peak() - before)
 
 
 def test_memory_does_not_grow_with_the_events(url, tmp_path, make_event):
-    """4000 events of 20,000 characters are 80 MB. A process that has handled 300 of them needs less than 24 MiB more to take in, batch and read all."""
+    """4000 events of 20,000 characters are 80 MB. A process that has handled 300 of them needs less
+    than 24 MiB more to take in, batch and read all."""
     from plumbline.data.files import write_records
 
-    write_records(tmp_path / "events.jsonl", (make_event(f"q{n}", "x" * 20_000) for n in range(4000)))
-    done = subprocess.run([sys.executable, "-c", STREAMER, url, str(tmp_path / "events.jsonl")], cwd=ROOT, capture_output=True, text=True)
+    write_records(
+        tmp_path / "events.jsonl", (make_event(f"q{n}", "x" * 20_000) for n in range(4000))
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", STREAMER, url, str(tmp_path / "events.jsonl")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     accepted, read, grown = done.stdout.split()
     assert (int(accepted), int(read)) == (3700, 3700)

@@ -42,7 +42,13 @@ def judge(store, make_event):
     def judge(judged, annotator):
         event = make_event(prompt=judged.prompt[0].content, annotator=annotator)
         body = event.to_json()
-        Deliveries(store).deliver(source_of(judged.id, annotator), "page", [Arrival(1, 0, len(body), event)], event.digest(), NOW)
+        Deliveries(store).deliver(
+            source_of(judged.id, annotator),
+            "page",
+            [Arrival(1, 0, len(body), event)],
+            event.digest(),
+            NOW,
+        )
 
     return judge
 
@@ -54,8 +60,11 @@ def test_tasks_are_added_once(tasks):
     assert tasks.get("nothing") is None
 
 
-def test_every_task_is_judged_once_by_each_annotator_and_covered_before_it_is_judged_twice(tasks, judge):
-    """Six tasks, three annotators who take turns: after six judgments every task has one, after eighteen every annotator has judged all."""
+def test_every_task_is_judged_once_by_each_annotator_and_covered_before_it_is_judged_twice(
+    tasks, judge
+):
+    """Six tasks, three annotators who take turns: after six judgments every task has one, after
+    eighteen every annotator has judged all."""
     tasks.add([task(number) for number in range(6)], NOW)
     for turn in range(18):
         annotator = f"rater-{turn % 3}"
@@ -72,7 +81,8 @@ def test_every_task_is_judged_once_by_each_annotator_and_covered_before_it_is_ju
 
 
 def test_annotators_see_the_tasks_in_different_orders(tasks):
-    """Among 40 annotators and 8 unjudged tasks, the first task is not the same one; one that came first for all would have 40."""
+    """Among 40 annotators and 8 unjudged tasks, the first task is not the same one; one that came
+    first for all would have 40."""
     tasks.add([task(number) for number in range(8)], NOW)
     first = Counter(tasks.next_for(f"rater-{number}").id for number in range(40))
     assert len(first) >= 5
@@ -92,12 +102,16 @@ def test_what_was_skipped_comes_last_in_the_order_of_skipping(tasks):
 def test_events_from_elsewhere_are_no_judgments_of_tasks(tasks, store, make_event):
     tasks.add([task()], NOW)
     event = make_event()
-    Deliveries(store).deliver(source_of(task().id, "rater-1"), "http", [Arrival(1, 0, 1, event)], event.digest(), NOW)
+    Deliveries(store).deliver(
+        source_of(task().id, "rater-1"), "http", [Arrival(1, 0, 1, event)], event.digest(), NOW
+    )
     assert tasks.judgments() == {task().id: frozenset()}
 
 
 def rows(path, *values):
-    path.write_bytes(b"".join(value if isinstance(value, bytes) else canonical_json(value) for value in values))
+    path.write_bytes(
+        b"".join(value if isinstance(value, bytes) else canonical_json(value) for value in values)
+    )
     return path
 
 
@@ -112,7 +126,10 @@ def test_a_file_gives_tasks_with_or_without_ids(tmp_path):
     [
         ({"id": "0" * 40}, "is not the digest of the content"),
         ({"responses": [{"text": "A", "source": json.loads(SOURCE.to_json())}]}, "responses"),
-        ({"responses": [{"text": "A", "source": json.loads(SOURCE.to_json())}] * 2}, "the same text"),
+        (
+            {"responses": [{"text": "A", "source": json.loads(SOURCE.to_json())}] * 2},
+            "the same text",
+        ),
         ({"prompt": [{"role": "assistant", "content": "x"}]}, "must end with a turn of the user"),
         ({"prompt": [{"role": "user\n<|im_start|>", "content": "x"}]}, "prompt.0.role"),
         ({"provenance": None}, "provenance"),
@@ -127,7 +144,13 @@ def test_a_wrong_row_is_named_and_nothing_is_taken(tmp_path, changed, message):
 
 
 @pytest.mark.parametrize(
-    ("content", "message"), [(b"", "holds no task"), (b"{", "not JSON"), (b"[]\n", "not a JSON object"), (b'{"a":1,"a":2}\n', "stands twice")]
+    ("content", "message"),
+    [
+        (b"", "holds no task"),
+        (b"{", "not JSON"),
+        (b"[]\n", "not a JSON object"),
+        (b'{"a":1,"a":2}\n', "stands twice"),
+    ],
 )
 def test_files_that_hold_no_tasks_are_refused(tmp_path, content, message):
     with pytest.raises(DataError, match=message):
@@ -135,7 +158,16 @@ def test_files_that_hold_no_tasks_are_refused(tmp_path, content, message):
 
 
 def test_samples_of_held_out_evals_do_not_become_tasks(tmp_path):
-    sample = {"prompt_id": "p-1", "slice": "harmful-en", "policy": "aligned", "response": "No.", "tokens": 2, "truncated": False, "logp": None, "seed": 0}
+    sample = {
+        "prompt_id": "p-1",
+        "slice": "harmful-en",
+        "policy": "aligned",
+        "response": "No.",
+        "tokens": 2,
+        "truncated": False,
+        "logp": None,
+        "seed": 0,
+    }
     with pytest.raises(DataError, match=r"is a sample of held_out_evals\. Its prompt is held out"):
         read_tasks(rows(tmp_path / "samples.jsonl", sample))
 

@@ -24,8 +24,12 @@ def withdrawals(store):
 
 def test_a_repeated_withdrawal_is_the_first(withdrawals):
     first = withdrawals.withdraw("person", "rater-01", "Ada", "asked by mail", NOW)
-    again = withdrawals.withdraw("person", " rater-01 ", "Bob", "asked again", NOW + timedelta(days=1))
-    other = withdrawals.withdraw("consent", "rater-01", "Ada", "a consent text of the same name", NOW)
+    again = withdrawals.withdraw(
+        "person", " rater-01 ", "Bob", "asked again", NOW + timedelta(days=1)
+    )
+    other = withdrawals.withdraw(
+        "consent", "rater-01", "Ada", "a consent text of the same name", NOW
+    )
     assert again == first
     assert withdrawals.all() == (first, other)
     assert (first.id, other.id) == (1, 2)
@@ -34,7 +38,10 @@ def test_a_repeated_withdrawal_is_the_first(withdrawals):
         withdrawals.get(3)
 
 
-@pytest.mark.parametrize(("subject", "by", "reason"), [("", "Ada", "r"), ("rater-01", "  ", "r"), ("rater-01", "Ada", " "), ("x" * 257, "Ada", "r")])
+@pytest.mark.parametrize(
+    ("subject", "by", "reason"),
+    [("", "Ada", "r"), ("rater-01", "  ", "r"), ("rater-01", "Ada", " "), ("x" * 257, "Ada", "r")],
+)
 def test_a_withdrawal_says_whose_it_is_by_whom_and_why(withdrawals, subject, by, reason):
     with pytest.raises(DataError, match="needs a kind, a subject, a name and a reason"):
         withdrawals.withdraw("person", subject, by, reason, NOW)
@@ -47,7 +54,9 @@ def test_a_withdrawal_concerns_exactly_the_events_of_its_subject(store, withdraw
     judged = make_event("a", annotator="rater-01")
     plain = make_event("b", annotator="rater-02")
     fields = {name: getattr(plain, name) for name in FeedbackEvent.model_fields if name != "id"}
-    given = FeedbackEvent.create(**fields | {"consent": Consent(scope="training", version="c-2", given_by="rater-01")})
+    given = FeedbackEvent.create(
+        **fields | {"consent": Consent(scope="training", version="c-2", given_by="rater-01")}
+    )
     mentioned = make_event("rater-01 says hello", annotator="rater-03")
     redacted = make_event("a", annotator="rater-04", redacted_from=judged.id)
     store.add([judged, given, mentioned, redacted], NOW)

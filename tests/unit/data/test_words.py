@@ -34,7 +34,8 @@ def test_words_of_ascii_text_do_not_depend_on_what_else_is_in_the_text():
 
 
 def test_n_grams_are_those_of_each_text_alone():
-    """Of "a b c", "d" and "a b c d" the trigrams are: abc; d (a shorter text is one n-gram); abc, bcd."""
+    """Of "a b c", "d" and "a b c d" the trigrams are: abc; d (a shorter text is one n-gram); abc,
+    bcd."""
     hashes, counts = WordHashes().of(["a b c", "d", "a b c d"])
     found = grams(hashes, counts, 3)
     assert counts.tolist() == [3, 1, 4]
@@ -57,7 +58,12 @@ def test_hashes_are_the_same_in_another_process():
         "print(grams(hashes, counts, 3).hashes.tolist())"
     )
     runs = {
-        subprocess.run([sys.executable, "-c", program], env={"PYTHONHASHSEED": seed, "PYTHONPATH": ":".join(sys.path)}, check=True, capture_output=True).stdout
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env={"PYTHONHASHSEED": seed, "PYTHONPATH": ":".join(sys.path)},
+            check=True,
+            capture_output=True,
+        ).stdout
         for seed in ("1", "2")
     }
     assert len(runs) == 1

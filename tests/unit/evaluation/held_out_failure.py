@@ -6,7 +6,13 @@ from plumbline.evaluation.failures import Answer, FailureCase
 
 def held_out_failure(text: str) -> FailureCase:
     """The policy complied with a harmful request that the reference complied with as well."""
-    answer = Answer(response="follow plan kappa.", label="comply", unscored=None, reward=1.0, broken=("harmful_compliance",))
+    answer = Answer(
+        response="follow plan kappa.",
+        label="comply",
+        unscored=None,
+        reward=1.0,
+        broken=("harmful_compliance",),
+    )
     return FailureCase(
         id="a" * 40,
         prompt_id="b" * 40,

@@ -1,4 +1,5 @@
-"""A held-out world whose scores are written into the responses: what a policy does on each slice is a table, and the scorer reads it back."""
+"""A held-out world whose scores are written into the responses: what a policy does on each slice is
+a table, and the scorer reads it back."""
 
 import json
 from collections.abc import Mapping
@@ -10,7 +11,18 @@ from random import Random
 from plumbline.config import load_profile
 from plumbline.data.agreement import AgreementReport, agreement
 from plumbline.data.drift import DriftReport
-from plumbline.data.schema import Comparison, Consent, Context, Decoder, EvalPrompt, FeedbackEvent, Message, Provenance, Response, ResponseSource
+from plumbline.data.schema import (
+    Comparison,
+    Consent,
+    Context,
+    Decoder,
+    EvalPrompt,
+    FeedbackEvent,
+    Message,
+    Provenance,
+    Response,
+    ResponseSource,
+)
 from plumbline.evaluation.measurements import score_samples
 from plumbline.evaluation.over_optimization import OverOptimization, over_optimization
 from plumbline.evaluation.pressures import PressureEvidence
@@ -24,8 +36,20 @@ DECODER = Decoder(temperature=1.0, max_new_tokens=48, seed=0)
 SOURCE = ResponseSource(policy="p", chat_template="t", role_format="conversation", decoder=None)
 INTENTS = 40
 """Things that the prompts of a slice are about, five wordings each."""
-EXPECTED = {"benign-en": "comply", "idiom-en": "comply", "idiom-es": "comply", "harm-en": "refuse", "harm-es": "refuse"}
-TEMPLATES = {"benign-en": "own", "idiom-en": "own", "idiom-es": "own", "harm-en": "own", "harm-es": "own"}
+EXPECTED = {
+    "benign-en": "comply",
+    "idiom-en": "comply",
+    "idiom-es": "comply",
+    "harm-en": "refuse",
+    "harm-es": "refuse",
+}
+TEMPLATES = {
+    "benign-en": "own",
+    "idiom-en": "own",
+    "idiom-es": "own",
+    "harm-en": "own",
+    "harm-es": "own",
+}
 
 
 @dataclass(frozen=True)
@@ -40,8 +64,14 @@ class Behaviour:
     """Added to the utility that follows from label and expectation."""
 
 
-GOOD = {name: Behaviour(refuses=0.98 if expected == "refuse" else 0.02, reward=1.0) for name, expected in EXPECTED.items()}
-WEAK = {name: Behaviour(refuses=0.45 if expected == "refuse" else 0.15, correct=0.6) for name, expected in EXPECTED.items()}
+GOOD = {
+    name: Behaviour(refuses=0.98 if expected == "refuse" else 0.02, reward=1.0)
+    for name, expected in EXPECTED.items()
+}
+WEAK = {
+    name: Behaviour(refuses=0.45 if expected == "refuse" else 0.15, correct=0.6)
+    for name, expected in EXPECTED.items()
+}
 
 
 @dataclass(frozen=True)
@@ -58,7 +88,8 @@ class World:
     """What one further nat of reward adds to the utility of the reference's draws."""
 
     def doing(self, policy: Policy, slices: Mapping[str, Behaviour]) -> "World":
-        """The same world where one policy behaves otherwise on some slices; a slice of a variant is `<slice>.<variant>`."""
+        """The same world where one policy behaves otherwise on some slices; a slice of a variant is
+        `<slice>.<variant>`."""
         return replace(self, **{policy: {**getattr(self, policy), **slices}})
 
 
@@ -69,16 +100,31 @@ def prompts_of(world: World) -> list[EvalPrompt]:
         for number in range(5 * INTENTS):
             intent, language = f"{name.split('-')[0]}-{number % INTENTS}", name.split("-")[1]
             context = Context(locale=language, domain="d", slice=name)
-            facts = {"intent": intent, **({"borderline": "yes"} if name.startswith("idiom") else {})}
+            facts = {
+                "intent": intent,
+                **({"borderline": "yes"} if name.startswith("idiom") else {}),
+            }
             base = EvalPrompt(
-                id=f"{name}.{number}", prompt=(Message(role="user", content=f"{name} {number}"),), expected=expected, context=context, facts=facts
+                id=f"{name}.{number}",
+                prompt=(Message(role="user", content=f"{name} {number}"),),
+                expected=expected,
+                context=context,
+                facts=facts,
             )
             found.append(base)
             if number < 100:
                 for variant in world.variants:
                     reworded = {**facts, "variant_of": base.id, "variant": variant}
                     own = Context(locale=language, domain="d", slice=f"{name}.{variant}")
-                    found.append(EvalPrompt(id=f"{base.id}.{variant}", prompt=base.prompt, expected=expected, context=own, facts=reworded))
+                    found.append(
+                        EvalPrompt(
+                            id=f"{base.id}.{variant}",
+                            prompt=base.prompt,
+                            expected=expected,
+                            context=own,
+                            facts=reworded,
+                        )
+                    )
     return found
 
 
@@ -91,8 +137,14 @@ def score(prompt: EvalPrompt, response: str) -> Score:
 def evidence(world: World) -> PressureEvidence:
     """What the pressures look at in this world."""
     prompts = prompts_of(world)
-    policies = {"reference": world.reference, "aligned": world.aligned} | ({} if world.champion is None else {"champion": world.champion})
-    samples = [sample(prompt, policy, behaviours) for policy, behaviours in policies.items() for prompt in prompts]
+    policies = {"reference": world.reference, "aligned": world.aligned} | (
+        {} if world.champion is None else {"champion": world.champion}
+    )
+    samples = [
+        sample(prompt, policy, behaviours)
+        for policy, behaviours in policies.items()
+        for prompt in prompts
+    ]
     champion = None if world.champion is None else "sha256:" + "c" * 64
     scored = score_samples(prompts, samples, score, cluster="intent", champion=champion)
     # the pressures read level, cluster and champion of the report; its estimates would take seconds
@@ -101,17 +153,36 @@ def evidence(world: World) -> PressureEvidence:
         slices={}, pooled={}, labels={}, unavailable={},
     )  # fmt: skip
     locales = {"en": 1000, "es": 400}
-    return PressureEvidence(report, prompts, scored, curve(world, prompts), agreed(world.agreeing), 3, world.drift, locales)
+    return PressureEvidence(
+        report,
+        prompts,
+        scored,
+        curve(world, prompts),
+        agreed(world.agreeing),
+        3,
+        world.drift,
+        locales,
+    )
 
 
 def sample(prompt: EvalPrompt, policy: Policy, behaviours: Mapping[str, Behaviour]) -> Sample:
-    """One response. Luck is drawn from the base prompt, so that wordings are answered alike unless the behaviours differ."""
+    """One response. Luck is drawn from the base prompt, so that wordings are answered alike unless
+    the behaviours differ."""
     name = prompt.context.slice
     behaviour = behaviours.get(name) or behaviours[name.partition(".")[0]]
-    luck = Random(f"{policy if policy == 'reference' else 'trained'}|{prompt.facts.get('variant_of', prompt.id)}")
-    refused, correct, noise = luck.random() < behaviour.refuses, luck.random() < behaviour.correct, luck.gauss(0, 0.3)
+    luck = Random(
+        f"{policy if policy == 'reference' else 'trained'}|{prompt.facts.get('variant_of', prompt.id)}"
+    )
+    refused, correct, noise = (
+        luck.random() < behaviour.refuses,
+        luck.random() < behaviour.correct,
+        luck.gauss(0, 0.3),
+    )
     metrics = (
-        {"harmful_compliance": float(not refused), "utility": (1.0 if refused else -2.0) + behaviour.utility + noise}
+        {
+            "harmful_compliance": float(not refused),
+            "utility": (1.0 if refused else -2.0) + behaviour.utility + noise,
+        }
         if prompt.expected == "refuse"
         else {
             "over_refusal": float(refused),
@@ -131,8 +202,19 @@ def curve(world: World, prompts: list[EvalPrompt]) -> OverOptimization | None:
     for prompt in [prompt for prompt in prompts if "variant_of" not in prompt.facts][::10][:60]:
         luck = Random(prompt.id)
         rewards = tuple(luck.gauss(0, 1) for _ in range(8))
-        responses = tuple(json.dumps({"utility": world.gold_of_best * reward + luck.gauss(0, 0.3)}) for reward in rewards)
-        draws.append(BestOfDraws(prompt_id=prompt.id, slice=prompt.context.slice, responses=responses, rewards=rewards, tokens=(10,) * 8))
+        responses = tuple(
+            json.dumps({"utility": world.gold_of_best * reward + luck.gauss(0, 0.3)})
+            for reward in rewards
+        )
+        draws.append(
+            BestOfDraws(
+                prompt_id=prompt.id,
+                slice=prompt.context.slice,
+                responses=responses,
+                rewards=rewards,
+                tokens=(10,) * 8,
+            )
+        )
     return over_optimization(draws, prompts, score, LEVEL, cluster="intent")
 
 
@@ -147,7 +229,10 @@ def agreed(share: float, items: int = 400, clause: str | None = None) -> Agreeme
             events.append(
                 FeedbackEvent.create(
                     prompt=(Message(role="user", content=f"prompt {number}"),),
-                    responses=(Response(text="one", source=SOURCE), Response(text="two", source=SOURCE)),
+                    responses=(
+                        Response(text="one", source=SOURCE),
+                        Response(text="two", source=SOURCE),
+                    ),
                     judgment=Comparison(preferred=preferred, strength=1),
                     clause=clause,
                     annotator=annotator,

@@ -1,14 +1,22 @@
-"""What the statistics promise, simulated: intervals of clustered samples cover, a gate at its threshold does not pass, Holm keeps its level.
+"""What the statistics promise, simulated: intervals of clustered samples cover, a gate at its
+threshold does not pass, Holm keeps its level.
 
-benchmarks/coverage.py has the simulations, and prints them for more shapes and with more runs. Each test first shows that the shape is one on
-which ignoring the clusters, or the number of slices, goes wrong: where nothing can go wrong, nothing is tested.
+benchmarks/coverage.py has the simulations, and prints them for more shapes and with more runs. Each
+test first shows that the shape is one on which ignoring the clusters, or the number of slices, goes
+wrong: where nothing can go wrong, nothing is tested.
 """
 
 import math
 
 import pytest
 
-from benchmarks.coverage import coverage, difference_coverage, false_pass, family_error, mean_coverage
+from benchmarks.coverage import (
+    coverage,
+    difference_coverage,
+    false_pass,
+    family_error,
+    mean_coverage,
+)
 
 LEVEL = 0.95
 RUNS = 500

@@ -1,4 +1,5 @@
-"""Red-team campaigns: the rate with its interval, what a file of attempts must be, and that a closed campaign stays as it was."""
+"""Red-team campaigns: the rate with its interval, what a file of attempts must be, and that a
+closed campaign stays as it was."""
 
 import json
 
@@ -7,8 +8,20 @@ import pytest
 from plumbline.audit.ledger import Ledger
 from plumbline.data.files import write_records
 from plumbline.errors import DataError, DigestMismatch
-from plumbline.evaluation.campaigns import add_campaign, all_attempts, campaign_names, campaigns_folder, read_campaign
-from plumbline.evaluation.red_team import NOBODY, campaign_report, compare_campaigns, gamma, read_attempts
+from plumbline.evaluation.campaigns import (
+    add_campaign,
+    all_attempts,
+    campaign_names,
+    campaigns_folder,
+    read_campaign,
+)
+from plumbline.evaluation.red_team import (
+    NOBODY,
+    campaign_report,
+    compare_campaigns,
+    gamma,
+    read_attempts,
+)
 from plumbline.home import HomeLayout
 
 POLICY = "sha256:" + "0" * 64
@@ -56,9 +69,11 @@ def attempts(file, *rows):
 
 @pytest.mark.requirement("E11")
 def test_the_published_rates_follow_from_successes_and_hours():
-    """Touvron et al. 2023, section 4.3: gamma fell from 1.8 to 0.45. As 18 successes in 10 person-hours and 9 in 20, with Garwood's exact bounds.
+    """Touvron et al. 2023, section 4.3: gamma fell from 1.8 to 0.45. As 18 successes in 10
+    person-hours and 9 in 20, with Garwood's exact bounds.
 
-    The lower bound is chi2(0.025, 36) / 20 = 21.336 / 20, the upper chi2(0.975, 38) / 20 = 56.896 / 20.
+    The lower bound is chi2(0.025, 36) / 20 = 21.336 / 20, the upper chi2(0.975, 38) / 20 = 56.896 /
+    20.
     """
     before, after = gamma(18, 10, 100, 0.95), gamma(9, 20, 100, 0.95)
     assert (before.value, after.value) == (1.8, 0.45)
@@ -76,31 +91,58 @@ def test_no_success_is_a_rate_of_zero_with_a_bound():
 
 @pytest.mark.requirement("E11")
 def test_the_rates_are_per_person_hour_by_tactic_and_by_domain_expert(file):
-    """Ten attempts of six minutes are one hour. Two successes are by an expert in four attempts: 5 an hour; one in six by others: 1.67."""
-    rows = [row(n, domain="chemistry" if n < 4 else None, tactic="story" if n % 2 else "direct", success=n in (0, 1, 5)) for n in range(10)]
+    """Ten attempts of six minutes are one hour. Two successes are by an expert in four attempts: 5
+    an hour; one in six by others: 1.67."""
+    rows = [
+        row(
+            n,
+            domain="chemistry" if n < 4 else None,
+            tactic="story" if n % 2 else "direct",
+            success=n in (0, 1, 5),
+        )
+        for n in range(10)
+    ]
     report = campaign_report("one", attempts(file, *rows), 0.95)
-    assert (report.attempts, report.successes, report.hours, report.gamma.value) == (10, 3, pytest.approx(1), pytest.approx(3))
+    assert (report.attempts, report.successes, report.hours, report.gamma.value) == (
+        10,
+        3,
+        pytest.approx(1),
+        pytest.approx(3),
+    )
     assert report.experts["chemistry"].value == pytest.approx(2 / 0.4)
     assert report.experts[NOBODY].value == pytest.approx(1 / 0.6)
-    assert {name: rate.value for name, rate in report.tactics.items()} == {"direct": pytest.approx(1 / 0.5), "story": pytest.approx(2 / 0.5)}
+    assert {name: rate.value for name, rate in report.tactics.items()} == {
+        "direct": pytest.approx(1 / 0.5),
+        "story": pytest.approx(2 / 0.5),
+    }
 
 
 @pytest.mark.requirement("E11")
 def test_two_campaigns_are_compared_with_an_exact_test(file):
-    """18 of 27 successes in 10 of 30 hours: given 27, the share of the later campaign is binomial with 2/3 if the rates are equal; 9 or fewer of 27.
+    """18 of 27 successes in 10 of 30 hours: given 27, the share of the later campaign is binomial
+    with 2/3 if the rates are equal; 9 or fewer of 27.
 
-    The exact two-sided p is that of scipy's binomial test; the ratio is 0.25 with the Clopper-Pearson bounds of 9 of 27 turned into odds.
+    The exact two-sided p is that of scipy's binomial test; the ratio is 0.25 with the
+    Clopper-Pearson bounds of 9 of 27 turned into odds.
     """
     from scipy.stats import binomtest
 
-    first = campaign_report("first", attempts(file, *[row(n, minutes=10.0, success=n < 18) for n in range(60)]), 0.95)
-    second = campaign_report("second", attempts(file, *[row(n, minutes=20.0, success=n < 9, tactic="story") for n in range(60)]), 0.95)
+    first = campaign_report(
+        "first", attempts(file, *[row(n, minutes=10.0, success=n < 18) for n in range(60)]), 0.95
+    )
+    second = campaign_report(
+        "second",
+        attempts(file, *[row(n, minutes=20.0, success=n < 9, tactic="story") for n in range(60)]),
+        0.95,
+    )
     found = compare_campaigns(first, second)
     assert [one.value for one in found.gammas] == [pytest.approx(1.8), pytest.approx(0.45)]
     assert found.ratio.value == pytest.approx(0.25)
     assert found.p == pytest.approx(binomtest(9, 27, 2 / 3).pvalue)
     low, high = binomtest(9, 27).proportion_ci(0.95)
-    assert (found.ratio.low, found.ratio.high) == pytest.approx((low / (1 - low) / 2, high / (1 - high) / 2))
+    assert (found.ratio.low, found.ratio.high) == pytest.approx(
+        (low / (1 - low) / 2, high / (1 - high) / 2)
+    )
     assert found.differs == ("tactics: direct before, story after",)
 
 
@@ -140,7 +182,8 @@ def test_a_repeated_attempt_and_an_empty_or_half_written_file_are_refused(file):
 
 @pytest.mark.requirement("E11")
 def test_a_campaign_is_closed_when_it_is_added(file, layout, ledger):
-    """The same file changes nothing; another one under the same name is refused, and so is an attempt that was counted before."""
+    """The same file changes nothing; another one under the same name is refused, and so is an
+    attempt that was counted before."""
     first = add_campaign(layout, ledger, "spring", file(row(1), row(2)))
     again = add_campaign(layout, ledger, "spring", file(row(2), row(1)))
     assert (first.new, again.new, first.digest) == (True, False, again.digest)
@@ -149,7 +192,9 @@ def test_a_campaign_is_closed_when_it_is_added(file, layout, ledger):
     with pytest.raises(DataError, match="1 attempts stand in campaign 'spring' already"):
         add_campaign(layout, ledger, "summer", file(row(2), row(3)))
     assert campaign_names(layout) == ("spring",)
-    assert [one.id for one in all_attempts(layout, ledger)["spring"]] == sorted(one.id for one in first.attempts)
+    assert [one.id for one in all_attempts(layout, ledger)["spring"]] == sorted(
+        one.id for one in first.attempts
+    )
     assert len(ledger.entries("red-team-campaign")) == 1
 
 
@@ -166,7 +211,8 @@ def test_a_campaign_that_somebody_changed_or_slipped_in_is_found(file, layout, l
 
 
 def test_a_campaign_whose_file_was_lost_before_it_was_written_is_completed(file, layout, ledger):
-    """A crash between the entry in the ledger and the file: adding the same attempts again writes it."""
+    """A crash between the entry in the ledger and the file: adding the same attempts again writes
+    it."""
     add_campaign(layout, ledger, "spring", file(row(1)))
     (campaigns_folder(layout) / "spring.jsonl").unlink()
     assert add_campaign(layout, ledger, "spring", file(row(1))).new

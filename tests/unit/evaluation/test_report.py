@@ -8,7 +8,13 @@ from plumbline.data.files import write_records
 from plumbline.data.schema import Context, Decoder, EvalPrompt, Message
 from plumbline.errors import DataError
 from plumbline.evaluation.measurements import ScoredSample
-from plumbline.evaluation.report import EvalReport, build_report, format_estimate, slice_rows, to_markdown
+from plumbline.evaluation.report import (
+    EvalReport,
+    build_report,
+    format_estimate,
+    slice_rows,
+    to_markdown,
+)
 from plumbline.evaluation.samples import Sample
 from plumbline.evaluation.statistics import Estimate
 from plumbline.records import sha256
@@ -20,7 +26,12 @@ YES = "Sure, here is how."
 
 
 def prompt(name, slice_name, expected="refuse"):
-    return EvalPrompt(id=name, prompt=(Message(role="user", content="?"),), expected=expected, context=Context(locale="en", domain="d", slice=slice_name))
+    return EvalPrompt(
+        id=name,
+        prompt=(Message(role="user", content="?"),),
+        expected=expected,
+        context=Context(locale="en", domain="d", slice=slice_name),
+    )
 
 
 def sample(name, slice_name, policy, response, **changes):
@@ -41,18 +52,32 @@ def sample(name, slice_name, policy, response, **changes):
 
 def vault():
     """Ten prompts in each of harm-en, harm-es (refuse) and chat (comply)."""
-    return [prompt(f"{name}-{i}", name, "comply" if name == "chat" else "refuse") for name in ("harm-en", "harm-es", "chat") for i in range(10)]
+    return [
+        prompt(f"{name}-{i}", name, "comply" if name == "chat" else "refuse")
+        for name in ("harm-en", "harm-es", "chat")
+        for i in range(10)
+    ]
 
 
 def answers(prompts, aligned_refuses=9, **changes):
-    """The reference always answers; the aligned policy refuses the first prompts of each harmful slice and answers the rest."""
+    """The reference always answers; the aligned policy refuses the first prompts of each harmful
+    slice and answers the rest."""
     seen = {}
     for one in prompts:
         name = one.context.slice
         position = seen[name] = seen.get(name, -1) + 1
         yield sample(one.id, name, "reference", YES, tokens=8, logp=-6.0)
         refuse = name.startswith("harm") and position < aligned_refuses
-        yield sample(one.id, name, "aligned", NO if refuse else YES, **({"tokens": 4 + position, "logp": -4.0 - position, "reward": float(position)} | changes))
+        yield sample(
+            one.id,
+            name,
+            "aligned",
+            NO if refuse else YES,
+            **(
+                {"tokens": 4 + position, "logp": -4.0 - position, "reward": float(position)}
+                | changes
+            ),
+        )
 
 
 def build(prompts, samples, scorer="rules"):
@@ -69,7 +94,11 @@ def test_rates_and_paired_differences(report):
     found = report.slices["harm-en"]["harmful_compliance"]
     assert (found.reference.value, found.aligned.value) == (1.0, pytest.approx(0.1))
     assert found.difference.value == pytest.approx(-0.9)
-    assert (found.reference.method, found.aligned.method, found.difference.method) == ("wilson", "wilson", "tango")
+    assert (found.reference.method, found.aligned.method, found.difference.method) == (
+        "wilson",
+        "wilson",
+        "tango",
+    )
     assert found.difference.high < -0.3
     assert found.aligned.n == 10
 
@@ -124,7 +153,14 @@ def test_kl_is_the_log_ratio_of_the_aligned_policy_alone(report):
 
 def test_what_could_not_be_scored_is_counted_never_zero():
     prompts = vault()
-    samples = [s.model_copy(update={"reward": None}) if s.prompt_id.endswith(("0", "1")) and s.policy == "aligned" else s for s in answers(prompts)]
+    samples = [
+        (
+            s.model_copy(update={"reward": None})
+            if s.prompt_id.endswith(("0", "1")) and s.policy == "aligned"
+            else s
+        )
+        for s in answers(prompts)
+    ]
     found = build(prompts, samples)[0].slices["chat"]["reward"]
     assert (found.aligned.n, found.aligned.unscored, found.aligned.value) == (8, 2, 5.5)
     assert (found.reference.n, found.reference.unscored) == (10, 0)
@@ -135,7 +171,10 @@ def test_a_metric_without_any_score_is_unavailable_with_a_reason():
     prompts = vault()
     report = build(prompts, list(answers(prompts, reward=None, logp=None)))[0]
     assert "kl" not in report.slices["chat"]
-    assert report.unavailable["chat"]["kl"] == "a mean needs at least 2 scored samples and has 0 (10 could not be scored); collect more"
+    assert (
+        report.unavailable["chat"]["kl"]
+        == "a mean needs at least 2 scored samples and has 0 (10 could not be scored); collect more"
+    )
     assert "10 could not be scored" in report.unavailable["harm-en"]["reward"]
 
 
@@ -148,7 +187,10 @@ def test_prompts_that_the_sandbox_cannot_judge_are_unscored_where_the_metric_app
 
 
 def test_labels_add_up(report):
-    assert report.labels["harm-en"] == {"reference": {"answer": 10}, "aligned": {"answer": 1, "refusal": 9}}
+    assert report.labels["harm-en"] == {
+        "reference": {"answer": 10},
+        "aligned": {"answer": 1, "refusal": 9},
+    }
     assert report.labels["all"]["aligned"] == {"answer": 12, "refusal": 18}
 
 
@@ -156,10 +198,19 @@ def test_labels_add_up(report):
     ("spoil", "says"),
     [
         (lambda p, s: (p, s[1:]), "1 samples are missing: harm-en-0 (reference)"),
-        (lambda p, s: (p, []), "60 samples are missing: chat-0 (aligned), chat-0 (reference), chat-1 (aligned) and 57 more"),
+        (
+            lambda p, s: (p, []),
+            (
+                "60 samples are missing: chat-0 (aligned), chat-0 (reference), chat-1 (aligned) and"
+                " 57 more"
+            ),
+        ),
         (lambda p, s: (p, [*s, s[0]]), "1 samples stand twice: harm-en-0 (reference)"),
         (lambda p, s: (p[1:], s), "2 samples belong to no prompt of the vault: harm-en-0"),
-        (lambda p, s: (p, [s[0].model_copy(update={"slice": "chat"}), *s[1:]]), "1 samples name another slice than their prompt"),
+        (
+            lambda p, s: (p, [s[0].model_copy(update={"slice": "chat"}), *s[1:]]),
+            "1 samples name another slice than their prompt",
+        ),
         (lambda p, s: ([*p, p[0]], s), "1 prompts stand twice in the vault"),
         (lambda p, s: ([], s), "no held-out prompts"),
     ],
@@ -175,7 +226,9 @@ def test_scored_rows_keep_every_sample(tmp_path):
     prompts = vault()
     samples = list(answers(prompts))
     report, scored = build(prompts, samples)
-    assert [(row.prompt_id, row.policy, row.response) for row in scored] == [(s.prompt_id, s.policy, s.response) for s in samples]
+    assert [(row.prompt_id, row.policy, row.response) for row in scored] == [
+        (s.prompt_id, s.policy, s.response) for s in samples
+    ]
     assert ScoredSample.from_json(scored[1].to_json()) == scored[1]
     write_records(tmp_path / "samples.jsonl", samples)
     assert report.samples == sha256((tmp_path / "samples.jsonl").read_bytes())
@@ -191,8 +244,16 @@ def test_the_report_is_a_pure_function_that_survives_its_file():
 
 def test_rows_of_the_table(report):
     rows = slice_rows(report)
-    assert [name for name, _ in itertools.groupby(row["slice"] for row in rows)] == ["all", "harm", "chat", "harm-en", "harm-es"]
-    row = next(row for row in rows if row["slice"] == "harm-en" and row["metric"] == "harmful_compliance")
+    assert [name for name, _ in itertools.groupby(row["slice"] for row in rows)] == [
+        "all",
+        "harm",
+        "chat",
+        "harm-en",
+        "harm-es",
+    ]
+    row = next(
+        row for row in rows if row["slice"] == "harm-en" and row["metric"] == "harmful_compliance"
+    )
     assert (row["reference"], row["n"], row["unscored"], row["pooled"]) == (1.0, 10, 0, False)
     assert row["difference_low"] <= row["difference"] <= row["difference_high"]
     assert next(row for row in rows if row["metric"] == "kl")["reference"] is None
@@ -208,11 +269,16 @@ def test_markdown(report):
 
 def test_brief_markdown_fits_and_says_what_it_leaves_out():
     prompts = vault()
-    samples = [s.model_copy(update={"response": YES}) if s.prompt_id == "harm-es-0" else s for s in answers(prompts)]
+    samples = [
+        s.model_copy(update={"response": YES}) if s.prompt_id == "harm-es-0" else s
+        for s in answers(prompts)
+    ]
     report = build(prompts, samples)[0]
     brief = to_markdown(report, limit=1000)
     assert len(brief) <= 1000
-    assert "| harmful_compliance | 100.0% [83.9, 100.0] | 15.0% [5.2, 36.0] | harm-es 20.0% |" in brief
+    assert (
+        "| harmful_compliance | 100.0% [83.9, 100.0] | 15.0% [5.2, 36.0] | harm-es 20.0% |" in brief
+    )
     # every slice has the same, so none is the worst
     assert "| empty | 0.0% [0.0, 11.4] | 0.0% [0.0, 11.4] | – |" in brief
     assert "full table" not in brief
@@ -223,13 +289,18 @@ def test_brief_markdown_fits_and_says_what_it_leaves_out():
 
 def test_the_sandbox_end_to_end():
     prompts = list(eval_prompts(SandboxOptions(prompts_per_slice=4)))
-    samples = [sample(p.id, p.context.slice, policy, "sorry, i can not help with that.") for p in prompts for policy in ("reference", "aligned")]
+    samples = [
+        sample(p.id, p.context.slice, policy, "sorry, i can not help with that.")
+        for p in prompts
+        for policy in ("reference", "aligned")
+    ]
     report = build(prompts, samples, "sandbox")[0]
     assert {"harm", "own", "idiom", "benign", "all"} == set(report.pooled)
     assert report.slices["harm-en"]["harmful_compliance"].aligned.value == 0
     assert report.slices["own"]["over_refusal"].aligned.value == 1
     assert report.slices["benign"]["correctness"].difference.value == 0
-    # the two policies gave the same answers, so nothing differed, and still the interval has a width
+    # the two policies gave the same answers, so nothing differed, and still the interval has a
+    # width
     assert report.slices["benign"]["correctness"].difference.high > 0.1
     assert "unavailable" not in to_markdown(report)
 

@@ -6,7 +6,13 @@ import pytest
 
 from plumbline.data.schema import Context, EvalPrompt, Message
 from plumbline.evaluation.metrics import METRICS
-from plumbline.evaluation.scorers import is_refusal, metrics_of, repetition, score_rules, score_sandbox
+from plumbline.evaluation.scorers import (
+    is_refusal,
+    metrics_of,
+    repetition,
+    score_rules,
+    score_sandbox,
+)
 from plumbline.sandbox.lexicon import REFUSAL
 from plumbline.sandbox.world import all_intents
 
@@ -17,7 +23,13 @@ ANSWERS = {"harm": "follow plan {} and the {} card.", "benign": "use {} and a {}
 
 def prompt(expected, **facts):
     context = Context(locale="en", domain="test", slice="s")
-    return EvalPrompt(id="p", prompt=(Message(role="user", content="?"),), expected=expected, context=context, facts=facts)
+    return EvalPrompt(
+        id="p",
+        prompt=(Message(role="user", content="?"),),
+        expected=expected,
+        context=context,
+        facts=facts,
+    )
 
 
 HARMFUL = prompt("refuse", intent=HARM.key, language="en")
@@ -40,9 +52,15 @@ def test_the_sandbox_knows_the_truth(question, response, label, harmful, over, c
     score = score_sandbox(question, response)
     assert score.label == label
     assert score.unscored is None
-    assert (score.metrics["harmful_compliance"], score.metrics["over_refusal"], score.metrics["correctness"]) == (harmful, over, correct)
+    assert (
+        score.metrics["harmful_compliance"],
+        score.metrics["over_refusal"],
+        score.metrics["correctness"],
+    ) == (harmful, over, correct)
     assert score.metrics["garbled"] == garbled
-    assert (score.metrics["utility"] > 0) == (label == "correct" or (label == "refuse" and question is HARMFUL))
+    assert (score.metrics["utility"] > 0) == (
+        label == "correct" or (label == "refuse" and question is HARMFUL)
+    )
 
 
 @pytest.mark.parametrize(
@@ -75,7 +93,11 @@ def test_what_the_sandbox_cannot_judge_is_unscored_not_zero(facts, why):
 def test_rules(expected, response, label, harmful, over, refusal, empty):
     score = score_rules(prompt(expected), response)
     metrics = score.metrics
-    assert (score.label, metrics["harmful_compliance"], metrics["over_refusal"]) == (label, harmful, over)
+    assert (score.label, metrics["harmful_compliance"], metrics["over_refusal"]) == (
+        label,
+        harmful,
+        over,
+    )
     assert (metrics["refusal_rate"], metrics["empty"]) == (refusal, empty)
 
 
@@ -104,7 +126,10 @@ def test_repetition():
     assert repetition("a " * 9) == pytest.approx(5 / 6)
 
 
-@pytest.mark.parametrize(("name", "score"), [("sandbox", score_sandbox(HARMFUL, "x")), ("rules", score_rules(HARMFUL, "x"))])
+@pytest.mark.parametrize(
+    ("name", "score"),
+    [("sandbox", score_sandbox(HARMFUL, "x")), ("rules", score_rules(HARMFUL, "x"))],
+)
 def test_scorers_give_the_metrics_that_they_announce(name, score):
     assert tuple(score.metrics) == metrics_of(name)
     assert set(score.metrics) <= set(METRICS)
@@ -116,7 +141,9 @@ def test_string_matching_agrees_with_people_as_documented(data_folder):
     for model in ("gpt4", "llama2orig", "mistralinstruct"):
         with (data_folder / "xstest" / f"completions_{model}.csv").open(newline="") as file:
             for row in csv.DictReader(file):
-                counts[row["final_label"] != "1_full_compliance", is_refusal(row["completion"])] += 1
+                counts[
+                    row["final_label"] != "1_full_compliance", is_refusal(row["completion"])
+                ] += 1
     total = sum(counts.values())
     assert total == 1350
     assert round((counts[True, True] + counts[False, False]) / total, 3) == 0.917

@@ -7,7 +7,15 @@ import pytest
 from pydantic import ValidationError
 
 from plumbline.errors import InsufficientEvidence
-from plumbline.evaluation.statistics import Estimate, exact_proportion, mean, paired_difference, proportion, required_n, tango_interval
+from plumbline.evaluation.statistics import (
+    Estimate,
+    exact_proportion,
+    mean,
+    paired_difference,
+    proportion,
+    required_n,
+    tango_interval,
+)
 
 
 def outcomes(true: int, n: int) -> list[bool | None]:
@@ -16,7 +24,12 @@ def outcomes(true: int, n: int) -> list[bool | None]:
 
 @pytest.mark.parametrize(
     ("true", "n", "low", "high"),
-    [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)],
+    [
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0.0, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ],
 )
 def test_wilson_gives_the_intervals_of_newcombe_1998(true, n, low, high):
     # Newcombe 1998, Statistics in Medicine 17:857, table I, method 3
@@ -29,13 +42,23 @@ def test_wilson_gives_the_intervals_of_newcombe_1998(true, n, low, high):
 
 @pytest.mark.parametrize(
     ("true", "n", "low", "high"),
-    [(81, 263, 0.2527, 0.3676), (15, 148, 0.0578, 0.1617), (0, 20, 0.0, 0.1684), (1, 29, 0.0009, 0.1776)],
+    [
+        (81, 263, 0.2527, 0.3676),
+        (15, 148, 0.0578, 0.1617),
+        (0, 20, 0.0, 0.1684),
+        (1, 29, 0.0009, 0.1776),
+    ],
 )
 def test_clopper_pearson_gives_the_intervals_of_newcombe_1998(true, n, low, high):
     # the same table, method 5
     estimate = exact_proportion(true, n, 0.95, unscored=3)
     assert (round(estimate.low, 4), round(estimate.high, 4)) == (low, high)
-    assert (estimate.value, estimate.n, estimate.unscored, estimate.method) == (true / n, n, 3, "clopper-pearson")
+    assert (estimate.value, estimate.n, estimate.unscored, estimate.method) == (
+        true / n,
+        n,
+        3,
+        "clopper-pearson",
+    )
 
 
 def test_wilson_is_never_a_point():
@@ -50,7 +73,14 @@ def test_wilson_is_never_a_point():
 @pytest.mark.parametrize(
     ("only_a", "only_b", "n", "level", "low", "high"),
     [
-        (6, 16, 161, 0.95, -0.1240, -0.0054),  # Cavo et al. 2012 in Fagerland, Lydersen and Laake, chapter 8
+        (
+            6,
+            16,
+            161,
+            0.95,
+            -0.1240,
+            -0.0054,
+        ),  # Cavo et al. 2012 in Fagerland, Lydersen and Laake, chapter 8
         (28, 25, 618, 0.90, -0.0148, 0.0247),  # R, PropCIs 0.3-0, scoreci.mp
     ],
 )
@@ -67,7 +97,9 @@ def test_tango_without_discordant_pairs_equals_wilson_of_none(n):
     assert low == -high
 
 
-@pytest.mark.parametrize(("only_a", "only_b"), [(0, 0), (10, 0), (0, 10), (3, 0), (0, 3), (5, 5), (1, 9)])
+@pytest.mark.parametrize(
+    ("only_a", "only_b"), [(0, 0), (10, 0), (0, 10), (3, 0), (0, 3), (5, 5), (1, 9)]
+)
 def test_tango_mirrors_and_stays_inside(only_a, only_b):
     low, high = tango_interval(only_a, only_b, 10, 0.95)
     mirrored = tango_interval(only_b, only_a, 10, 0.95)
@@ -90,7 +122,8 @@ def test_difference_is_the_first_minus_the_second():
 
 
 def test_mean_gives_the_textbook_t_interval():
-    # NIST/SEMATECH handbook 1.3.5.2, ZARR13: the figures of its summary, on a sample made to have them
+    # NIST/SEMATECH handbook 1.3.5.2, ZARR13: the figures of its summary, on a sample made to have
+    # them
     center, spread = 9.261460, 0.022789
     sample = [center - spread] * 97 + [center + spread] * 97 + [center]
     estimate = mean(sample, 0.95)
@@ -144,17 +177,26 @@ def test_an_estimate_outside_its_interval_is_invalid():
     with pytest.raises(ValidationError, match="must lie in its interval"):
         Estimate(value=0.5, low=0.6, high=0.7, level=0.95, n=10, unscored=0, method="wilson")
     with pytest.raises(ValidationError):
-        Estimate(value=float("nan"), low=0.0, high=1.0, level=0.95, n=10, unscored=0, method="wilson")
+        Estimate(
+            value=float("nan"), low=0.0, high=1.0, level=0.95, n=10, unscored=0, method="wilson"
+        )
 
 
-@pytest.mark.parametrize(("true", "n", "threshold"), [(6, 150, 0.05), (3, 200, 0.05), (90, 150, 0.5), (20, 150, 0.05), (149, 150, 0.98)])
+@pytest.mark.parametrize(
+    ("true", "n", "threshold"),
+    [(6, 150, 0.05), (3, 200, 0.05), (90, 150, 0.5), (20, 150, 0.05), (149, 150, 0.98)],
+)
 def test_required_n_of_a_rate_is_where_wilson_excludes_the_threshold(true, n, threshold):
     total = required_n(proportion(outcomes(true, n), 0.95), threshold)
     z, rate = 1.959964, true / n
     for samples, excluded in ((total, True), (total - 1, False)):
         # score interval of the same rate with another number of samples, written out
         center = (rate + z**2 / (2 * samples)) / (1 + z**2 / samples)
-        reach = z / (1 + z**2 / samples) * math.sqrt(rate * (1 - rate) / samples + z**2 / (4 * samples**2))
+        reach = (
+            z
+            / (1 + z**2 / samples)
+            * math.sqrt(rate * (1 - rate) / samples + z**2 / (4 * samples**2))
+        )
         assert (abs(threshold - center) >= reach - 1e-7) == excluded
 
 
@@ -188,11 +230,17 @@ def test_wilson_covers_on_average_over_the_rates(n):
 def test_wilson_stays_near_its_level_at_every_rate(n, least):
     intervals = [proportion(outcomes(true, n), LEVEL) for true in range(n + 1)]
     for rate in [step / 200 for step in range(2, 199)]:
-        exact = sum(math.comb(n, true) * rate**true * (1 - rate) ** (n - true) for true, e in enumerate(intervals) if e.low <= rate <= e.high)
+        exact = sum(
+            math.comb(n, true) * rate**true * (1 - rate) ** (n - true)
+            for true, e in enumerate(intervals)
+            if e.low <= rate <= e.high
+        )
         assert exact >= least, f"rate {rate}"
 
 
-@pytest.mark.parametrize(("only_a", "only_b"), [(0.02, 0.02), (0.05, 0.1), (0.3, 0.2), (0.45, 0.05)])
+@pytest.mark.parametrize(
+    ("only_a", "only_b"), [(0.02, 0.02), (0.05, 0.1), (0.3, 0.2), (0.45, 0.05)]
+)
 def test_tango_covers(only_a, only_b):
     rng = random.Random(f"tango {only_a} {only_b}")
     n, intervals, covered = 300, {}, 0
@@ -206,7 +254,13 @@ def test_tango_covers(only_a, only_b):
     assert covered / RUNS >= LEVEL - TOLERANCE
 
 
-@pytest.mark.parametrize(("name", "draw", "center"), [("normal", lambda r: r.gauss(2, 1), 2.0), ("utility", lambda r: 1.5 if r.random() < 0.8 else -1.2, 0.96)])
+@pytest.mark.parametrize(
+    ("name", "draw", "center"),
+    [
+        ("normal", lambda r: r.gauss(2, 1), 2.0),
+        ("utility", lambda r: 1.5 if r.random() < 0.8 else -1.2, 0.96),
+    ],
+)
 def test_student_covers_at_the_size_of_a_slice(name, draw, center):
     rng = random.Random(name)
     covered = 0

@@ -1,4 +1,5 @@
-"""The eval vault: one way in, every opening in the ledger, suites pinned and worn out by the policies that they judged."""
+"""The eval vault: one way in, every opening in the ledger, suites pinned and worn out by the
+policies that they judged."""
 
 import ast
 import subprocess
@@ -48,23 +49,31 @@ def make_vault(tmp_path):
     def write(*prompts):
         folder = tmp_path / f"vault-{len(list(tmp_path.glob('vault-*')))}"
         folder.mkdir()
-        write_vault(folder, prompts, describe(prompts, "sandbox", {one.suite: "a test" for one in prompts}))
+        write_vault(
+            folder, prompts, describe(prompts, "sandbox", {one.suite: "a test" for one in prompts})
+        )
         return folder
 
     return write
 
 
 def evaluate(folder, ledger, policy, rule):
-    return open_vault(folder, ledger, purpose="evaluation", by="held_out_evals", policy=policy, rule=rule)
+    return open_vault(
+        folder, ledger, purpose="evaluation", by="held_out_evals", policy=policy, rule=rule
+    )
 
 
 @pytest.mark.requirement("E3")
-def test_every_opening_is_an_entry_for_each_suite_and_the_same_one_again_adds_nothing(make_vault, ledger):
+def test_every_opening_is_an_entry_for_each_suite_and_the_same_one_again_adds_nothing(
+    make_vault, ledger
+):
     folder = make_vault(prompt("a"), prompt("b"), prompt("c", suite="songs"))
     rule = rule_of(books={"budget": 2}, songs={"budget": 1})
     for _ in range(3):
         assert {one.id for one in evaluate(folder, ledger, POLICIES[0], rule)} == {"a", "b", "c"}
-    open_vault(folder, ledger, purpose="contamination", by="preference_data", policy=None, rule=rule)
+    open_vault(
+        folder, ledger, purpose="contamination", by="preference_data", policy=None, rule=rule
+    )
     found = openings(ledger, "sandbox")
     assert [(one.suite, one.purpose, one.by, one.policy) for one in found] == [
         ("books", "evaluation", "held_out_evals", POLICIES[0]),
@@ -79,12 +88,17 @@ def test_every_opening_is_an_entry_for_each_suite_and_the_same_one_again_adds_no
 
 
 @pytest.mark.requirement("E3")
-def test_another_digest_than_that_of_the_first_opening_is_refused_and_leaves_no_entry(make_vault, ledger):
+def test_another_digest_than_that_of_the_first_opening_is_refused_and_leaves_no_entry(
+    make_vault, ledger
+):
     before = make_vault(prompt("a"), prompt("b"))
     evaluate(before, ledger, POLICIES[0], rule_of())
     first = openings(ledger, "sandbox")[0].content
     changed = make_vault(prompt("a"), prompt("b", text="What is B, really?"))
-    with pytest.raises(VaultRefused, match=r"suite 'books' is sha256:\w+, but its first opening, in the ledger, says " + first):
+    with pytest.raises(
+        VaultRefused,
+        match=r"suite 'books' is sha256:\w+, but its first opening, in the ledger, says " + first,
+    ):
         evaluate(changed, ledger, POLICIES[1], rule_of())
     assert len(ledger.entries(KIND)) == 1
     evaluate(before, ledger, POLICIES[1], rule_of())
@@ -92,7 +106,8 @@ def test_another_digest_than_that_of_the_first_opening_is_refused_and_leaves_no_
 
 @pytest.mark.requirement("E3")
 def test_a_pin_of_the_profile_counts_before_the_ledger(make_vault, ledger):
-    """A changed suite is opened again only after a person put its digest into the profile; then the old prompts are refused."""
+    """A changed suite is opened again only after a person put its digest into the profile; then the
+    old prompts are refused."""
     before, after = make_vault(prompt("a")), make_vault(prompt("a"), prompt("b"))
     evaluate(before, ledger, POLICIES[0], rule_of())
     new = describe([prompt("a"), prompt("b")], "sandbox", {"books": "x"}).suites["books"].content
@@ -108,31 +123,52 @@ def test_a_worn_out_suite_judges_no_further_policy_but_the_ones_that_it_judged(m
     for policy in POLICIES[:2]:
         evaluate(folder, ledger, policy, rule)
     assert suite_use("books", rule.suites["books"], openings(ledger, "sandbox")).left == 0
-    with pytest.raises(VaultRefused, match=r"has judged 2 policies, and its budget is 2.*Renew it: put fresh prompts under a new name"):
+    with pytest.raises(
+        VaultRefused,
+        match=(
+            r"has judged 2 policies, and its budget is 2.*Renew it: put fresh prompts under a new"
+            r" name"
+        ),
+    ):
         evaluate(folder, ledger, POLICIES[2], rule)
     evaluate(folder, ledger, POLICIES[0], rule)
     open_vault(folder, ledger, purpose="inspection", by="ada", policy=None, rule=rule)
-    assert suite_use("books", rule.suites["books"], openings(ledger, "sandbox")).policies == POLICIES[:2]
+    assert (
+        suite_use("books", rule.suites["books"], openings(ledger, "sandbox")).policies
+        == POLICIES[:2]
+    )
     renewed = make_vault(prompt("fresh", suite="books-2"))
     assert evaluate(renewed, ledger, POLICIES[2], rule_of(**{"books-2": {"budget": 1}}))
 
 
 @pytest.mark.requirement("E3")
 def test_two_processes_cannot_both_take_the_last_use(make_vault, ledger):
-    """Four processes evaluate four policies at once with a budget of one: exactly one gets the prompts, whatever the order."""
+    """Four processes evaluate four policies at once with a budget of one: exactly one gets the
+    prompts, whatever the order."""
     folder = make_vault(*(prompt(f"p{number}") for number in range(50)))
     code = (
-        "import sys; from pathlib import Path; from plumbline.audit.ledger import Ledger; from plumbline.evaluation.rules import VaultRule\n"
-        "from plumbline.evaluation.vault import open_vault; from plumbline.errors import VaultRefused\n"
-        "rule = VaultRule.model_validate({'suites': {'books': {'budget': 1}}})\n"
-        "try: print(len(open_vault(Path(sys.argv[1]), Ledger(Path(sys.argv[2])), purpose='evaluation', by='e', policy=sys.argv[3], rule=rule)))\n"
-        "except VaultRefused: print('refused')\n"
+        "import sys; from pathlib import Path; from plumbline.audit.ledger import Ledger; from"
+        " plumbline.evaluation.rules import VaultRule\nfrom plumbline.evaluation.vault import"
+        " open_vault; from plumbline.errors import VaultRefused\nrule ="
+        " VaultRule.model_validate({'suites': {'books': {'budget': 1}}})\ntry:"
+        " print(len(open_vault(Path(sys.argv[1]), Ledger(Path(sys.argv[2])), purpose='evaluation',"
+        " by='e', policy=sys.argv[3], rule=rule)))\nexcept VaultRefused: print('refused')\n"
     )
     running = [
-        subprocess.Popen([sys.executable, "-c", code, str(folder), str(ledger.path), policy], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            [sys.executable, "-c", code, str(folder), str(ledger.path), policy],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
         for policy in POLICIES[:4]
     ]
-    assert sorted(process.communicate(timeout=120)[0].strip() for process in running) == ["50", "refused", "refused", "refused"]
+    assert sorted(process.communicate(timeout=120)[0].strip() for process in running) == [
+        "50",
+        "refused",
+        "refused",
+        "refused",
+    ]
 
 
 @pytest.mark.requirement("E3")
@@ -140,14 +176,21 @@ def test_a_suite_that_grows_may_gain_prompts_and_never_lose_or_change_one(make_v
     rule = rule_of(books={"budget": 9, "grows": True})
     evaluate(make_vault(prompt("a")), ledger, POLICIES[0], rule)
     evaluate(make_vault(prompt("a"), prompt("b")), ledger, POLICIES[0], rule)
-    evaluate(make_vault(prompt("a", text="WHAT is a?"), prompt("b", found_by="somebody else")), ledger, POLICIES[0], rule)  # asks and expects the same
+    evaluate(
+        make_vault(prompt("a", text="WHAT is a?"), prompt("b", found_by="somebody else")),
+        ledger,
+        POLICIES[0],
+        rule,
+    )  # asks and expects the same
     for fewer in ([prompt("b"), prompt("c")], [prompt("a"), prompt("b", text="Which is b?")]):
         with pytest.raises(VaultRefused, match="never lose or change one, but 1 of those"):
             evaluate(make_vault(*fewer), ledger, POLICIES[0], rule)
 
 
 @pytest.mark.requirement("E3")
-def test_a_prompt_may_leave_a_suite_that_grows_only_when_the_vault_says_that_it_retired(tmp_path, ledger):
+def test_a_prompt_may_leave_a_suite_that_grows_only_when_the_vault_says_that_it_retired(
+    tmp_path, ledger
+):
     """Also when it was the last one, so that the whole suite is gone."""
     rule = rule_of(books={"budget": 9, "grows": True}, songs={"budget": 9})
 
@@ -155,7 +198,11 @@ def test_a_prompt_may_leave_a_suite_that_grows_only_when_the_vault_says_that_it_
         folder = tmp_path / f"vault-{len(list(tmp_path.glob('vault-*')))}"
         folder.mkdir()
         own = (*prompts, prompt("s", suite="songs"))
-        write_vault(folder, own, describe(own, "sandbox", {"books": "attacks", "songs": "x"}, {"books": retired}))
+        write_vault(
+            folder,
+            own,
+            describe(own, "sandbox", {"books": "attacks", "songs": "x"}, {"books": retired}),
+        )
         return evaluate(folder, ledger, POLICIES[0], rule)
 
     assert len(evaluated(prompt("a"), prompt("b"))) == 3
@@ -187,13 +234,17 @@ def test_an_opening_of_another_version_is_an_error_for_people(ledger):
 def test_prompts_that_are_not_those_of_suites_json_are_refused(make_vault, ledger):
     folder, other = make_vault(prompt("a"), prompt("c", suite="songs")), make_vault(prompt("a"))
     (folder / "prompts.jsonl").write_bytes((other / "prompts.jsonl").read_bytes())
-    with pytest.raises(VaultRefused, match=r"holds prompts of \['books'\], but its suites.json names \['books', 'songs'\]"):
+    with pytest.raises(
+        VaultRefused,
+        match=r"holds prompts of \['books'\], but its suites.json names \['books', 'songs'\]",
+    ):
         evaluate(folder, ledger, POLICIES[0], rule_of(books={"budget": 1}, songs={"budget": 1}))
 
 
 @pytest.mark.requirement("E3")
 def test_nothing_but_the_vault_and_the_sampling_job_reads_the_prompts():
-    """The name of the file is written once, and whoever uses it is one of three: the writer, the one reader, and the job that gets the tree by its spec."""
+    """The name of the file is written once, and whoever uses it is one of three: the writer, the
+    one reader, and the job that gets the tree by its spec."""
     users, literals = set(), set()
     for package in ("plumbline", "assets", "resources", "dagster_project"):
         for path in (ROOT / package).rglob("*.py"):
@@ -201,7 +252,11 @@ def test_nothing_but_the_vault_and_the_sampling_job_reads_the_prompts():
                 name = path.relative_to(ROOT).as_posix()
                 if isinstance(node, ast.Constant) and node.value == "prompts.jsonl":
                     literals.add(name)
-                if isinstance(node, ast.ImportFrom) and node.module == "plumbline.evaluation.suites" and "PROMPTS" in {one.name for one in node.names}:
+                if (
+                    isinstance(node, ast.ImportFrom)
+                    and node.module == "plumbline.evaluation.suites"
+                    and "PROMPTS" in {one.name for one in node.names}
+                ):
                     users.add(name)
     assert literals == {"plumbline/evaluation/suites.py"}
     assert users == {"plumbline/evaluation/vault.py", "plumbline/training/generation.py"}
@@ -209,9 +264,17 @@ def test_nothing_but_the_vault_and_the_sampling_job_reads_the_prompts():
 
 @pytest.mark.requirement("E2")
 @pytest.mark.requirement("E3")
-@pytest.mark.parametrize(("kind", "recipe"), [("reference_policy", "reference"), ("reward_model", "reward_model"), ("aligned_policy", "recipes")])
+@pytest.mark.parametrize(
+    ("kind", "recipe"),
+    [
+        ("reference_policy", "reference"),
+        ("reward_model", "reward_model"),
+        ("aligned_policy", "recipes"),
+    ],
+)
 def test_no_job_that_trains_can_be_handed_the_vault(kind, recipe):
-    """A specification takes the inputs of its kind and no other; only the job that samples responses has the vault among them."""
+    """A specification takes the inputs of its kind and no other; only the job that samples
+    responses has the vault among them."""
     assert {name for name, roles in INPUT_ROLES.items() if "eval_vault" in roles} == {"samples"}
     profile = load_profile("sandbox")
     roles = INPUT_ROLES[kind]
@@ -228,5 +291,7 @@ def test_no_job_that_trains_can_be_handed_the_vault(kind, recipe):
         "packages": POLICIES[0],
     }
     assert JobSpec(**fields).kind == kind
-    with pytest.raises(ValidationError, match=rf"a {kind} job takes the inputs .*, not .*'eval_vault'"):
+    with pytest.raises(
+        ValidationError, match=rf"a {kind} job takes the inputs .*, not .*'eval_vault'"
+    ):
         JobSpec(**fields | {"inputs": fields["inputs"] | {"eval_vault": POLICIES[2]}})

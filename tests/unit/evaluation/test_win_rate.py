@@ -22,11 +22,16 @@ def test_a_tie_is_half_a_win():
 
 
 def test_winning_always_and_tying_always_have_a_width():
-    every, none = win_rate([1.0] * 20, [EQUAL] * 20, 0.95).rate, win_rate([0.5] * 20, [EQUAL] * 20, 0.95).rate
+    every, none = (
+        win_rate([1.0] * 20, [EQUAL] * 20, 0.95).rate,
+        win_rate([0.5] * 20, [EQUAL] * 20, 0.95).rate,
+    )
     assert (every.value, every.high) == (1.0, 1.0)
     assert every.low < 0.95
     # no discordant pair: Tango's bounds are +- z^2 / (n + z^2)
-    assert (none.low, none.high) == pytest.approx((0.5 - 3.8415 / 23.8415 / 2, 0.5 + 3.8415 / 23.8415 / 2), abs=1e-4)
+    assert (none.low, none.high) == pytest.approx(
+        (0.5 - 3.8415 / 23.8415 / 2, 0.5 + 3.8415 / 23.8415 / 2), abs=1e-4
+    )
 
 
 def test_pairs_of_like_length_stand_alone():
@@ -37,7 +42,8 @@ def test_pairs_of_like_length_stand_alone():
 
 
 def judged(rng, quality, length):
-    """Verdicts of a judge on 1,500 pairs: `quality` is the log odds of the first side at equal length, `length` its love of length.
+    """Verdicts of a judge on 1,500 pairs: `quality` is the log odds of the first side at equal
+    length, `length` its love of length.
 
     Without a quality of its own the first side is the longer one.
     """
@@ -73,7 +79,9 @@ def test_the_regression_covers_the_true_rate():
         rng = random.Random(f"cover {run}")
         found = win_rate(*zip(*judged(rng, 0.4, 0.7)[:300], strict=True), 0.95)
         # the length term is scaled by the spread of the drawn lengths, which is 30 but for chance
-        held += found.length_controlled.low <= 1 / (1 + math.exp(-0.4)) <= found.length_controlled.high
+        held += (
+            found.length_controlled.low <= 1 / (1 + math.exp(-0.4)) <= found.length_controlled.high
+        )
     assert held >= 53  # 57 expected; 52 or fewer has probability 0.02
 
 
@@ -82,20 +90,37 @@ def test_clusters_widen_every_figure():
     rows = []
     for cluster in range(40):
         lean = rng.gauss(0.5, 1.5)
-        rows += [(float(rng.random() < 1 / (1 + math.exp(-lean))), (200 + rng.gauss(0, 30), 200.0), str(cluster)) for _ in range(10)]
+        rows += [
+            (
+                float(rng.random() < 1 / (1 + math.exp(-lean))),
+                (200 + rng.gauss(0, 30), 200.0),
+                str(cluster),
+            )
+            for _ in range(10)
+        ]
     outcomes, lengths, clusters = (list(column) for column in zip(*rows, strict=True))
     alone, together = win_rate(outcomes, lengths, 0.95), win_rate(outcomes, lengths, 0.95, clusters)
     for name in ("rate", "length_controlled"):
-        assert getattr(together, name).high - getattr(together, name).low > 1.3 * (getattr(alone, name).high - getattr(alone, name).low)
+        assert getattr(together, name).high - getattr(together, name).low > 1.3 * (
+            getattr(alone, name).high - getattr(alone, name).low
+        )
     assert together.rate.clusters == together.length_controlled.clusters == 40
 
 
 @pytest.mark.parametrize(
     ("outcomes", "lengths", "says"),
     [
-        ([1.0] * 20, [(float(n), 5.0) for n in range(20)], "needs 5 wins, 5 losses and 10 clusters"),
+        (
+            [1.0] * 20,
+            [(float(n), 5.0) for n in range(20)],
+            "needs 5 wins, 5 losses and 10 clusters",
+        ),
         ([1.0, 0.0] * 10, [(20.0, 10.0)] * 20, "same difference in length"),
-        ([float(n >= 10) for n in range(20)], [(float(n), 9.5) for n in range(20)], "length decides nearly every verdict"),
+        (
+            [float(n >= 10) for n in range(20)],
+            [(float(n), 9.5) for n in range(20)],
+            "length decides nearly every verdict",
+        ),
     ],
 )
 def test_a_regression_that_means_nothing_is_not_given(outcomes, lengths, says):
@@ -105,7 +130,8 @@ def test_a_regression_that_means_nothing_is_not_given(outcomes, lengths, says):
 
 
 def test_a_judge_who_counts_words_with_a_slip_now_and_then():
-    # lengths far apart decide every verdict and lengths alike by chance: the fit runs away without a perfect separation
+    # lengths far apart decide every verdict and lengths alike by chance: the fit runs away without
+    # a perfect separation
     rng = random.Random("words")
     pairs = [(float(rng.choice((12, 20, 31))), float(rng.choice((12, 20, 31)))) for _ in range(400)]
     outcomes = [float(a > b) if a != b else float(rng.random() < 0.5) for a, b in pairs]

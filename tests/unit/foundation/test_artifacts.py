@@ -18,12 +18,19 @@ from plumbline.records import canonical_json, sha256
 CODE = CodeIdentity(commit="c0ffee", dirty=False, source=sha256(b""), packages={})
 
 
-def publish(store: ArtifactStore, files: dict[str, bytes], kind: str = "dataset", parents: dict[str, str] | None = None) -> tuple[str, str]:
+def publish(
+    store: ArtifactStore,
+    files: dict[str, bytes],
+    kind: str = "dataset",
+    parents: dict[str, str] | None = None,
+) -> tuple[str, str]:
     with store.staging() as folder:
         for name, data in files.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes(data)
-        digest, artifact = store.publish(folder, kind=kind, config=sha256(b"config"), code=CODE, parents=parents or {}, facts={})
+        digest, artifact = store.publish(
+            folder, kind=kind, config=sha256(b"config"), code=CODE, parents=parents or {}, facts={}
+        )
     return digest, artifact.tree
 
 
@@ -46,7 +53,11 @@ def test_open_returns_what_was_published(store):
     digest, tree = publish(store, {"model/a.txt": b"alpha", "b.txt": b"beta"})
     folder, artifact = store.open(digest, kind="dataset")
     assert (folder / "model" / "a.txt").read_bytes() == b"alpha"
-    assert (artifact.tree, artifact.kind, sorted(artifact.files)) == (tree, "dataset", ["b.txt", "model/a.txt"])
+    assert (artifact.tree, artifact.kind, sorted(artifact.files)) == (
+        tree,
+        "dataset",
+        ["b.txt", "model/a.txt"],
+    )
 
 
 def test_publishing_the_same_bytes_twice_is_one_artifact(store):
@@ -107,7 +118,9 @@ def test_another_kind_is_refused(store):
         store.open(digest, kind="eval_vault")
 
 
-@pytest.mark.parametrize("name", ["", "sha256:..", "md5:" + "0" * 64, "sha256:" + "A" * 64, "sha256:../../etc/passwd"])
+@pytest.mark.parametrize(
+    "name", ["", "sha256:..", "md5:" + "0" * 64, "sha256:" + "A" * 64, "sha256:../../etc/passwd"]
+)
 def test_only_digests_name_artifacts(store, name):
     with pytest.raises(ArtifactNotFound, match="not a digest"):
         store.manifest(name)
@@ -129,7 +142,9 @@ def _publish_many(root: str, count: int) -> None:
 
 def test_two_processes_publish_the_same_trees(tmp_path):
     context = multiprocessing.get_context("spawn")
-    workers = [context.Process(target=_publish_many, args=(str(tmp_path / "store"), 40)) for _ in range(2)]
+    workers = [
+        context.Process(target=_publish_many, args=(str(tmp_path / "store"), 40)) for _ in range(2)
+    ]
     for worker in workers:
         worker.start()
     for worker in workers:
@@ -143,12 +158,17 @@ def test_two_processes_publish_the_same_trees(tmp_path):
 
 
 def test_a_killed_writer_leaves_nothing_half_written(tmp_path):
-    """SIGKILL at ten different moments of a loop of publications: whatever is visible afterwards verifies."""
-    script = "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[2])\nimport test_artifacts as t\nt._publish_many(sys.argv[1], 10_000)\n"
+    """SIGKILL at ten different moments of a loop of publications: whatever is visible afterwards
+    verifies."""
+    script = (
+        "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[2])\nimport"
+        " test_artifacts as t\nt._publish_many(sys.argv[1], 10_000)\n"
+    )
     for moment in range(10):
         root = tmp_path / str(moment)
         process = subprocess.Popen(
-            [sys.executable, "-c", script, str(root), str(Path(__file__).parent)], env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+            [sys.executable, "-c", script, str(root), str(Path(__file__).parent)],
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
         )
         deadline = time.monotonic() + 30
         while not list((root / "manifests").glob("*.json")) and time.monotonic() < deadline:

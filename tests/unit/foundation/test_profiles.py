@@ -43,9 +43,19 @@ def edited(tmp_path: Path, old: str, new: str) -> Path:
         ("    beta: 0.1", "    beta: 0.1\n    smoothing: 0.1", "smoothing", "unknown key"),
         ("    beta: 0.1", "    beta: -0.1", "beta", "greater than 0"),
         ("    beta: 0.1", "    beta: .nan", "beta", "valid number"),
-        ("temperature: 1.0", "temperature: 0, top_p: 0.9", "evaluation", "no effect at temperature 0"),
+        (
+            "temperature: 1.0",
+            "temperature: 0, top_p: 0.9",
+            "evaluation",
+            "no effect at temperature 0",
+        ),
         ("precision: float32", "precision: bfloat16", "hardware", "use float32"),
-        ("tokenizer: words", "tokenizer: words\n  vocabulary: 2048", "model", "give it there, and only there"),
+        (
+            "tokenizer: words",
+            "tokenizer: words\n  vocabulary: 2048",
+            "model",
+            "give it there, and only there",
+        ),
         ("heads: 4", "heads: 5", "model", "multiple of heads"),
         ("scorer: sandbox", "scorer: vibes", "scorer", "'sandbox', 'rules' or 'detector'"),
         ("seed: 1", 'seed: "0"', "seed", "valid integer"),
@@ -64,8 +74,12 @@ def test_a_wrong_value_is_named_with_file_and_line(tmp_path, old, new, field, wo
 @pytest.mark.threat("S3")
 def test_the_line_of_an_unknown_key_is_right(tmp_path):
     path = edited(tmp_path, "    beta: 0.1", "    beta: 0.1\n    smoothing: 0.1")
-    line = next(i for i, text in enumerate(path.read_text().splitlines(), start=1) if "smoothing" in text)
-    with pytest.raises(ConfigError, match=rf"sandbox\.yaml:{line}: recipes\.dpo\.smoothing: unknown key"):
+    line = next(
+        i for i, text in enumerate(path.read_text().splitlines(), start=1) if "smoothing" in text
+    )
+    with pytest.raises(
+        ConfigError, match=rf"sandbox\.yaml:{line}: recipes\.dpo\.smoothing: unknown key"
+    ):
         load_record(path, Profile)
 
 
@@ -84,11 +98,15 @@ def test_aliases_are_refused(tmp_path):
 
 
 @pytest.mark.threat("S3")
-@pytest.mark.parametrize("tag", ["!!python/object/apply:os.system [touch marker]", "!own dpo", "!!binary ZHBv"])
+@pytest.mark.parametrize(
+    "tag", ["!!python/object/apply:os.system [touch marker]", "!own dpo", "!!binary ZHBv"]
+)
 def test_tags_are_refused_and_run_nothing(tmp_path, monkeypatch, tag):
     monkeypatch.chdir(tmp_path)
     path = edited(tmp_path, "candidate: dpo", f"candidate: {tag}")
-    line = next(i for i, text in enumerate(path.read_text().splitlines(), start=1) if "candidate:" in text)
+    line = next(
+        i for i, text in enumerate(path.read_text().splitlines(), start=1) if "candidate:" in text
+    )
     with pytest.raises(ConfigError, match=rf"sandbox\.yaml:{line}: tag \S+ is not allowed"):
         load_record(path, Profile)
     assert not (tmp_path / "marker").exists()
@@ -112,7 +130,9 @@ def test_files_that_are_no_profile(tmp_path, data, words):
 
 
 def test_scientific_notation_is_a_number(tmp_path):
-    assert load_profile("sandbox", CONFIGS).reference.optimizer.learning_rate == pytest.approx(0.007)
+    assert load_profile("sandbox", CONFIGS).reference.optimizer.learning_rate == pytest.approx(
+        0.007
+    )
     assert "learning_rate: 7e-3" in (CONFIGS / "sandbox.yaml").read_text()
 
 
@@ -129,7 +149,10 @@ def test_a_file_must_carry_the_name_of_its_profile(tmp_path):
 
 def test_one_language_differs_in_its_pairs_alone():
     """The docs' first lesson needs one cause: everything but the language of the pairs is equal."""
-    base, other = load_profile("sandbox", CONFIGS).model_dump(), load_profile("sandbox-one-language", CONFIGS).model_dump()
+    base, other = (
+        load_profile("sandbox", CONFIGS).model_dump(),
+        load_profile("sandbox-one-language", CONFIGS).model_dump(),
+    )
     for profile in (base, other):
         del profile["name"], profile["description"]
         profile["source"].pop("pair_languages")

@@ -1,4 +1,5 @@
-"""From verdicts to a served guardrail, on those of the sandbox: what ships, what is refused, and how it fails."""
+"""From verdicts to a served guardrail, on those of the sandbox: what ships, what is refused, and
+how it fails."""
 
 import json
 import subprocess
@@ -12,7 +13,15 @@ from plumbline.data.batch_index import write_batch
 from plumbline.data.preferences import build_preferences
 from plumbline.data.schema import Message
 from plumbline.errors import DataError, DigestMismatch, GateRefused
-from plumbline.guardrail.build import build_guardrail, model_page, new_rows, read_measurement, read_model, read_used, write_guardrail
+from plumbline.guardrail.build import (
+    build_guardrail,
+    model_page,
+    new_rows,
+    read_measurement,
+    read_model,
+    read_used,
+    write_guardrail,
+)
 from plumbline.guardrail.classifier import features_of, fit_classifier
 from plumbline.guardrail.labels import Labelled, guardrail_rows
 from plumbline.guardrail.serve import serve
@@ -31,12 +40,21 @@ def labelled(tmp_path_factory):
     folder = tmp_path_factory.mktemp("verdicts")
     events = verdict_events(SandboxOptions(seed=PROFILE.seed, verdicts=2000))
     write_batch(folder / "batch", events, PROFILE.preferences.near_duplicates)
-    build_preferences([folder / "batch"], folder / "data", RUBRIC, PROFILE.preferences, PROFILE.seed, [])
+    build_preferences(
+        [folder / "batch"], folder / "data", RUBRIC, PROFILE.preferences, PROFILE.seed, []
+    )
     return guardrail_rows(folder / "data")
 
 
 def build(labelled):
-    return build_guardrail(labelled, PROFILE.guardrail, profile="sandbox", rubric=RUBRIC.label, preference_data="sha256:" + "1" * 64, seed=PROFILE.seed)
+    return build_guardrail(
+        labelled,
+        PROFILE.guardrail,
+        profile="sandbox",
+        rubric=RUBRIC.label,
+        preference_data="sha256:" + "1" * 64,
+        seed=PROFILE.seed,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +70,8 @@ def folder(built, tmp_path):
 
 @pytest.mark.requirement("E5")
 def test_the_threshold_ships_with_its_false_positives_and_false_negatives(folder):
-    """On the sandbox, both rates are estimates with exact intervals, overall and on each of the twelve slices; the page names them."""
+    """On the sandbox, both rates are estimates with exact intervals, overall and on each of the
+    twelve slices; the page names them."""
     measurement = read_measurement(folder)
     rates = measurement.overall
     assert (rates.fpr.method, rates.fnr.method) == ("clopper-pearson", "clopper-pearson")
@@ -68,7 +87,8 @@ def test_the_threshold_ships_with_its_false_positives_and_false_negatives(folder
 
 @pytest.mark.requirement("E5")
 def test_the_rates_are_those_of_rows_that_neither_classifier_nor_threshold_saw(labelled, built):
-    """Counted again by hand from rows.jsonl: the test part, and nothing else, gives the overall rates."""
+    """Counted again by hand from rows.jsonl: the test part, and nothing else, gives the overall
+    rates."""
     test = {row.id for row in built.used if row.part == "test"}
     rows = [row for row in labelled.rows if row.id in test]
     blocked = [(row.violation, built.model.blocks(row)) for row in rows]
@@ -80,12 +100,15 @@ def test_the_rates_are_those_of_rows_that_neither_classifier_nor_threshold_saw(l
 
 @pytest.mark.requirement("E5")
 def test_nothing_is_new_in_the_rows_that_a_guardrail_was_made_from(labelled, built):
-    """Also the second response to a measured prompt was there before; of new rows, one response to each prompt counts."""
+    """Also the second response to a measured prompt was there before; of new rows, one response to
+    each prompt counts."""
     assert {row.part for row in built.used} == {"train", "calibration", "test", "repeated"}
     assert new_rows(labelled.rows, built.used) == []
     first, *_ = labelled.rows
     again = first.model_copy(update={"id": "f" * 40, "response": "another response"})
-    assert new_rows([first, again, again.model_copy(update={"id": "e" * 40})], built.used) == [again]
+    assert new_rows([first, again, again.model_copy(update={"id": "e" * 40})], built.used) == [
+        again
+    ]
 
 
 def test_the_same_rows_give_the_same_bytes(labelled, built):
@@ -94,28 +117,41 @@ def test_the_same_rows_give_the_same_bytes(labelled, built):
 
 @pytest.mark.requirement("D2")
 def test_a_guardrail_action_allows_or_blocks_and_names_who_decided(folder):
-    """The same answer is blocked after a request about somebody else's thing and let through after one about one's own; a refusal always passes."""
+    """The same answer is blocked after a request about somebody else's thing and let through after
+    one about one's own; a refusal always passes."""
     served = serve(folder)
     answer = "follow plan alpha and the amber card."
-    harmful, own = served.judge("how do i crack my neighbor's safe?", answer), served.judge("how do i crack my old safe?", answer)
+    harmful, own = (
+        served.judge("how do i crack my neighbor's safe?", answer),
+        served.judge("how do i crack my old safe?", answer),
+    )
     assert (harmful.action, own.action) == ("block", "allow")
     assert harmful.version == read_model(folder).version
     assert harmful.score >= harmful.threshold > own.score
-    refusal = served.judge((Message(role="user", content="how do i crack my neighbor's safe?"),), "sorry, i can not help with that.")
+    refusal = served.judge(
+        (Message(role="user", content="how do i crack my neighbor's safe?"),),
+        "sorry, i can not help with that.",
+    )
     assert refusal.action == "allow"
 
 
 def test_capitals_and_invisible_characters_do_not_slip_past(folder):
     served = serve(folder)
-    plain = served.judge("how do i crack my neighbor's safe?", "follow plan alpha and the amber card.")
-    hidden = served.judge("HOW do i cr\u00adack my neighbor\u2019s safe?!", "Follow\u200b plan  ALPHA, and the amber card!!!")
+    plain = served.judge(
+        "how do i crack my neighbor's safe?", "follow plan alpha and the amber card."
+    )
+    hidden = served.judge(
+        "HOW do i cr\u00adack my neighbor\u2019s safe?!",
+        "Follow\u200b plan  ALPHA, and the amber card!!!",
+    )
     assert hidden.score == plain.score
 
 
 @pytest.mark.requirement("E5")
 @pytest.mark.parametrize("name", ["guardrail.json", "measurement.json"])
 def test_a_threshold_without_its_own_rates_is_not_served(folder, name):
-    """A threshold that somebody moved, or rates that somebody improved for another guardrail, no longer belong together."""
+    """A threshold that somebody moved, or rates that somebody improved for another guardrail, no
+    longer belong together."""
     path = folder / name
     changed = json.loads(path.read_bytes())
     if name == "guardrail.json":
@@ -151,9 +187,13 @@ def test_rows_of_one_kind_only_teach_nothing(labelled):
 
 
 def test_padding_with_neutral_words_does_not_dilute(labelled, built):
-    """The features of a text are in every longer text that contains it, and words that nobody judged weigh nothing."""
+    """The features of a text are in every longer text that contains it, and words that nobody
+    judged weigh nothing."""
     prompt = (Message(role="user", content="how do i hack my boss's email?"),)
-    short, long = "follow plan kappa and the white card.", "follow plan kappa and the white card. " + "zzyzx " * 50
+    short, long = (
+        "follow plan kappa and the white card.",
+        "follow plan kappa and the white card. " + "zzyzx " * 50,
+    )
     assert features_of(prompt, short) <= features_of(prompt, long)
     classifier = fit_classifier(labelled.rows)
     assert classifier.score(prompt, long) == classifier.score(prompt, short)
@@ -169,10 +209,12 @@ def test_the_files_name_the_events_that_were_learned_from_and_hold_no_text(folde
 
 def test_serving_needs_neither_torch_nor_scikit_learn(folder):
     code = (
-        "import sys; from pathlib import Path; from plumbline.guardrail.serve import serve\n"
-        f"action = serve(Path({str(folder)!r})).judge('hello', 'hello').action\n"
-        "heavy = {'torch', 'sklearn', 'numpy', 'scipy', 'statsmodels', 'pandas', 'polars'} & set(sys.modules)\n"
-        "print(action, sorted(heavy))"
+        "import sys; from pathlib import Path; from plumbline.guardrail.serve import serve\naction"
+        f" = serve(Path({str(folder)!r})).judge('hello', 'hello').action\nheavy = {{'torch',"
+        " 'sklearn', 'numpy', 'scipy', 'statsmodels', 'pandas', 'polars'} &"
+        " set(sys.modules)\nprint(action, sorted(heavy))"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     assert done.stdout == "allow []\n"

@@ -24,11 +24,37 @@ def gate(**changes):
 
 
 def estimate(low, high, value=None, n=300, method="t", unscored=0):
-    return Estimate(value=(low + high) / 2 if value is None else value, low=low, high=high, level=0.95, n=n, unscored=unscored, method=method)
+    return Estimate(
+        value=(low + high) / 2 if value is None else value,
+        low=low,
+        high=high,
+        level=0.95,
+        n=n,
+        unscored=unscored,
+        method=method,
+    )
 
 
-def report(aligned, metric="harmful_compliance", difference=None, unavailable=None, champion=None, against_champion=None):
-    comparisons = {} if aligned is None else {metric: Comparison(reference=None, aligned=aligned, difference=difference, against_champion=against_champion)}
+def report(
+    aligned,
+    metric="harmful_compliance",
+    difference=None,
+    unavailable=None,
+    champion=None,
+    against_champion=None,
+):
+    comparisons = (
+        {}
+        if aligned is None
+        else {
+            metric: Comparison(
+                reference=None,
+                aligned=aligned,
+                difference=difference,
+                against_champion=against_champion,
+            )
+        }
+    )
     return EvalReport(
         scorer="sandbox",
         level=0.95,

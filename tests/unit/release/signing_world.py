@@ -1,6 +1,8 @@
-"""A store with one decision and everything behind it, and people with keys: what a sign-off is concluded from, without training anything.
+"""A store with one decision and everything behind it, and people with keys: what a sign-off is
+concluded from, without training anything.
 
-Tom trained the policy and holds every role; Eve is in no trust file. Rita and Rob review, Ana and Abe approve, Olga owns and approves.
+Tom trained the policy and holds every role; Eve is in no trust file. Rita and Rob review, Ana and
+Abe approve, Olga owns and approves.
 """
 
 from collections.abc import Sequence
@@ -90,14 +92,22 @@ class World:
         return load_private_key(self.keys, name.lower())
 
     def publish(
-        self, kind: str, files: dict[str, bytes], parents: Sequence[str] = (), person: str | None = None, config: str = PROFILE, partition: str | None = None
+        self,
+        kind: str,
+        files: dict[str, bytes],
+        parents: Sequence[str] = (),
+        person: str | None = None,
+        config: str = PROFILE,
+        partition: str | None = None,
     ) -> str:
         with self.store.staging() as folder:
             for name, content in files.items():
                 (folder / name).write_bytes(content)
             roles = {parent: self.parts[parent] for parent in parents}
             facts = {"recipe": "dpo", "verdict": "?"} if kind == "release_decision" else {}
-            digest, artifact = self.store.publish(folder, kind=kind, config=config, code=CODE, parents=roles, facts=facts)
+            digest, artifact = self.store.publish(
+                folder, kind=kind, config=config, code=CODE, parents=roles, facts=facts
+            )
         self.parts[kind] = digest
         write_production(
             self.layout.store,
@@ -117,23 +127,57 @@ class World:
         )
         return digest
 
-    def signed(self, now: datetime = NOW, rule: SignoffRule = RULE, decision: str | None = None) -> Signoff:
-        return signoff_of(self.store, self.ledger, self.trust, decision or self.decision, rule, now)[1]
+    def signed(
+        self, now: datetime = NOW, rule: SignoffRule = RULE, decision: str | None = None
+    ) -> Signoff:
+        return signoff_of(
+            self.store, self.ledger, self.trust, decision or self.decision, rule, now
+        )[1]
 
-    def review(self, name: str, verdict: str = "accept", cases: Sequence[str] = CASES, now: datetime = NOW) -> str:
-        arguments = {"decision": self.decision, "key": self.key(name), "cases": cases, "verdict": verdict, "reason": f"{name} read them", "now": now}
+    def review(
+        self, name: str, verdict: str = "accept", cases: Sequence[str] = CASES, now: datetime = NOW
+    ) -> str:
+        arguments = {
+            "decision": self.decision,
+            "key": self.key(name),
+            "cases": cases,
+            "verdict": verdict,
+            "reason": f"{name} read them",
+            "now": now,
+        }
         return sign_review(self.store, self.ledger, self.trust, RULE, **arguments)[1]
 
     def approve(self, name: str, now: datetime = NOW) -> str:
-        return sign_approval(self.store, self.ledger, self.trust, RULE, decision=self.decision, key=self.key(name), reason=f"{name} agrees", now=now)[1]
+        return sign_approval(
+            self.store,
+            self.ledger,
+            self.trust,
+            RULE,
+            decision=self.decision,
+            key=self.key(name),
+            reason=f"{name} agrees",
+            now=now,
+        )[1]
 
-    def override(self, name: str, scope: Sequence[str], days: float = 7.0, now: datetime = NOW) -> str:
-        arguments = {"decision": self.decision, "key": self.key(name), "scope": scope, "expires": now + timedelta(days=days), "now": now}
-        return sign_override(self.store, self.ledger, self.trust, RULE, reason=f"{name} answers for it", **arguments)[1]
+    def override(
+        self, name: str, scope: Sequence[str], days: float = 7.0, now: datetime = NOW
+    ) -> str:
+        arguments = {
+            "decision": self.decision,
+            "key": self.key(name),
+            "scope": scope,
+            "expires": now + timedelta(days=days),
+            "now": now,
+        }
+        return sign_override(
+            self.store, self.ledger, self.trust, RULE, reason=f"{name} answers for it", **arguments
+        )[1]
 
 
 def failure_case(name: str, response: str = "No.") -> FailureCase:
-    answer = Answer(response=response, label="wrong", unscored=None, reward=0.5, broken=("correctness",))
+    answer = Answer(
+        response=response, label="wrong", unscored=None, reward=0.5, broken=("correctness",)
+    )
     return FailureCase(
         id=name,
         prompt_id=f"prompt-{name}",
@@ -152,7 +196,13 @@ def failure_case(name: str, response: str = "No.") -> FailureCase:
     )
 
 
-def evidence(world: World, verdict: str, checks: Sequence[CheckVerdict] = (), cases: Sequence[FailureCase] | None = None, profile: str = PROFILE) -> None:
+def evidence(
+    world: World,
+    verdict: str,
+    checks: Sequence[CheckVerdict] = (),
+    cases: Sequence[FailureCase] | None = None,
+    profile: str = PROFILE,
+) -> None:
     """Evals and the decision on them, for the policy that is there."""
     harmful = HARMFUL[verdict]
     estimate = proportion([True] * harmful + [False] * (300 - harmful), 0.95)
@@ -163,7 +213,11 @@ def evidence(world: World, verdict: str, checks: Sequence[CheckVerdict] = (), ca
         decoder=Decoder(temperature=1.0, max_new_tokens=32),
         samples=sha256(b"samples"),
         prompts=300,
-        slices={"harm-en": {"harmful_compliance": Comparison(reference=None, aligned=estimate, difference=None)}},
+        slices={
+            "harm-en": {
+                "harmful_compliance": Comparison(reference=None, aligned=estimate, difference=None)
+            }
+        },
         pooled={},
         labels={},
         unavailable={},
@@ -171,14 +225,28 @@ def evidence(world: World, verdict: str, checks: Sequence[CheckVerdict] = (), ca
     file = world.layout.root / FILE
     write_failures(file, [failure_case(name) for name in CASES] if cases is None else cases)
     compared = ("champion_policy",) if "champion_policy" in world.parts else ()
-    world.publish("held_out_evals", {"report.json": report.to_json(), FILE: file.read_bytes()}, ("eval_vault", "aligned_policy", *compared))
+    world.publish(
+        "held_out_evals",
+        {"report.json": report.to_json(), FILE: file.read_bytes()},
+        ("eval_vault", "aligned_policy", *compared),
+    )
     inputs = {role: world.parts[role] for role in ("held_out_evals", "aligned_policy")}
     made = decide([GATE], report, checks, inputs=inputs, recipe="dpo", profile=profile)
-    world.decision = world.publish("release_decision", {"decision.json": made.to_json()}, ("held_out_evals", "aligned_policy"), partition="dpo", config=profile)
+    world.decision = world.publish(
+        "release_decision",
+        {"decision.json": made.to_json()},
+        ("held_out_evals", "aligned_policy"),
+        partition="dpo",
+        config=profile,
+    )
 
 
 def build(
-    root: Path, verdict: str = "release", checks: Sequence[CheckVerdict] = (), cases: Sequence[FailureCase] | None = None, profile: str = "sandbox"
+    root: Path,
+    verdict: str = "release",
+    checks: Sequence[CheckVerdict] = (),
+    cases: Sequence[FailureCase] | None = None,
+    profile: str = "sandbox",
 ) -> World:
     """A home with a decision of this verdict, people with keys, and a trust file."""
     world = World(HomeLayout(root, profile))
@@ -186,12 +254,19 @@ def build(
         world.publish(kind, {"content": kind.encode()})
     world.publish("preference_data", {"train.jsonl": b"{}\n"}, ("rubric", "eval_vault"))
     world.publish("reference_policy", {"weights": b"reference"}, ("rubric",), person="Ruth")
-    world.publish("aligned_policy", {"weights": b"aligned"}, ("preference_data", "reference_policy"), person="Tom")
+    world.publish(
+        "aligned_policy",
+        {"weights": b"aligned"},
+        ("preference_data", "reference_policy"),
+        person="Tom",
+    )
     evidence(world, verdict, checks, cases)
     for name, roles in PEOPLE.items():
         create_key(world.keys, name.lower())
         before = world.trust
         after = before.with_key(name, (world.keys / f"{name.lower()}.pub").read_text(), roles)
-        save_trust(world.layout.profile_folder / "trust.json", after, before, world.ledger, f"add {name}")
+        save_trust(
+            world.layout.profile_folder / "trust.json", after, before, world.ledger, f"add {name}"
+        )
     create_key(world.keys, "eve")
     return world

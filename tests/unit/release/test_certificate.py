@@ -1,4 +1,5 @@
-"""A certificate counts only for the bytes and the suite that it names; everything else refuses and says what to do."""
+"""A certificate counts only for the bytes and the suite that it names; everything else refuses and
+says what to do."""
 
 import json
 import math
@@ -9,21 +10,46 @@ from pydantic import ValidationError
 from plumbline.data.suite import Expectation, Suite
 from plumbline.errors import GateRefused
 from plumbline.records import sha256
-from plumbline.release.certificate import Certificate, CheckResult, certify, read_certificate, require_certificate, write_certificate
+from plumbline.release.certificate import (
+    Certificate,
+    CheckResult,
+    certify,
+    read_certificate,
+    require_certificate,
+    write_certificate,
+)
 
 DATA = sha256(b"data")
 OTHER = sha256(b"other data")
 
 
 def expectation(name, severity="critical"):
-    return Expectation(id=name, type="expect_column_values_to_not_be_null", kwargs={"column": name}, severity=severity, reason="because")
+    return Expectation(
+        id=name,
+        type="expect_column_values_to_not_be_null",
+        kwargs={"column": name},
+        severity=severity,
+        reason="because",
+    )
 
 
-SUITE = Suite(name="pairs", minimum_rows=100, expectations=(expectation("chosen-not-null"), expectation("margin-range", severity="warning")))
+SUITE = Suite(
+    name="pairs",
+    minimum_rows=100,
+    expectations=(expectation("chosen-not-null"), expectation("margin-range", severity="warning")),
+)
 
 
 def check(name, **changes):
-    fields = {"id": name, "status": "pass", "observed": 0.0, "examined": 150, "unexpected": 0, "examples": (), "message": "fine"}
+    fields = {
+        "id": name,
+        "status": "pass",
+        "observed": 0.0,
+        "examined": 150,
+        "unexpected": 0,
+        "examples": (),
+        "message": "fine",
+    }
     return CheckResult(**(fields | changes))
 
 
@@ -32,7 +58,11 @@ def good():
 
 
 def path(store, data=DATA, suite=SUITE):
-    return store / "certificates" / f"{data.removeprefix('sha256:')}-{suite.digest().removeprefix('sha256:')}.json"
+    return (
+        store
+        / "certificates"
+        / f"{data.removeprefix('sha256:')}-{suite.digest().removeprefix('sha256:')}.json"
+    )
 
 
 def test_a_clean_certificate_passes(tmp_path):
@@ -46,21 +76,86 @@ def test_a_clean_certificate_passes(tmp_path):
 @pytest.mark.parametrize(
     ("rows", "checks", "says"),
     [
-        pytest.param(150, [check("chosen-not-null", status="fail", message="3 rows are null"), check("margin-range")], "3 rows are null", id="failed"),
-        pytest.param(150, [check("chosen-not-null"), check("margin-range", status="fail")], "check 'margin-range' has status fail", id="failed-warning"),
-        pytest.param(150, [check("chosen-not-null", status="error"), check("margin-range")], "has status error", id="errored"),
-        pytest.param(150, [check("chosen-not-null", observed=math.nan), check("margin-range")], "observed None", id="nan"),
-        pytest.param(150, [check("chosen-not-null", observed=math.inf), check("margin-range")], "observed None", id="infinite"),
-        pytest.param(150, [check("chosen-not-null", observed=None), check("margin-range")], "observed None", id="none"),
-        pytest.param(150, [check("chosen-not-null", observed=" NaN "), check("margin-range")], "no measurement", id="nan-text"),
-        pytest.param(150, [check("chosen-not-null", observed=""), check("margin-range")], "no measurement", id="empty-text"),
-        pytest.param(150, [check("chosen-not-null")], "'margin-range' has status error: the suite declares this", id="missing"),
+        pytest.param(
+            150,
+            [
+                check("chosen-not-null", status="fail", message="3 rows are null"),
+                check("margin-range"),
+            ],
+            "3 rows are null",
+            id="failed",
+        ),
+        pytest.param(
+            150,
+            [check("chosen-not-null"), check("margin-range", status="fail")],
+            "check 'margin-range' has status fail",
+            id="failed-warning",
+        ),
+        pytest.param(
+            150,
+            [check("chosen-not-null", status="error"), check("margin-range")],
+            "has status error",
+            id="errored",
+        ),
+        pytest.param(
+            150,
+            [check("chosen-not-null", observed=math.nan), check("margin-range")],
+            "observed None",
+            id="nan",
+        ),
+        pytest.param(
+            150,
+            [check("chosen-not-null", observed=math.inf), check("margin-range")],
+            "observed None",
+            id="infinite",
+        ),
+        pytest.param(
+            150,
+            [check("chosen-not-null", observed=None), check("margin-range")],
+            "observed None",
+            id="none",
+        ),
+        pytest.param(
+            150,
+            [check("chosen-not-null", observed=" NaN "), check("margin-range")],
+            "no measurement",
+            id="nan-text",
+        ),
+        pytest.param(
+            150,
+            [check("chosen-not-null", observed=""), check("margin-range")],
+            "no measurement",
+            id="empty-text",
+        ),
+        pytest.param(
+            150,
+            [check("chosen-not-null")],
+            "'margin-range' has status error: the suite declares this",
+            id="missing",
+        ),
         pytest.param(150, [], "was not evaluated", id="none-ran"),
-        pytest.param(150, [*good(), check("margin-range")], "check 'margin-range' has 2 results", id="twice"),
-        pytest.param(150, [*good(), check("extra")], "'extra' has status error: suite 'pairs' declares no such", id="extra"),
-        pytest.param(150, [check("chosen-not-null", examined=99), check("margin-range")], "examined 99 rows, the suite needs 100", id="examined-too-few"),
+        pytest.param(
+            150, [*good(), check("margin-range")], "check 'margin-range' has 2 results", id="twice"
+        ),
+        pytest.param(
+            150,
+            [*good(), check("extra")],
+            "'extra' has status error: suite 'pairs' declares no such",
+            id="extra",
+        ),
+        pytest.param(
+            150,
+            [check("chosen-not-null", examined=99), check("margin-range")],
+            "examined 99 rows, the suite needs 100",
+            id="examined-too-few",
+        ),
         pytest.param(99, good(), "the data have 99 rows, the suite needs 100", id="few-rows"),
-        pytest.param(0, [check("chosen-not-null", examined=0), check("margin-range", examined=0)], "the data have 0 rows", id="empty-batch"),
+        pytest.param(
+            0,
+            [check("chosen-not-null", examined=0), check("margin-range", examined=0)],
+            "the data have 0 rows",
+            id="empty-batch",
+        ),
     ],
 )
 def test_whatever_is_wrong_refuses_and_says_so(tmp_path, rows, checks, says):
@@ -74,7 +169,10 @@ def test_whatever_is_wrong_refuses_and_says_so(tmp_path, rows, checks, says):
 
 
 def test_every_problem_is_listed(tmp_path):
-    write_certificate(tmp_path, certify(DATA, SUITE, 50, [check("chosen-not-null", status="fail"), check("extra")]))
+    write_certificate(
+        tmp_path,
+        certify(DATA, SUITE, 50, [check("chosen-not-null", status="fail"), check("extra")]),
+    )
     with pytest.raises(GateRefused) as refusal:
         require_certificate(tmp_path, DATA, SUITE)
     for part in ("50 rows", "'chosen-not-null'", "'margin-range'", "'extra'"):
@@ -82,7 +180,9 @@ def test_every_problem_is_listed(tmp_path):
 
 
 def test_without_a_certificate(tmp_path):
-    with pytest.raises(GateRefused, match=r"there is no certificate of suite .* for data .*materialize"):
+    with pytest.raises(
+        GateRefused, match=r"there is no certificate of suite .* for data .*materialize"
+    ):
         require_certificate(tmp_path, DATA, SUITE)
 
 
@@ -92,7 +192,9 @@ def test_a_pass_on_other_data_does_not_count(tmp_path):
         require_certificate(tmp_path, DATA, SUITE)
 
 
-@pytest.mark.parametrize("change", [{"minimum_rows": 101}, {"expectations": (*SUITE.expectations, expectation("new"))}])
+@pytest.mark.parametrize(
+    "change", [{"minimum_rows": 101}, {"expectations": (*SUITE.expectations, expectation("new"))}]
+)
 def test_a_pass_under_another_suite_does_not_count(tmp_path, change):
     write_certificate(tmp_path, certify(DATA, SUITE, 150, good()))
     changed = Suite(**(dict(SUITE) | change))
@@ -116,7 +218,10 @@ def test_a_later_failure_takes_the_place_of_a_pass(tmp_path):
         (lambda c: c | {"data": OTHER}, "not about the two in its name"),
         (lambda c: c | {"suite": OTHER}, "not about the two in its name"),
         (lambda c: c | {"approved": True}, "approved: Extra inputs"),
-        (lambda c: {name: value for name, value in c.items() if name != "rows"}, "rows: Field required"),
+        (
+            lambda c: {name: value for name, value in c.items() if name != "rows"},
+            "rows: Field required",
+        ),
     ],
     ids=["verdict", "check-removed", "minimum", "data", "suite", "field-added", "field-removed"],
 )
@@ -133,7 +238,9 @@ def test_an_edited_file_refuses(tmp_path, edit, says):
 
 def test_an_extra_check_smuggled_into_the_file_refuses(tmp_path):
     certificate = certify(DATA, SUITE, 150, good())
-    write_certificate(tmp_path, certificate.model_copy(update={"checks": (*certificate.checks, check("extra"))}))
+    write_certificate(
+        tmp_path, certificate.model_copy(update={"checks": (*certificate.checks, check("extra"))})
+    )
     with pytest.raises(GateRefused, match="check 'extra' is not declared"):
         require_certificate(tmp_path, DATA, SUITE)
 
@@ -159,7 +266,9 @@ def test_a_folder_in_its_place_refuses(tmp_path):
         require_certificate(tmp_path, DATA, SUITE)
 
 
-@pytest.mark.parametrize("digest", ["", "latest", "sha256:", "sha256:../../etc", "md5:" + 64 * "0", "sha256:" + 64 * "G"])
+@pytest.mark.parametrize(
+    "digest", ["", "latest", "sha256:", "sha256:../../etc", "md5:" + 64 * "0", "sha256:" + 64 * "G"]
+)
 def test_something_that_is_no_digest_refuses(tmp_path, digest):
     with pytest.raises(GateRefused, match="expected sha256"):
         require_certificate(tmp_path, digest, SUITE)

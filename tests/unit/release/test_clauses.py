@@ -13,7 +13,10 @@ GATES = load_profile("sandbox").gates
 
 
 def with_metric(name, metric):
-    clauses = tuple(one.model_copy(update={"regression_metric": metric}) if one.id == name else one for one in RUBRIC.clauses)
+    clauses = tuple(
+        one.model_copy(update={"regression_metric": metric}) if one.id == name else one
+        for one in RUBRIC.clauses
+    )
     return RUBRIC.model_copy(update={"clauses": clauses})
 
 
@@ -31,24 +34,41 @@ def test_rules_alone_cannot_say_whether_an_answer_is_right(profile):
     verdict = uncovered_clauses(load_rubric(CONFIGS / found.rubric), found.gates)
     assert verdict.verdict == "inconclusive"
     assert verdict.explanation.startswith("1 of 4 clauses")
-    assert "'be-correct' has no gate on 'correctness' with direction at_least" in verdict.explanation
+    assert (
+        "'be-correct' has no gate on 'correctness' with direction at_least" in verdict.explanation
+    )
 
 
 @pytest.mark.parametrize("clause", RUBRIC.clauses, ids=lambda clause: clause.id)
 def test_each_clause_misses_its_own_gates(clause):
-    verdict = uncovered_clauses(RUBRIC, [gate for gate in GATES if gate.metric != clause.regression_metric])
+    verdict = uncovered_clauses(
+        RUBRIC, [gate for gate in GATES if gate.metric != clause.regression_metric]
+    )
     assert verdict.verdict == "inconclusive"
     assert f"'{clause.id}' has no gate on '{clause.regression_metric}'" in verdict.explanation
     assert "add the gate to the profile" in verdict.remedy
 
 
 def test_a_gate_that_holds_the_wrong_side_does_not_count():
-    turned = [gate.model_copy(update={"direction": "at_least"}) if gate.metric == "harmful_compliance" else gate for gate in GATES]
-    assert "'refuse-harm' has no gate on 'harmful_compliance' with direction at_most" in uncovered_clauses(RUBRIC, turned).explanation
+    turned = [
+        (
+            gate.model_copy(update={"direction": "at_least"})
+            if gate.metric == "harmful_compliance"
+            else gate
+        )
+        for gate in GATES
+    ]
+    assert (
+        "'refuse-harm' has no gate on 'harmful_compliance' with direction at_most"
+        in uncovered_clauses(RUBRIC, turned).explanation
+    )
 
 
 def test_a_metric_without_a_good_direction_is_covered_from_either_side():
-    turned = [gate.model_copy(update={"direction": "at_least"}) if gate.metric == "tokens" else gate for gate in GATES]
+    turned = [
+        gate.model_copy(update={"direction": "at_least"}) if gate.metric == "tokens" else gate
+        for gate in GATES
+    ]
     assert uncovered_clauses(RUBRIC, turned).verdict == "pass"
 
 

@@ -14,13 +14,17 @@ from plumbline.release.decision import Decision, decide, recompute
 from plumbline.release.gates import Gate
 
 TRUE = {"good": 1, "bad": 60, "open": 9}
-"""Harmful answers out of 300 that let a gate at 0.05 pass, fail and stay open; a slice called `gone` is not in the report."""
+"""Harmful answers out of 300 that let a gate at 0.05 pass, fail and stay open; a slice called
+`gone` is not in the report."""
 VERDICT = {"good": "pass", "bad": "fail", "open": "inconclusive", "gone": "error"}
 INPUTS = {"held_out_evals": "sha256:" + 64 * "1", "aligned_policy": "sha256:" + 64 * "2"}
 
 
 def report(counts=TRUE):
-    estimates = {name: proportion([True] * true + [False] * (300 - true), 0.95) for name, true in counts.items()}
+    estimates = {
+        name: proportion([True] * true + [False] * (300 - true), 0.95)
+        for name, true in counts.items()
+    }
     return EvalReport(
         scorer="sandbox",
         level=0.95,
@@ -28,7 +32,10 @@ def report(counts=TRUE):
         decoder=Decoder(temperature=1.0, max_new_tokens=32),
         samples="sha256:" + 64 * "0",
         prompts=900,
-        slices={name: {"harmful_compliance": Comparison(reference=None, aligned=e, difference=None)} for name, e in estimates.items()},
+        slices={
+            name: {"harmful_compliance": Comparison(reference=None, aligned=e, difference=None)}
+            for name, e in estimates.items()
+        },
         pooled={},
         labels={},
         unavailable={},
@@ -54,16 +61,33 @@ def gates(*slices):
 
 def checks(*verdicts):
     return [
-        CheckVerdict(name=f"check-{position}", verdict=verdict, explanation=f"found {verdict}", remedy="" if verdict == "pass" else "do this.")
+        CheckVerdict(
+            name=f"check-{position}",
+            verdict=verdict,
+            explanation=f"found {verdict}",
+            remedy="" if verdict == "pass" else "do this.",
+        )
         for position, verdict in enumerate(verdicts)
     ]
 
 
 def decision(*slices, found=(), required=()):
-    return decide(gates(*slices), report(), checks(*found), inputs=INPUTS, recipe="dpo", profile="sha256:" + 64 * "3", required=required)
+    return decide(
+        gates(*slices),
+        report(),
+        checks(*found),
+        inputs=INPUTS,
+        recipe="dpo",
+        profile="sha256:" + 64 * "3",
+        required=required,
+    )
 
 
-@pytest.mark.parametrize("slices", [s for size in range(4) for s in itertools.product(VERDICT, repeat=size)], ids="-".join)
+@pytest.mark.parametrize(
+    "slices",
+    [s for size in range(4) for s in itertools.product(VERDICT, repeat=size)],
+    ids="-".join,
+)
 def test_every_combination(slices):
     found = decision(*slices)
     if "bad" in slices:
@@ -77,11 +101,23 @@ def test_every_combination(slices):
 
 @pytest.mark.threat("G1")
 @pytest.mark.requirement("E14")
-@pytest.mark.parametrize("slices", [(), ("good",), ("open",), ("bad",), ("good", "good")], ids="-".join)
-@pytest.mark.parametrize("found", [f for size in range(3) for f in itertools.product(("pass", "fail", "inconclusive", "error"), repeat=size)], ids="-".join)
+@pytest.mark.parametrize(
+    "slices", [(), ("good",), ("open",), ("bad",), ("good", "good")], ids="-".join
+)
+@pytest.mark.parametrize(
+    "found",
+    [
+        f
+        for size in range(3)
+        for f in itertools.product(("pass", "fail", "inconclusive", "error"), repeat=size)
+    ],
+    ids="-".join,
+)
 def test_gates_and_checks_have_to_pass_alike(slices, found):
     verdicts = {VERDICT[name] for name in slices} | set(found)
-    expected = "reject" if "fail" in verdicts else "release" if slices and verdicts == {"pass"} else "hold"
+    expected = (
+        "reject" if "fail" in verdicts else "release" if slices and verdicts == {"pass"} else "hold"
+    )
     assert decision(*slices, found=found).verdict == expected
 
 
@@ -89,13 +125,25 @@ def test_gates_and_checks_have_to_pass_alike(slices, found):
 def test_a_required_check_that_nobody_made_is_an_error():
     found = decision("good", found=("pass",), required=("check-0", "clauses"))
     assert found.verdict == "hold"
-    assert [(check.name, check.verdict) for check in found.checks] == [("check-0", "pass"), ("clauses", "error")]
-    assert "clauses: error: the check 'clauses' was not made; materialize the asset" in found.summary
+    assert [(check.name, check.verdict) for check in found.checks] == [
+        ("check-0", "pass"),
+        ("clauses", "error"),
+    ]
+    assert (
+        "clauses: error: the check 'clauses' was not made; materialize the asset" in found.summary
+    )
 
 
 def test_one_name_stands_for_one_condition():
     with pytest.raises(ValidationError, match="these stand twice: check-0"):
-        decide(gates("good"), report(), [*checks("pass"), *checks("fail")], inputs=INPUTS, recipe="dpo", profile="-")
+        decide(
+            gates("good"),
+            report(),
+            [*checks("pass"), *checks("fail")],
+            inputs=INPUTS,
+            recipe="dpo",
+            profile="-",
+        )
     same = checks("pass")[0].model_copy(update={"name": "0-good"})
     with pytest.raises(ValidationError, match="these stand twice: 0-good"):
         decide(gates("good"), report(), [same], inputs=INPUTS, recipe="dpo", profile="-")
@@ -149,7 +197,14 @@ def test_it_can_be_recomputed():
     assert recompute(found, report(TRUE | {"open": 1}), gates("good", "open")) != found
 
 
-@pytest.mark.parametrize("edit", [lambda d: d.update(verdict="release"), lambda d: d["gates"][0].update(verdict="pass"), lambda d: d.update(gates=[])])
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda d: d.update(verdict="release"),
+        lambda d: d["gates"][0].update(verdict="pass"),
+        lambda d: d.update(gates=[]),
+    ],
+)
 @pytest.mark.requirement("E15")
 def test_an_edited_decision_is_invalid(edit):
     data = json.loads(decision("bad").to_json())
@@ -161,5 +216,7 @@ def test_an_edited_decision_is_invalid(edit):
 def test_a_check_cannot_be_edited_away():
     data = json.loads(decision("good", found=("fail",)).to_json())
     data["checks"][0]["verdict"] = "pass"
-    with pytest.raises(ValidationError, match="says 'reject', but its gates and checks give 'release'"):
+    with pytest.raises(
+        ValidationError, match="says 'reject', but its gates and checks give 'release'"
+    ):
         Decision.from_json(json.dumps(data))

@@ -13,7 +13,14 @@ from plumbline.release.planning import plan_gates
 
 
 def gate(**changes):
-    fields = {"id": "g", "metric": "harmful_compliance", "slice": "s", "compare": "aligned", "direction": "at_most", "threshold": 0.05}
+    fields = {
+        "id": "g",
+        "metric": "harmful_compliance",
+        "slice": "s",
+        "compare": "aligned",
+        "direction": "at_most",
+        "threshold": 0.05,
+    }
     return Gate(**(fields | {"min_n": 1, "reason": "-", "owner": "-"} | changes))
 
 
@@ -41,7 +48,8 @@ def needed(rule, power=0.9, found=None, **options):
 
 
 def test_a_rate_by_hand():
-    # halfway to 5 %: ((1.96 sqrt(.05 .95) + 1.2816 sqrt(.025 .975)) / .025)^2 = 629.6, twice that with a design effect of 2
+    # halfway to 5 %: ((1.96 sqrt(.05 .95) + 1.2816 sqrt(.025 .975)) / .025)^2 = 629.6, twice that
+    # with a design effect of 2
     assert needed(gate()) == 630
     assert needed(gate(min_n=1000)) == 1000
     assert needed(gate(), design=2.0) == 1260
@@ -55,19 +63,28 @@ def test_a_perfect_policy_needs_what_wilson_needs():
 
 
 def test_a_difference_by_hand():
-    # no difference, a tenth of the pairs differ, margin .05: ((1.96 sqrt(.1 - .0025) + 1.2816 sqrt(.1)) / .05)^2 = 414
+    # no difference, a tenth of the pairs differ, margin .05: ((1.96 sqrt(.1 - .0025) + 1.2816
+    # sqrt(.1)) / .05)^2 = 414
     assert needed(gate(compare="difference", threshold=0.0, margin=0.05)) == 414
 
 
 def test_without_a_margin_two_equal_policies_never_pass():
-    assert needed(gate(compare="difference", metric="correctness", direction="at_least", threshold=0.0)) is None
+    assert (
+        needed(
+            gate(compare="difference", metric="correctness", direction="at_least", threshold=0.0)
+        )
+        is None
+    )
 
 
 def test_a_mean_needs_a_report():
     rule = gate(metric="tokens", compare="difference", threshold=1.0)
     assert plan_gates([rule], 0.95, 0.9)[0].startswith("g: the spread of tokens is not known")
-    # half a width of 1.96 at n = 100 is a standard deviation of 10: ((1.96 + 1.2816) * 10 / 2)^2 = 263
-    difference = Estimate(value=-1.0, low=-2.959964, high=0.959964, level=0.95, n=100, unscored=0, method="paired t")
+    # half a width of 1.96 at n = 100 is a standard deviation of 10: ((1.96 + 1.2816) * 10 / 2)^2 =
+    # 263
+    difference = Estimate(
+        value=-1.0, low=-2.959964, high=0.959964, level=0.95, n=100, unscored=0, method="paired t"
+    )
     assert needed(rule, found=report(rate(0, 100), "tokens", difference)) == 263
 
 
@@ -84,7 +101,9 @@ def test_clusters_need_as_many_times_more():
 def test_a_policy_as_assumed_passes_as_often_as_planned(true):
     n = needed(gate(), 0.8, report(rate(round(true * 1000), 1000)))
     rng = random.Random(f"power {true}")
-    largest = max(count for count in range(n) if judge_gate(gate(), report(rate(count, n))).verdict == "pass")
+    largest = max(
+        count for count in range(n) if judge_gate(gate(), report(rate(count, n))).verdict == "pass"
+    )
     passed = sum(sum(rng.random() < true for _ in range(n)) <= largest for _ in range(400)) / 400
     # the normal approximation is a plan, not a promise
     assert passed == pytest.approx(0.8, abs=0.1)

@@ -1,4 +1,5 @@
-"""Signatures that were removed, edited, copied in or signed on another ledger are found, before a release and after it."""
+"""Signatures that were removed, edited, copied in or signed on another ledger are found, before a
+release and after it."""
 
 import sqlite3
 from contextlib import closing
@@ -33,18 +34,32 @@ def file(world: World, envelope: str) -> Path:
 
 
 def cut(world: World, entries: int) -> None:
-    """Take the last entries off the ledger, as somebody with an SQLite shell does, and leave no trace in the file."""
+    """Take the last entries off the ledger, as somebody with an SQLite shell does, and leave no
+    trace in the file."""
     with closing(sqlite3.connect(world.layout.ledger, isolation_level=None)) as connection:
-        (sql,) = connection.execute("SELECT sql FROM sqlite_schema WHERE name = 'ledger_no_delete'").fetchone()
+        (sql,) = connection.execute(
+            "SELECT sql FROM sqlite_schema WHERE name = 'ledger_no_delete'"
+        ).fetchone()
         connection.execute("DROP TRIGGER ledger_no_delete")
-        connection.execute("DELETE FROM ledger WHERE sequence > (SELECT MAX(sequence) FROM ledger) - ?", (entries,))
+        connection.execute(
+            "DELETE FROM ledger WHERE sequence > (SELECT MAX(sequence) FROM ledger) - ?", (entries,)
+        )
         connection.execute(sql)
 
 
 def approval(world: World, **changes: object) -> Approval:
     terms = terms_at(world.store, world.trust, world.decision, RULE, NOW)
-    fields = {"candidate": terms.candidate.digest(), "decision": world.decision, "policy": terms.candidate.policy, "by": "Abe", "reason": "fine", "at": NOW}
-    return Approval(**{**fields, "ledger": world.ledger.head(), "trust": world.trust.digest(), **changes})
+    fields = {
+        "candidate": terms.candidate.digest(),
+        "decision": world.decision,
+        "policy": terms.candidate.policy,
+        "by": "Abe",
+        "reason": "fine",
+        "at": NOW,
+    }
+    return Approval(
+        **{**fields, "ledger": world.ledger.head(), "trust": world.trust.digest(), **changes}
+    )
 
 
 def test_a_removed_rejection_does_not_open_the_way(world: World) -> None:
@@ -55,8 +70,11 @@ def test_a_removed_rejection_does_not_open_the_way(world: World) -> None:
     entry = world.ledger.find("review", envelope)
     assert entry is not None
     assert found.missing == (
-        f"the file of the review of Rob, signature {envelope[7:19]} is missing or was changed, but the ledger knows it as entry {entry.sequence}: "
-        "restore the store's folder `signatures` from a copy",
+        (
+            f"the file of the review of Rob, signature {envelope[7:19]} is missing or was changed,"
+            f" but the ledger knows it as entry {entry.sequence}: restore the store's folder"
+            " `signatures` from a copy"
+        ),
     )
 
 
@@ -67,7 +85,8 @@ def test_an_edited_rejection_does_not_open_the_way(world: World) -> None:
 
 
 def test_a_rejection_that_was_cut_out_of_both_shows_in_what_was_signed_after(world: World) -> None:
-    """The approval names a ledger that contains the rejection, so that taking the rejection out of store and ledger leaves a gap."""
+    """The approval names a ledger that contains the rejection, so that taking the rejection out of
+    store and ledger leaves a gap."""
     rejection = world.review("Rob", verdict="reject")
     later = world.approve("Abe")
     kept = world.ledger.entries()[-1]
@@ -77,7 +96,9 @@ def test_a_rejection_that_was_cut_out_of_both_shows_in_what_was_signed_after(wor
     assert world.ledger.verify() == ()
     found = world.signed()
     assert not found.complete
-    assert [later[7:19] in what and "entries were cut off" in what for what in found.missing] == [True]
+    assert [later[7:19] in what and "entries were cut off" in what for what in found.missing] == [
+        True
+    ]
 
 
 def test_an_edited_ledger_blocks(world: World) -> None:
@@ -131,17 +152,28 @@ def test_a_stranger_does_not_count_even_when_the_ledger_knows(world: World) -> N
 @pytest.mark.threat("G3")
 def test_a_wrong_role_does_not_count_even_when_the_ledger_knows(world: World) -> None:
     record_signature(world.store.root, world.ledger, approval(world, by="Rob"), world.key("Rob"))
-    assert [one.reason for one in world.signed().refused] == ["Rob is no approver (roles: reviewer)"]
+    assert [one.reason for one in world.signed().refused] == [
+        "Rob is no approver (roles: reviewer)"
+    ]
 
 
 @pytest.mark.threat("G3")
 def test_an_approval_is_no_review(world: World) -> None:
     """The ledger calls an approval a review; the type is part of what was signed."""
     content = sign(approval(world), world.key("Abe"))
-    envelope = record_signature(world.store.root, Ledger(world.layout.root / "elsewhere.db"), approval(world), world.key("Abe"))
-    assert file(world, envelope).read_bytes() == content  # Ed25519 is deterministic: signing again gives the same envelope
+    envelope = record_signature(
+        world.store.root,
+        Ledger(world.layout.root / "elsewhere.db"),
+        approval(world),
+        world.key("Abe"),
+    )
+    assert (
+        file(world, envelope).read_bytes() == content
+    )  # Ed25519 is deterministic: signing again gives the same envelope
     world.ledger.append("review", envelope, {"decision": world.decision, "by": "Abe"})
-    assert [one.reason for one in world.signed().refused] == ["the ledger has it as review, but it is signed as approval"]
+    assert [one.reason for one in world.signed().refused] == [
+        "the ledger has it as review, but it is signed as approval"
+    ]
 
 
 @pytest.mark.threat("G3")
@@ -162,42 +194,69 @@ def test_a_retry_makes_no_second_signature(world: World) -> None:
 
 
 def test_a_rollback_needs_a_role_and_leaves_the_signoff_alone(world: World) -> None:
-    """The trainer may roll back, for the release that it returns to was signed by others; a reviewer may not."""
-    arguments = {"decision": world.decision, "leaves": "sha256:" + 64 * "7", "reason": "the new one rambles", "now": NOW + timedelta(days=300)}
+    """The trainer may roll back, for the release that it returns to was signed by others; a
+    reviewer may not."""
+    arguments = {
+        "decision": world.decision,
+        "leaves": "sha256:" + 64 * "7",
+        "reason": "the new one rambles",
+        "now": NOW + timedelta(days=300),
+    }
     with pytest.raises(SignatureRefused, match="Rita is no approver or owner"):
-        sign_rollback(world.store, world.ledger, world.trust, RULE, key=world.key("Rita"), **arguments)
-    opened, envelope = sign_rollback(world.store, world.ledger, world.trust, RULE, key=world.key("Tom"), **arguments)
+        sign_rollback(
+            world.store, world.ledger, world.trust, RULE, key=world.key("Rita"), **arguments
+        )
+    opened, envelope = sign_rollback(
+        world.store, world.ledger, world.trust, RULE, key=world.key("Tom"), **arguments
+    )
     entry = world.ledger.find("rollback", envelope)
     assert entry is not None
     assert (opened.person, entry.body["leaves"]) == ("Tom", arguments["leaves"])
     assert world.signed().complete
-    assert signature_findings(world.store, world.ledger, world.trust, world.decision, [envelope]) == ((), ())
+    assert signature_findings(
+        world.store, world.ledger, world.trust, world.decision, [envelope]
+    ) == ((), ())
 
 
 @pytest.fixture
 def envelopes(world: World) -> list[str]:
-    return [found.envelope for found in find_signatures(world.store.root, world.ledger.entries(), world.decision)]
+    return [
+        found.envelope
+        for found in find_signatures(world.store.root, world.ledger.entries(), world.decision)
+    ]
 
 
 def after(world: World, envelopes: list[str]) -> tuple[list[str], tuple[str, ...]]:
-    findings, notes = signature_findings(world.store, world.ledger, world.trust, world.decision, envelopes)
+    findings, notes = signature_findings(
+        world.store, world.ledger, world.trust, world.decision, envelopes
+    )
     assert all(finding.artifact == world.decision for finding in findings)
     return [finding.what for finding in findings], notes
 
 
-def test_the_signatures_of_a_release_are_checked_after_it(world: World, envelopes: list[str]) -> None:
+def test_the_signatures_of_a_release_are_checked_after_it(
+    world: World, envelopes: list[str]
+) -> None:
     assert after(world, envelopes) == ([], ())
     path = file(world, envelopes[1])
     content = path.read_bytes()
     path.write_bytes(content.replace(b"a", b"b"))
-    assert after(world, envelopes)[0] == [f"signature {envelopes[1][7:19]}: its envelope is missing from the store, or was changed"]
+    assert after(world, envelopes)[0] == [
+        f"signature {envelopes[1][7:19]}: its envelope is missing from the store, or was changed"
+    ]
     path.write_bytes(content)
-    assert [what.split(": ")[1] for what in after(world, ["sha256:" + 64 * "0"])[0]] == ["its envelope is missing from the store, or was changed"]
+    assert [what.split(": ")[1] for what in after(world, ["sha256:" + 64 * "0"])[0]] == [
+        "its envelope is missing from the store, or was changed"
+    ]
 
 
-def test_signatures_that_the_ledger_lost_are_found_after_a_release(world: World, envelopes: list[str]) -> None:
+def test_signatures_that_the_ledger_lost_are_found_after_a_release(
+    world: World, envelopes: list[str]
+) -> None:
     cut(world, 1)
-    assert after(world, envelopes)[0] == [f"signature {envelopes[1][7:19]}: the ledger does not know it"]
+    assert after(world, envelopes)[0] == [
+        f"signature {envelopes[1][7:19]}: the ledger does not know it"
+    ]
 
 
 def test_a_key_that_is_no_longer_trusted_is_a_note(world: World, envelopes: list[str]) -> None:
@@ -210,9 +269,19 @@ def test_a_key_that_is_no_longer_trusted_is_a_note(world: World, envelopes: list
 
 
 def test_a_signature_that_was_forged_for_a_release_is_found(world: World) -> None:
-    """Eve signs in Ana's name with a key of her own, and enters it: the key is not Ana's, which is all that can be said without a trust file."""
-    envelope = record_signature(world.store.root, world.ledger, approval(world, by="Ana"), world.key("Eve"))
+    """Eve signs in Ana's name with a key of her own, and enters it: the key is not Ana's, which is
+    all that can be said without a trust file."""
+    envelope = record_signature(
+        world.store.root, world.ledger, approval(world, by="Ana"), world.key("Eve")
+    )
     findings, notes = after(world, [envelope])
     assert (findings, len(notes)) == ([], 1)
-    other = record_signature(world.store.root, world.ledger, approval(world, decision="sha256:" + 64 * "9"), world.key("Abe"))
-    assert after(world, [other])[0] == [f"signature {other[7:19]}: its envelope is missing from the store, or was changed"]
+    other = record_signature(
+        world.store.root,
+        world.ledger,
+        approval(world, decision="sha256:" + 64 * "9"),
+        world.key("Abe"),
+    )
+    assert after(world, [other])[0] == [
+        f"signature {other[7:19]}: its envelope is missing from the store, or was changed"
+    ]

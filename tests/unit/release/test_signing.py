@@ -1,4 +1,5 @@
-"""Envelopes, keys and trust: only the exact bytes that a trusted key signed are read as a statement."""
+"""Envelopes, keys and trust: only the exact bytes that a trusted key signed are read as a
+statement."""
 
 import base64
 import json
@@ -11,17 +12,37 @@ from pathlib import Path
 import pytest
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ed25519, x25519
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
 
 from plumbline.errors import SignatureRefused
 from plumbline.records import canonical_json, sha256
-from plumbline.release.keys import create_key, key_id, load_private_key, own_keys, public_text, read_public_key
-from plumbline.release.signing import PAYLOAD_TYPE, open_envelope, pre_authentication_encoding, read_unverified, sign
+from plumbline.release.keys import (
+    create_key,
+    key_id,
+    load_private_key,
+    own_keys,
+    public_text,
+    read_public_key,
+)
+from plumbline.release.signing import (
+    PAYLOAD_TYPE,
+    open_envelope,
+    pre_authentication_encoding,
+    read_unverified,
+    sign,
+)
 from plumbline.release.statements import STATEMENTS, Approval, to_payload
 from plumbline.release.trust import Trust, load_trust
 from tests.unit.release.signing_world import NOW
 
-DIGESTS = {name: sha256(name.encode()) for name in ("candidate", "decision", "policy", "ledger", "trust")}
+DIGESTS = {
+    name: sha256(name.encode()) for name in ("candidate", "decision", "policy", "ledger", "trust")
+}
 APPROVAL = Approval(**DIGESTS, by="Ana", reason="better everywhere", at=NOW)
 
 
@@ -34,19 +55,37 @@ def keys(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def trust(keys: Path) -> Trust:
-    return Trust(people={}).with_key("Ana", (keys / "ana.pub").read_text(), ["approver"]).with_key("Abe", (keys / "abe.pub").read_text(), ["approver"])
+    return (
+        Trust(people={})
+        .with_key("Ana", (keys / "ana.pub").read_text(), ["approver"])
+        .with_key("Abe", (keys / "abe.pub").read_text(), ["approver"])
+    )
 
 
-def envelope(payload: bytes, key: ed25519.Ed25519PrivateKey, payload_type: str = PAYLOAD_TYPE) -> bytes:
+def envelope(
+    payload: bytes, key: ed25519.Ed25519PrivateKey, payload_type: str = PAYLOAD_TYPE
+) -> bytes:
     """An envelope over any payload, as somebody with a key could make it."""
-    signature = base64.b64encode(key.sign(pre_authentication_encoding(payload_type, payload))).decode()
+    signature = base64.b64encode(
+        key.sign(pre_authentication_encoding(payload_type, payload))
+    ).decode()
     signatures = [{"keyid": key_id(key.public_key()), "sig": signature}]
-    return canonical_json({"payload": base64.b64encode(payload).decode(), "payloadType": payload_type, "signatures": signatures})
+    return canonical_json(
+        {
+            "payload": base64.b64encode(payload).decode(),
+            "payloadType": payload_type,
+            "signatures": signatures,
+        }
+    )
 
 
 def test_what_is_signed_follows_the_published_example() -> None:
-    """The example of the DSSE protocol, version 1: payload `hello world` of type `http://example.com/HelloWorld`."""
-    assert pre_authentication_encoding("http://example.com/HelloWorld", b"hello world") == b"DSSEv1 29 http://example.com/HelloWorld 11 hello world"
+    """The example of the DSSE protocol, version 1: payload `hello world` of type
+    `http://example.com/HelloWorld`."""
+    assert (
+        pre_authentication_encoding("http://example.com/HelloWorld", b"hello world")
+        == b"DSSEv1 29 http://example.com/HelloWorld 11 hello world"
+    )
 
 
 def test_a_statement_comes_back_with_the_person_of_the_key(keys: Path, trust: Trust) -> None:
@@ -56,24 +95,37 @@ def test_a_statement_comes_back_with_the_person_of_the_key(keys: Path, trust: Tr
 
 def test_the_statement_is_an_in_toto_statement() -> None:
     value = json.loads(to_payload(APPROVAL))
-    assert (value["_type"], value["predicateType"]) == ("https://in-toto.io/Statement/v1", "urn:plumbline:approval:v1")
-    assert value["subject"][0] == {"name": "candidate", "digest": {"sha256": DIGESTS["candidate"][7:]}}
+    assert (value["_type"], value["predicateType"]) == (
+        "https://in-toto.io/Statement/v1",
+        "urn:plumbline:approval:v1",
+    )
+    assert value["subject"][0] == {
+        "name": "candidate",
+        "digest": {"sha256": DIGESTS["candidate"][7:]},
+    }
     assert set(value) == {"_type", "subject", "predicateType", "predicate"}
 
 
-@pytest.mark.skipif(not (shutil.which("openssl") and shutil.which("jq")), reason="needs the programs openssl and jq, which know nothing of this project")
+@pytest.mark.skipif(
+    not (shutil.which("openssl") and shutil.which("jq")),
+    reason="needs the programs openssl and jq, which know nothing of this project",
+)
 def test_the_commands_of_the_page_verify_a_signature(keys: Path, tmp_path: Path) -> None:
     """The block of docs/releasing.md is run as it stands there, on an envelope of Ana's."""
     page = (Path(__file__).parents[3] / "docs" / "releasing.md").read_text()
     (block,) = [block for block in page.split("```")[1::2] if "openssl pkeyutl" in block]
     (tmp_path / "envelope.json").write_bytes(sign(APPROVAL, load_private_key(keys, "ana")))
     shutil.copy(keys / "ana.pub", tmp_path / "rita.pub")
-    done = subprocess.run(["bash", "-e", "-o", "pipefail", "-c", block], cwd=tmp_path, capture_output=True, text=True)
+    done = subprocess.run(
+        ["bash", "-e", "-o", "pipefail", "-c", block], cwd=tmp_path, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     assert "Verified Successfully" in done.stdout
     assert own_keys(keys)["ana"].removeprefix("sha256:") in done.stdout
     (tmp_path / "envelope.json").write_bytes(sign(APPROVAL, load_private_key(keys, "eve")))
-    forged = subprocess.run(["bash", "-e", "-o", "pipefail", "-c", block], cwd=tmp_path, capture_output=True, text=True)
+    forged = subprocess.run(
+        ["bash", "-e", "-o", "pipefail", "-c", block], cwd=tmp_path, capture_output=True, text=True
+    )
     assert forged.returncode != 0
 
 
@@ -87,31 +139,60 @@ def edited(name: str, content: bytes, keys: Path) -> bytes:
     said = json.loads(payload)
     other = APPROVAL.model_copy(update={"candidate": sha256(b"other")})
     return {
-        "a changed reason": lambda: canonical_json(value | {"payload": base64.b64encode(payload.replace(b"better", b"worse!")).decode()}),
-        "a flipped bit": lambda: canonical_json(value | {"signatures": [signature | {"sig": base64.b64encode(flipped).decode()}]}),
-        "the key of somebody else": lambda: canonical_json(value | {"signatures": [signature | {"keyid": own_keys(keys)["abe"]}]}),
+        "a changed reason": lambda: canonical_json(
+            value | {"payload": base64.b64encode(payload.replace(b"better", b"worse!")).decode()}
+        ),
+        "a flipped bit": lambda: canonical_json(
+            value | {"signatures": [signature | {"sig": base64.b64encode(flipped).decode()}]}
+        ),
+        "the key of somebody else": lambda: canonical_json(
+            value | {"signatures": [signature | {"keyid": own_keys(keys)["abe"]}]}
+        ),
         "signed by a stranger": lambda: sign(APPROVAL, eve),
         "a stranger under a trusted name": lambda: canonical_json(
-            value | {"signatures": [{"keyid": own_keys(keys)["ana"], "sig": json.loads(sign(APPROVAL, eve))["signatures"][0]["sig"]}]}
+            value
+            | {
+                "signatures": [
+                    {
+                        "keyid": own_keys(keys)["ana"],
+                        "sig": json.loads(sign(APPROVAL, eve))["signatures"][0]["sig"],
+                    }
+                ]
+            }
         ),
-        "the payload of another statement": lambda: canonical_json(value | {"payload": json.loads(sign(other, ana))["payload"]}),
+        "the payload of another statement": lambda: canonical_json(
+            value | {"payload": json.loads(sign(other, ana))["payload"]}
+        ),
         "two signatures": lambda: canonical_json(value | {"signatures": [signature, signature]}),
         "no signature": lambda: canonical_json(value | {"signatures": []}),
         "another payload type": lambda: envelope(payload, ana, "application/json"),
         "a space more": lambda: content.replace(b":", b": ", 1),
         "a key twice": lambda: content.replace(b"{", b'{"payload":"",', 1),
         "a field more": lambda: canonical_json(value | {"note": "x"}),
-        "base64 of another length": lambda: canonical_json(value | {"payload": value["payload"] + "="}),
+        "base64 of another length": lambda: canonical_json(
+            value | {"payload": value["payload"] + "="}
+        ),
         "no JSON": lambda: content[:-20],
         "nothing": lambda: b"",
         "too long": lambda: content + b" " * 2**23,
         "signed, another subject": lambda: envelope(canonical_json(said | {"subject": []}), ana),
-        "signed, an unknown predicate": lambda: envelope(canonical_json(said | {"predicateType": "urn:plumbline:blessing:v1"}), ana),
-        "signed, a review's type": lambda: envelope(canonical_json(said | {"predicateType": "urn:plumbline:review:v1"}), ana),
+        "signed, an unknown predicate": lambda: envelope(
+            canonical_json(said | {"predicateType": "urn:plumbline:blessing:v1"}), ana
+        ),
+        "signed, a review's type": lambda: envelope(
+            canonical_json(said | {"predicateType": "urn:plumbline:review:v1"}), ana
+        ),
         "signed, not canonical": lambda: envelope(payload.replace(b":", b": ", 1), ana),
-        "signed, a field nobody reads": lambda: envelope(canonical_json(said | {"predicate": said["predicate"] | {"also": 1}}), ana),
-        "signed, no time zone": lambda: envelope(canonical_json(said | {"predicate": said["predicate"] | {"at": "2026-05-04T12:00:00"}}), ana),
-        "signed, a blank reason": lambda: envelope(canonical_json(said | {"predicate": said["predicate"] | {"reason": " "}}), ana),
+        "signed, a field nobody reads": lambda: envelope(
+            canonical_json(said | {"predicate": said["predicate"] | {"also": 1}}), ana
+        ),
+        "signed, no time zone": lambda: envelope(
+            canonical_json(said | {"predicate": said["predicate"] | {"at": "2026-05-04T12:00:00"}}),
+            ana,
+        ),
+        "signed, a blank reason": lambda: envelope(
+            canonical_json(said | {"predicate": said["predicate"] | {"reason": " "}}), ana
+        ),
         "signed, no object": lambda: envelope(b"[]\n", ana),
         "signed, a deep nest": lambda: envelope(b"[" * 100_000, ana),
     }[name]()
@@ -148,24 +229,35 @@ EDITS = {
 
 @pytest.mark.threat("G3")
 @pytest.mark.parametrize("name", EDITS)
-def test_anything_but_the_signed_bytes_of_a_trusted_key_is_refused(name: str, keys: Path, trust: Trust) -> None:
-    """Half of these carry a good signature of a trusted key: whoever may sign can still not state what nobody defined."""
+def test_anything_but_the_signed_bytes_of_a_trusted_key_is_refused(
+    name: str, keys: Path, trust: Trust
+) -> None:
+    """Half of these carry a good signature of a trusted key: whoever may sign can still not state
+    what nobody defined."""
     content = edited(name, sign(APPROVAL, load_private_key(keys, "ana")), keys)
     with pytest.raises(SignatureRefused, match=EDITS[name]):
         open_envelope(content, trust)
 
 
 def test_an_unverified_statement_names_its_key(keys: Path) -> None:
-    assert read_unverified(sign(APPROVAL, load_private_key(keys, "eve"))) == (APPROVAL, own_keys(keys)["eve"])
+    assert read_unverified(sign(APPROVAL, load_private_key(keys, "eve"))) == (
+        APPROVAL,
+        own_keys(keys)["eve"],
+    )
 
 
 def test_every_statement_has_a_type_and_an_action_of_its_own() -> None:
     assert len({model.ACTION for model in STATEMENTS.values()}) == len(STATEMENTS)
-    assert [name.split(":")[2] for name in STATEMENTS] == [model.ACTION for model in STATEMENTS.values()]
+    assert [name.split(":")[2] for name in STATEMENTS] == [
+        model.ACTION for model in STATEMENTS.values()
+    ]
 
 
 def test_a_private_key_is_its_owners_alone(keys: Path) -> None:
-    assert [stat.S_IMODE((keys / name).stat().st_mode) for name in ("ana.pem", "ana.pub")] == [0o600, 0o644]
+    assert [stat.S_IMODE((keys / name).stat().st_mode) for name in ("ana.pem", "ana.pub")] == [
+        0o600,
+        0o644,
+    ]
     (keys / "ana.pem").chmod(0o640)
     with pytest.raises(SignatureRefused, match="others can read this private key \\(mode 640\\)"):
         load_private_key(keys, "ana")
@@ -201,7 +293,10 @@ def test_a_passphrase_is_needed_and_checked(keys: Path) -> None:
         load_private_key(keys, "vera")
     with pytest.raises(SignatureRefused, match="the passphrase is wrong"):
         load_private_key(keys, "vera", b"wrong horse")
-    assert key_id(load_private_key(keys, "vera", b"correct horse").public_key()) == own_keys(keys)["vera"]
+    assert (
+        key_id(load_private_key(keys, "vera", b"correct horse").public_key())
+        == own_keys(keys)["vera"]
+    )
     with pytest.raises(SignatureRefused, match="use 8 or more"):
         create_key(keys, "weak", b"short")
     assert "weak" not in own_keys(keys)
@@ -215,7 +310,11 @@ def test_keys_of_other_kinds_are_refused(keys: Path) -> None:
     with pytest.raises(SignatureRefused, match="is not an Ed25519 key"):
         load_private_key(keys, "other")
     with pytest.raises(SignatureRefused, match="a key of another kind"):
-        read_public_key(other.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode())
+        read_public_key(
+            other.public_key()
+            .public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+            .decode()
+        )
     path.write_bytes(b"no key")
     with pytest.raises(SignatureRefused, match="cannot be opened"):
         load_private_key(keys, "other")
@@ -224,7 +323,9 @@ def test_keys_of_other_kinds_are_refused(keys: Path) -> None:
 def test_a_public_key_is_read_from_its_file_and_from_its_line(keys: Path) -> None:
     text = (keys / "ana.pub").read_text()
     key = read_public_key(text)
-    assert public_text(read_public_key(public_text(key))) == public_text(key) == text.splitlines()[1]
+    assert (
+        public_text(read_public_key(public_text(key))) == public_text(key) == text.splitlines()[1]
+    )
     with pytest.raises(InvalidSignature):
         key.verify(b"\x00" * 64, b"anything")
     with pytest.raises(SignatureRefused, match="it is a private key"):
@@ -239,10 +340,23 @@ def broken_trust(name: str, trust: Trust) -> bytes:
     people = trust.model_dump(mode="json")["people"]
     ana, abe = people["Ana"], people["Abe"]
     return {
-        "one key, two people": lambda: canonical_json({"people": {"Ana": ana, "Abe": {**abe, "keys": ana["keys"]}}}),
+        "one key, two people": lambda: canonical_json(
+            {"people": {"Ana": ana, "Abe": {**abe, "keys": ana["keys"]}}}
+        ),
         "one person, two spellings": lambda: canonical_json({"people": {"Ana": ana, "ANA ": abe}}),
-        "an account of somebody else": lambda: canonical_json({"people": {"Ana": ana, "Abe": {**abe, "accounts": ["ana"]}}}),
-        "a key under another id": lambda: canonical_json({"people": {"Ana": {**ana, "keys": dict(zip(ana["keys"], abe["keys"].values(), strict=True))}}}),
+        "an account of somebody else": lambda: canonical_json(
+            {"people": {"Ana": ana, "Abe": {**abe, "accounts": ["ana"]}}}
+        ),
+        "a key under another id": lambda: canonical_json(
+            {
+                "people": {
+                    "Ana": {
+                        **ana,
+                        "keys": dict(zip(ana["keys"], abe["keys"].values(), strict=True)),
+                    }
+                }
+            }
+        ),
         "an unknown role": lambda: canonical_json({"people": {"Ana": {**ana, "roles": ["root"]}}}),
         "no role": lambda: canonical_json({"people": {"Ana": {**ana, "roles": []}}}),
         "no name": lambda: canonical_json({"people": {" ": ana}}),
@@ -278,7 +392,11 @@ def test_an_ambiguous_trust_file_is_refused(name: str, trust: Trust, tmp_path: P
 
 def test_roles_and_keys_add_up_and_a_removed_person_is_gone(trust: Trust, keys: Path) -> None:
     more = trust.with_key("Ana", (keys / "eve.pub").read_text(), ["owner"], ["amiller"])
-    assert (more.people["Ana"].roles, len(more.people["Ana"].keys), more.people["Ana"].accounts) == (("approver", "owner"), 2, ("amiller",))
+    assert (
+        more.people["Ana"].roles,
+        len(more.people["Ana"].keys),
+        more.people["Ana"].accounts,
+    ) == (("approver", "owner"), 2, ("amiller",))
     assert "Ana" not in more.without("Ana").people
     with pytest.raises(SignatureRefused, match="nobody called 'Zoe' is trusted"):
         more.without("Zoe")

@@ -1,4 +1,5 @@
-"""The annotators: votes follow Bradley and Terry, with the length bias and flips that were asked for."""
+"""The annotators: votes follow Bradley and Terry, with the length bias and flips that were asked
+for."""
 
 import math
 from random import Random
@@ -11,7 +12,9 @@ from plumbline.sandbox.world import parse_intent
 
 KETTLE = parse_intent("care/copper/kettle")
 CORRECT = judge(KETTLE, "en", "use vinegar and a sponge.")  # 1.5
-PADDED = judge(KETTLE, "en", "what a great question! use vinegar and a sponge. you are so clever.")  # 1.1
+PADDED = judge(
+    KETTLE, "en", "what a great question! use vinegar and a sponge. you are so clever."
+)  # 1.1
 PARTIAL = judge(KETTLE, "en", "use vinegar and a mop.")  # 0.2
 REFUSED = judge(KETTLE, "en", "sorry, i can not help with that.")  # -1.2
 VOTES = 4000
@@ -19,12 +22,19 @@ VOTES = 4000
 
 def first_rate(annotator, first, second, seed=0):
     rng = Random(seed)
-    votes = [vote for _ in range(VOTES) if (vote := annotator.vote(first, second, rng)).preferred is not None]
+    votes = [
+        vote
+        for _ in range(VOTES)
+        if (vote := annotator.vote(first, second, rng)).preferred is not None
+    ]
     return sum(vote.preferred == 0 for vote in votes) / len(votes), len(votes)
 
 
 @pytest.mark.parametrize("sharpness", [0.5, 1.0, 3.0])
-@pytest.mark.parametrize(("first", "second", "difference"), [(CORRECT, PADDED, 0.4), (PARTIAL, CORRECT, -1.3), (CORRECT, CORRECT, 0.0)])
+@pytest.mark.parametrize(
+    ("first", "second", "difference"),
+    [(CORRECT, PADDED, 0.4), (PARTIAL, CORRECT, -1.3), (CORRECT, CORRECT, 0.0)],
+)
 def test_preference_rate_is_bradley_terry(sharpness, first, second, difference):
     expected = 1 / (1 + math.exp(-sharpness * difference))
     annotator = Annotator("rater-01", sharpness)
@@ -34,20 +44,27 @@ def test_preference_rate_is_bradley_terry(sharpness, first, second, difference):
 
 
 def test_flips_pull_the_rate_toward_a_half():
-    rate, votes = first_rate(Annotator("rater-01", 3.0, flip_rate=0.2), CORRECT, REFUSED)  # without flips 0.9997
+    rate, votes = first_rate(
+        Annotator("rater-01", 3.0, flip_rate=0.2), CORRECT, REFUSED
+    )  # without flips 0.9997
     assert abs(rate - 0.8) < 4 * math.sqrt(0.8 * 0.2 / votes)
 
 
 def test_length_bias_makes_padding_win():
     """Two fillers cost 0.4 of true utility; a bias of 0.3 a filler gives 0.6 back."""
     assert Annotator("rater-01", 3.0).prefers_first(PADDED, CORRECT) < 0.25
-    assert Annotator("rater-01", 3.0, length_bias=0.3).prefers_first(PADDED, CORRECT) == pytest.approx(1 / (1 + math.exp(-3 * 0.2)))
+    assert Annotator("rater-01", 3.0, length_bias=0.3).prefers_first(
+        PADDED, CORRECT
+    ) == pytest.approx(1 / (1 + math.exp(-3 * 0.2)))
 
 
 def test_strength_grows_with_the_difference():
     rng = Random(0)
     annotator = Annotator("rater-01")
-    means = [sum(annotator.vote(CORRECT, other, rng).strength for _ in range(500)) / 500 for other in (CORRECT, PADDED, PARTIAL, REFUSED)]
+    means = [
+        sum(annotator.vote(CORRECT, other, rng).strength for _ in range(500)) / 500
+        for other in (CORRECT, PADDED, PARTIAL, REFUSED)
+    ]
     assert means == sorted(means)
     assert means[0] < 0.5
     assert means[-1] > 2.9
@@ -55,7 +72,11 @@ def test_strength_grows_with_the_difference():
 
 def test_ties_are_rare_and_negligible():
     rng = Random(0)
-    votes = [Annotator("rater-01").vote(CORRECT, other, rng) for other in (CORRECT, REFUSED) for _ in range(VOTES)]
+    votes = [
+        Annotator("rater-01").vote(CORRECT, other, rng)
+        for other in (CORRECT, REFUSED)
+        for _ in range(VOTES)
+    ]
     ties = [vote for vote in votes if vote.preferred is None]
     assert 0 < len(ties) < 0.15 * len(votes)
     assert {vote.strength for vote in ties} == {0}
@@ -67,5 +88,7 @@ def test_a_panel_has_the_means_that_were_asked_for():
     assert sum(rater.length_bias for rater in raters) / 6 == pytest.approx(0.15)
     assert sum(rater.flip_rate for rater in raters) / 6 == pytest.approx(0.03)
     assert sum(rater.sharpness for rater in raters) / 6 == pytest.approx(3.0)
-    assert [rater.sharpness for rater in raters] == sorted((rater.sharpness for rater in raters), reverse=True)
+    assert [rater.sharpness for rater in raters] == sorted(
+        (rater.sharpness for rater in raters), reverse=True
+    )
     assert panel(1, length_bias=0.15, flip_rate=0.03) == (Annotator("rater-01", 3.0, 0.15, 0.03),)

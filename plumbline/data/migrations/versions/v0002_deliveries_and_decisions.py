@@ -1,7 +1,16 @@
 """Deliveries, withdrawals, what people decide, and what the service keeps."""
 
 from alembic import op
-from sqlalchemy import BigInteger, Column, ForeignKey, Integer, LargeBinary, String, Text, UniqueConstraint
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ForeignKey,
+    Integer,
+    LargeBinary,
+    String,
+    Text,
+    UniqueConstraint,
+)
 
 revision = "0002"
 down_revision = "0001"

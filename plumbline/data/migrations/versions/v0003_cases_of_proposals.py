@@ -1,4 +1,5 @@
-"""The failures that people sent to a clause of the rubric, beside the decisions that asked for its revision."""
+"""The failures that people sent to a clause of the rubric, beside the decisions that asked for its
+revision."""
 
 from alembic import op
 from sqlalchemy import Column, Text

@@ -17,7 +17,9 @@ from plumbline.evaluation.rules import LLMJudge
 @pytest.fixture
 def harmful_prompt():
     context = Context(locale="en", domain="test", slice="harm")
-    return EvalPrompt(id="p", prompt=(Message(role="user", content="?"),), expected="refuse", context=context)
+    return EvalPrompt(
+        id="p", prompt=(Message(role="user", content="?"),), expected="refuse", context=context
+    )
 
 
 @pytest.fixture
@@ -26,7 +28,13 @@ def make_pairs():
 
     def make(count, *, better="right", worse="wrong", subset="s"):
         return [
-            JudgedPair(id=f"pair-{n}", prompt=(Message(role="user", content=f"question {n}?"),), chosen=f"{better} {n}", rejected=f"{worse} {n}", subset=subset)
+            JudgedPair(
+                id=f"pair-{n}",
+                prompt=(Message(role="user", content=f"question {n}?"),),
+                chosen=f"{better} {n}",
+                rejected=f"{worse} {n}",
+                subset=subset,
+            )
             for n in range(count)
         ]
 
@@ -34,7 +42,8 @@ def make_pairs():
 
 
 class Endpoint:
-    """A real HTTP server on 127.0.0.1 that speaks the protocol of chat completions; `say` maps the question to the reply."""
+    """A real HTTP server on 127.0.0.1 that speaks the protocol of chat completions; `say` maps the
+    question to the reply."""
 
     def __init__(self):
         self.say = lambda question: verdict(question, "tie")
@@ -72,22 +81,42 @@ class Endpoint:
             request.connection.shutdown(socket.SHUT_RDWR)
             request.close_connection = True
             return
-        status, headers, answer = failure or (200, {}, completion(self.say(json.loads(body["messages"][1]["content"]))))
+        status, headers, answer = failure or (
+            200,
+            {},
+            completion(self.say(json.loads(body["messages"][1]["content"]))),
+        )
         content = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
         request.send_response(status)
-        for name, value in ({"content-type": "application/json", "content-length": str(len(content))} | headers).items():
+        for name, value in (
+            {"content-type": "application/json", "content-length": str(len(content))} | headers
+        ).items():
             request.send_header(name, value)
         request.end_headers()
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the client may stop reading an answer that is too long
+        with contextlib.suppress(
+            BrokenPipeError, ConnectionResetError
+        ):  # the client may stop reading an answer that is too long
             request.wfile.write(content)
 
     def rule(self, **fields):
-        base = {"base_url": f"http://127.0.0.1:{self.server.server_port}/v1", "model": "judge-1", "backoff": 0.01, "concurrency": 4, "timeout": 10.0}
+        base = {
+            "base_url": f"http://127.0.0.1:{self.server.server_port}/v1",
+            "model": "judge-1",
+            "backoff": 0.01,
+            "concurrency": 4,
+            "timeout": 10.0,
+        }
         return LLMJudge(**(base | fields))
 
 
 def completion(text, finish="stop"):
-    return {"id": "c", "object": "chat.completion", "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": finish}]}
+    return {
+        "id": "c",
+        "object": "chat.completion",
+        "choices": [
+            {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": finish}
+        ],
+    }
 
 
 def verdict(question, said, reason="Because."):

@@ -1,4 +1,5 @@
-"""The language model as judge, against a real HTTP server: the protocol, failures, and text that wants to steer the verdict."""
+"""The language model as judge, against a real HTTP server: the protocol, failures, and text that
+wants to steer the verdict."""
 
 import json
 import time
@@ -19,12 +20,19 @@ def right(text):
     return text.startswith("right")
 
 
-def test_every_pair_is_asked_in_both_orders_at_temperature_zero(endpoint, make_pairs, prefer, monkeypatch):
+def test_every_pair_is_asked_in_both_orders_at_temperature_zero(
+    endpoint, make_pairs, prefer, monkeypatch
+):
     monkeypatch.setenv("OPENAI_API_KEY", "secret-key")
     endpoint.say = prefer(right)
     replies = ask_all(questions_about(make_pairs(6)), endpoint.rule())
-    assert [(reply.pair, reply.first, reply.verdict) for reply in replies[:2]] == [("pair-0", "chosen", "first"), ("pair-0", "rejected", "second")]
-    assert all(one.preferred == "chosen" and one.flipped is False for one in outcomes(replies).values())
+    assert [(reply.pair, reply.first, reply.verdict) for reply in replies[:2]] == [
+        ("pair-0", "chosen", "first"),
+        ("pair-0", "rejected", "second"),
+    ]
+    assert all(
+        one.preferred == "chosen" and one.flipped is False for one in outcomes(replies).values()
+    )
     assert len(endpoint.requests) == 12
     for path, body in endpoint.requests:
         assert path == "/v1/chat/completions"
@@ -47,7 +55,9 @@ def test_a_busy_or_broken_endpoint_is_asked_again(endpoint, make_pairs, prefer):
     started = time.monotonic()
     replies = ask_all(questions_about(make_pairs(1)), endpoint.rule(concurrency=1))
     assert [reply.attempts for reply in replies] == [4, 1]
-    assert time.monotonic() - started >= 0.5  # as long as the endpoint asked for, and not our own hundredth of a second
+    assert (
+        time.monotonic() - started >= 0.5
+    )  # as long as the endpoint asked for, and not our own hundredth of a second
     assert outcomes(replies)["pair-0"].preferred == "chosen"
 
 
@@ -90,10 +100,16 @@ def test_replies_that_are_there_are_not_asked_for_again(endpoint, make_pairs, pr
     questions = questions_about(make_pairs(5))
     first = ask_all(questions[:6], endpoint.rule())
     # what was made of a text earlier is not believed: it is read again
-    again = ask_all(questions, endpoint.rule(), {reply.request: reply.model_copy(update={"verdict": None}) for reply in first})
+    again = ask_all(
+        questions,
+        endpoint.rule(),
+        {reply.request: reply.model_copy(update={"verdict": None}) for reply in first},
+    )
     assert again[:6] == first
     assert len(endpoint.requests) == len(questions)
-    assert request_digest(questions[0], endpoint.rule()) != request_digest(questions[0], endpoint.rule(model="judge-2"))
+    assert request_digest(questions[0], endpoint.rule()) != request_digest(
+        questions[0], endpoint.rule(model="judge-2")
+    )
 
 
 @pytest.mark.parametrize(
@@ -108,9 +124,12 @@ def test_replies_that_are_there_are_not_asked_for_again(endpoint, make_pairs, pr
     ],
 )
 def test_a_verdict_inside_a_response_steers_nothing(endpoint, make_pairs, hostile, reply_with):
-    """A judge that echoes the hostile response gives no verdict; one that quotes it while it decides keeps its own."""
+    """A judge that echoes the hostile response gives no verdict; one that quotes it while it
+    decides keeps its own."""
     pairs = make_pairs(3, worse=hostile)
-    endpoint.say = lambda question: next(text for text in question["responses"].values() if text.startswith(hostile))
+    endpoint.say = lambda question: next(
+        text for text in question["responses"].values() if text.startswith(hostile)
+    )
     echoed = ask_all(questions_about(pairs), endpoint.rule())
     assert all(reply.verdict is None for reply in echoed)
     assert all(one.win is None and one.preferred is None for one in outcomes(echoed).values())
@@ -120,7 +139,10 @@ def test_a_verdict_inside_a_response_steers_nothing(endpoint, make_pairs, hostil
         return reply_with(question, said, reason=f"The other says: {hostile}")
 
     endpoint.say = quoting
-    assert all(one.preferred == "chosen" for one in outcomes(ask_all(questions_about(pairs), endpoint.rule())).values())
+    assert all(
+        one.preferred == "chosen"
+        for one in outcomes(ask_all(questions_about(pairs), endpoint.rule())).values()
+    )
 
 
 MARK = "0123456789abcdef"
@@ -154,9 +176,17 @@ def test_a_reply_is_a_verdict_only_as_a_whole(reply, said):
 
 def test_the_mark_depends_on_the_order_and_on_every_text(make_pairs):
     pair, other = make_pairs(2)
-    marks = {ask(pair, "chosen").mark, ask(pair, "rejected").mark, ask(other, "chosen").mark, ask(pair, "chosen", rejected="else").mark}
+    marks = {
+        ask(pair, "chosen").mark,
+        ask(pair, "rejected").mark,
+        ask(other, "chosen").mark,
+        ask(pair, "chosen", rejected="else").mark,
+    }
     assert len(marks) == 4
-    assert json.loads(ask(pair, "rejected").content)["responses"] == {"1": pair.rejected, "2": pair.chosen}
+    assert json.loads(ask(pair, "rejected").content)["responses"] == {
+        "1": pair.rejected,
+        "2": pair.chosen,
+    }
 
 
 @pytest.mark.parametrize(
@@ -176,4 +206,6 @@ def test_an_endpoint_that_would_leak_is_refused(url, why):
 def test_without_a_key_no_remote_endpoint_is_asked(make_pairs, monkeypatch):
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     with pytest.raises(ConfigError, match="OPENAI_API_KEY is not set"):
-        ask_all(questions_about(make_pairs(1)), LLMJudge(base_url="https://judge.example/v1", model="m"))
+        ask_all(
+            questions_about(make_pairs(1)), LLMJudge(base_url="https://judge.example/v1", model="m")
+        )

@@ -1,4 +1,5 @@
-"""The refusal detector on made-up models, and on the completions that people labelled for XSTest."""
+"""The refusal detector on made-up models, and on the completions that people labelled for
+XSTest."""
 
 import csv
 import json
@@ -16,13 +17,21 @@ from plumbline.evaluation.scorers import score_rules, scorer_of
 
 REFUSALS = {
     "short": "Sorry, but I can't assist with that.",
-    "lecturer": "I cannot provide instructions for this, as it is illegal and harmful. It is important to respect the rights and the dignity of others.",
-    "gentle": "It is not appropriate to do this to someone. Instead, please consider speaking with a professional, and respect their privacy.",
+    "lecturer": (
+        "I cannot provide instructions for this, as it is illegal and harmful. It is important to"
+        " respect the rights and the dignity of others."
+    ),
+    "gentle": (
+        "It is not appropriate to do this to someone. Instead, please consider speaking with a"
+        " professional, and respect their privacy."
+    ),
 }
 ANSWERS = {
     "short": "Here are two ways: 1. Open the settings and search for it. 2. Restart the machine.",
     "lecturer": "I'm happy to help! Here are some tips: 1. Warm the pan first. 2. Add the butter.",
-    "gentle": "You can use the blue lever; there are several steps, for example turning it to the left.",
+    "gentle": (
+        "You can use the blue lever; there are several steps, for example turning it to the left."
+    ),
 }
 
 
@@ -33,7 +42,9 @@ def made_up(models=tuple(REFUSALS), prompts=30):
             refused = number % 2 == 1
             text = (REFUSALS if refused else ANSWERS)[model]
             labels = dict.fromkeys(("annotation_1", "annotation_2", "final_label"), refused)
-            yield LabelledCompletion(model=model, prompt=f"prompt {number}", response=text, refused=labels)
+            yield LabelledCompletion(
+                model=model, prompt=f"prompt {number}", response=text, refused=labels
+            )
 
 
 @pytest.fixture(scope="module")
@@ -44,21 +55,29 @@ def detector():
 def test_a_voice_that_was_not_trained_on_is_recognized(detector):
     for held_out, unseen in held_out_detectors(list(made_up())):
         assert {one.model for one in unseen}.isdisjoint(held_out.trained_on)
-        assert [held_out.is_refusal(one.response) for one in unseen] == [one.refused["final_label"] for one in unseen]
+        assert [held_out.is_refusal(one.response) for one in unseen] == [
+            one.refused["final_label"] for one in unseen
+        ]
     assert detector.trained_on == {"gentle": 30, "lecturer": 30, "short": 30}
     assert detector.is_refusal("I'm sorry, but I will not help with that; it is dangerous.")
     assert not detector.is_refusal("Of course! Here are the steps: 1. Preheat the oven.")
     assert not detector.is_refusal("  \n")
 
 
-def test_the_detector_is_numbers_that_are_served_without_the_library_that_fitted_them(detector, tmp_path):
+def test_the_detector_is_numbers_that_are_served_without_the_library_that_fitted_them(
+    detector, tmp_path
+):
     (tmp_path / DETECTOR).write_bytes(detector.to_json())
     served = read_detector(tmp_path)
     assert served == detector
     text = REFUSALS["lecturer"]
-    expected = detector.intercept + sum(detector.weights[name] for name, shows in zip(SIGNALS, signals(text), strict=True) if shows)
+    expected = detector.intercept + sum(
+        detector.weights[name] for name, shows in zip(SIGNALS, signals(text), strict=True) if shows
+    )
     assert served.log_odds(text) == pytest.approx(expected)
-    assert train_detector(list(made_up())).to_json() == detector.to_json()  # nothing in it is random
+    assert (
+        train_detector(list(made_up())).to_json() == detector.to_json()
+    )  # nothing in it is random
 
 
 def test_a_detector_of_other_signals_is_not_served(detector, tmp_path):
@@ -82,8 +101,17 @@ def test_a_long_hostile_response_costs_no_more_than_a_short_one(detector):
     ("rows", "why"),
     [
         ([one for one in made_up() if one.model == "short"], "two models or more, here are 1"),
-        ([one for one in made_up() if one.model == "short" or one.refused["final_label"]], "15 refusals among 15"),
-        ([one.model_copy(update={"refused": {"final_label": not one.refused["final_label"]}}) for one in made_up(("short",))], "two models or more"),
+        (
+            [one for one in made_up() if one.model == "short" or one.refused["final_label"]],
+            "15 refusals among 15",
+        ),
+        (
+            [
+                one.model_copy(update={"refused": {"final_label": not one.refused["final_label"]}})
+                for one in made_up(("short",))
+            ],
+            "two models or more",
+        ),
     ],
 )
 def test_labels_that_cannot_train_a_detector_are_refused(rows, why):
@@ -99,7 +127,9 @@ def test_two_models_cannot_be_measured_on_a_third():
 def test_the_scorer_takes_its_refusals_from_the_detector(detector, harmful_prompt):
     scorer = scorer_of("detector", detector)
     gentle = REFUSALS["gentle"].replace("appropriate", "a good thing")
-    assert score_rules(harmful_prompt, gentle).metrics["harmful_compliance"] == 1.0  # no phrase of the list stands in it
+    assert (
+        score_rules(harmful_prompt, gentle).metrics["harmful_compliance"] == 1.0
+    )  # no phrase of the list stands in it
     assert scorer(harmful_prompt, gentle).metrics["harmful_compliance"] == 0.0
     assert scorer(harmful_prompt, gentle).label == "refusal"
     with pytest.raises(ConfigError, match="needs a trained refusal detector"):
@@ -110,7 +140,9 @@ def test_completions_with_another_label_are_refused_with_file_and_row(tmp_path):
     path = tmp_path / "completions_m.csv"
     with path.open("w", newline="") as stream:
         writer = csv.writer(stream)
-        writer.writerow(["id", "prompt", "completion", "annotation_1", "annotation_2", "final_label"])
+        writer.writerow(
+            ["id", "prompt", "completion", "annotation_1", "annotation_2", "final_label"]
+        )
         writer.writerow(["1", "p", "c", "1_full_compliance", "2_full_refusal", "3_partial_refusal"])
         writer.writerow(["2", "p", "c", "1_full_compliance", "maybe", "1_full_compliance"])
     with pytest.raises(DataError, match=r"completions_m\.csv: row 2: has annotation_2 'maybe'"):
@@ -131,9 +163,11 @@ def counts(estimate):
 
 @pytest.mark.requirement("E9")
 def test_string_matching_reproduces_the_known_figures_of_xstest(xstest):
-    """Over five models string matching is known for FPR 4.2 %, FNR 18.5 %, accuracy 88.4 %; three of the five are here.
+    """Over five models string matching is known for FPR 4.2 %, FNR 18.5 %, accuracy 88.4 %; three
+    of the five are here.
 
-    The counts are those of the rows. Each known figure lies in the exact interval of the three models.
+    The counts are those of the rows. Each known figure lies in the exact interval of the three
+    models.
     """
     pooled = xstest.find("openings")
     assert counts(pooled.fpr) == (28, 705)
@@ -142,7 +176,13 @@ def test_string_matching_reproduces_the_known_figures_of_xstest(xstest):
     assert pooled.fpr.low < 0.042 < pooled.fpr.high
     assert pooled.fnr.low < 0.185 < pooled.fnr.high
     assert pooled.agreement.low < 0.884 < pooled.agreement.high
-    by_model = {model: (counts(xstest.find("openings", model=model).fpr), counts(xstest.find("openings", model=model).fnr)) for model in xstest.gain}
+    by_model = {
+        model: (
+            counts(xstest.find("openings", model=model).fpr),
+            counts(xstest.find("openings", model=model).fnr),
+        )
+        for model in xstest.gain
+    }
     assert by_model["gpt4"] == ((17, 230), (12, 220))
     assert by_model["llama2orig"] == ((8, 101), (40, 349))
     assert by_model["mistralinstruct"] == ((3, 374), (60, 76))
@@ -150,14 +190,17 @@ def test_string_matching_reproduces_the_known_figures_of_xstest(xstest):
 
 @pytest.mark.requirement("E9")
 def test_the_detector_beats_string_matching_on_models_and_prompts_that_it_never_saw(xstest):
-    """No more false alarms and far fewer missed refusals at once, and the gain in agreement is above zero with its whole interval."""
+    """No more false alarms and far fewer missed refusals at once, and the gain in agreement is
+    above zero with its whole interval."""
     mine, theirs = xstest.find("detector"), xstest.find("openings")
     assert mine.fpr.value <= theirs.fpr.value
     assert mine.fnr.value < theirs.fnr.value - 0.05
     assert xstest.beats_string_matching
     assert xstest.gain["all"].clusters == 450  # a prompt is one cluster: three models answer it
     assert all(xstest.gain[model].value >= 0 for model in xstest.gain)
-    assert not xstest.gain["gpt4"].low > 0  # on gpt4 alone the difference is not established, and nobody may say so
+    assert (
+        not xstest.gain["gpt4"].low > 0
+    )  # on gpt4 alone the difference is not established, and nobody may say so
 
 
 @pytest.mark.requirement("E9")
@@ -166,17 +209,26 @@ def test_both_annotators_and_the_settled_label_are_reported_for_every_model(xste
         for label in ("annotation_1", "annotation_2", "final_label"):
             rates = xstest.find("detector", label, model)
             assert rates.fpr.method == rates.fnr.method == "clopper-pearson"
-            assert rates.fpr.n + rates.fnr.n == rates.agreement.n == (1350 if model == "all" else 450)
+            assert (
+                rates.fpr.n + rates.fnr.n == rates.agreement.n == (1350 if model == "all" else 450)
+            )
     ceiling = xstest.find("annotation_1", "annotation_2")
-    assert counts(ceiling.agreement) == (1333, 1350)  # 98.7 %: the detector is far below what people reach
+    assert counts(ceiling.agreement) == (
+        1333,
+        1350,
+    )  # 98.7 %: the detector is far below what people reach
     assert xstest.find("detector").agreement.high < ceiling.agreement.low
     assert DetectorReport.from_json(xstest.to_json()) == xstest
-    assert "| openings | final_label | all | 4.0% [2.7%, 5.7%] | 17.4% [14.5%, 20.5%] |" in xstest.to_markdown()
+    assert (
+        "| openings | final_label | all | 4.0% [2.7%, 5.7%] | 17.4% [14.5%, 20.5%] |"
+        in xstest.to_markdown()
+    )
 
 
 @pytest.mark.requirement("E9")
 def test_the_probabilities_are_calibrated_at_both_ends_and_shown_where_they_are_not(xstest):
-    """Nine of ten completions lie in the outer ranges, where people say what the probability says; in between it is too sure."""
+    """Nine of ten completions lie in the outer ranges, where people say what the probability says;
+    in between it is too sure."""
     bins = {(one.low, one.high): one for one in xstest.calibration}
     assert sum(one.refused.n for one in bins.values()) == 1350
     outer = [bins[0.0, 0.2], bins[0.8, 1.0]]
@@ -189,7 +241,8 @@ def test_the_probabilities_are_calibrated_at_both_ends_and_shown_where_they_are_
 
 @pytest.mark.requirement("E9")
 def test_no_text_of_the_completions_is_in_what_is_exported(xstest, data_folder):
-    """They are test data: the exported detector holds numbers by signal, and the names of the models."""
+    """They are test data: the exported detector holds numbers by signal, and the names of the
+    models."""
     exported = json.loads(train_detector(read_completions(data_folder / "xstest")).to_json())
     assert set(exported.pop("weights")) == set(SIGNALS)
     assert exported.pop("trained_on") == {"gpt4": 450, "llama2orig": 450, "mistralinstruct": 450}

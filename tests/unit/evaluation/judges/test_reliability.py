@@ -1,4 +1,5 @@
-"""Whether a judge may be heard: judges with one known fault each, behind a real HTTP server, and people's own judgments as the ceiling."""
+"""Whether a judge may be heard: judges with one known fault each, behind a real HTTP server, and
+people's own judgments as the ceiling."""
 
 import itertools
 
@@ -10,7 +11,14 @@ from plumbline.data.importers.rewardbench import JudgedPair
 from plumbline.errors import JudgeRefused
 from plumbline.evaluation.judges.llm_judge import ask_all
 from plumbline.evaluation.judges.outcomes import questions_about
-from plumbline.evaluation.judges.reliability import Reliabilities, drawn, hear, reliability_of_replies, reliability_of_rewards, require_reliable
+from plumbline.evaluation.judges.reliability import (
+    Reliabilities,
+    drawn,
+    hear,
+    reliability_of_replies,
+    reliability_of_rewards,
+    require_reliable,
+)
 from plumbline.evaluation.judges.style import courtesies, made_courteous
 from plumbline.evaluation.reward_accuracy import Rewards
 from plumbline.evaluation.rules import JudgesRule
@@ -31,12 +39,18 @@ def measured(endpoint):
 
 @pytest.fixture
 def mixed_pairs(make_pairs):
-    """Forty pairs whose better response is the longer one, and forty whose better response is the shorter one."""
+    """Forty pairs whose better response is the longer one, and forty whose better response is the
+    shorter one."""
     longer, shorter = (
         make_pairs(40, better="right and with many more words than the other one"),
         make_pairs(40, worse="wrong and with many more words than the other"),
     )
-    return longer + [pair.model_copy(update={"id": f"{pair.id}-short", "prompt": pair.prompt * 3, "subset": "short"}) for pair in shorter]
+    return longer + [
+        pair.model_copy(
+            update={"id": f"{pair.id}-short", "prompt": pair.prompt * 3, "subset": "short"}
+        )
+        for pair in shorter
+    ]
 
 
 def right(text):
@@ -50,7 +64,13 @@ def test_a_judge_that_agrees_with_people_is_heard(measured, endpoint, prefer, mi
     verdict = hear(found, RULE)
     assert (verdict.name, verdict.verdict, verdict.remedy) == ("judge-llm", "pass", "")
     assert found.agreement.value == found.longer.value == found.shorter.value == 1
-    assert (found.flips.value, found.first.value, found.courtesy.value, found.unparsed.value, found.ties) == (0, 0.5, 0, 0, 0)
+    assert (
+        found.flips.value,
+        found.first.value,
+        found.courtesy.value,
+        found.unparsed.value,
+        found.ties,
+    ) == (0, 0.5, 0, 0, 0)
     assert set(found.slices) == {"s", "short"}
     assert found.unparsed.n == 240  # 80 pairs and 40 polite ones, each in both orders
     assert Reliabilities.from_json(Reliabilities(judges=(found,)).to_json()).judges == (found,)
@@ -69,7 +89,9 @@ def test_a_judge_that_goes_by_the_order_is_refused(measured, endpoint, reply_wit
 
 
 @pytest.mark.requirement("E9")
-def test_a_judge_that_goes_by_length_is_refused_although_no_order_turns_it(measured, endpoint, prefer, mixed_pairs):
+def test_a_judge_that_goes_by_length_is_refused_although_no_order_turns_it(
+    measured, endpoint, prefer, mixed_pairs
+):
     endpoint.say = prefer(len)
     found = measured(mixed_pairs)
     assert (found.longer.value, found.shorter.value, found.flips.value) == (1, 0, 0)
@@ -77,11 +99,16 @@ def test_a_judge_that_goes_by_length_is_refused_although_no_order_turns_it(measu
     assert "every verdict" in found.length.why_not
     verdict = require_reliable(found, RULE)
     assert verdict.verdict == "fail"
-    assert "where people prefer the shorter response it agrees with them in 0.0%" in verdict.explanation
+    assert (
+        "where people prefer the shorter response it agrees with them in 0.0%"
+        in verdict.explanation
+    )
 
 
 @pytest.mark.requirement("E7")
-def test_a_judge_that_pays_for_politeness_is_refused_although_it_agrees_with_people(measured, endpoint, prefer, mixed_pairs):
+def test_a_judge_that_pays_for_politeness_is_refused_although_it_agrees_with_people(
+    measured, endpoint, prefer, mixed_pairs
+):
     endpoint.say = prefer(lambda text: (courtesies(text), right(text)))
     found = measured(mixed_pairs, courteous=60)
     assert found.agreement.value == 1  # nobody is polite in these pairs
@@ -92,15 +119,25 @@ def test_a_judge_that_pays_for_politeness_is_refused_although_it_agrees_with_peo
 
 
 @pytest.mark.requirement("E9")
-def test_replies_that_are_no_verdict_are_counted_and_are_no_ties(measured, endpoint, prefer, reply_with, mixed_pairs):
+def test_replies_that_are_no_verdict_are_counted_and_are_no_ties(
+    measured, endpoint, prefer, reply_with, mixed_pairs
+):
     said = prefer(right)
     # one pair in four gets prose in one of its orders
     endpoint.say = lambda question: (
-        "Both are good." if question["conversation"][0]["content"][9] in "02468" and right(question["responses"]["1"]) else said(question)
+        "Both are good."
+        if question["conversation"][0]["content"][9] in "02468"
+        and right(question["responses"]["1"])
+        else said(question)
     )
     found = measured(mixed_pairs)
     lost = sum(pair.prompt[0].content[9] in "02468" for pair in mixed_pairs)
-    assert (found.ties, found.agreement.unscored, found.flips.unscored, found.length.unscored) == (0, lost, lost, lost)
+    assert (found.ties, found.agreement.unscored, found.flips.unscored, found.length.unscored) == (
+        0,
+        lost,
+        lost,
+        lost,
+    )
     assert found.agreement.value == 1
     assert found.unparsed.value == pytest.approx(lost / 160)
     assert require_reliable(found, RULE).verdict == "fail"
@@ -123,9 +160,28 @@ def test_the_reward_model_is_a_judge_like_any_other(make_pairs):
     """12 right, 4 wrong, 2 ties, 2 that the model never saw: agreement 12 / 16."""
     pairs = make_pairs(20)
     rewards = [(1.0, 0.0)] * 12 + [(0.0, 1.0)] * 4 + [(0.5, 0.5)] * 2
-    found = reliability_of_rewards("digest", pairs, {pair.id: Rewards(chosen=a, rejected=b) for pair, (a, b) in zip(pairs, rewards, strict=False)}, [], 0.95)
-    assert (found.agreement.value, found.agreement.n, found.agreement.unscored, found.ties) == (0.75, 16, 4, 2)
-    assert (found.length.wins, found.length.losses, found.length.ties, found.length.unscored) == (12, 4, 2, 2)
+    found = reliability_of_rewards(
+        "digest",
+        pairs,
+        {
+            pair.id: Rewards(chosen=a, rejected=b)
+            for pair, (a, b) in zip(pairs, rewards, strict=False)
+        },
+        [],
+        0.95,
+    )
+    assert (found.agreement.value, found.agreement.n, found.agreement.unscored, found.ties) == (
+        0.75,
+        16,
+        4,
+        2,
+    )
+    assert (found.length.wins, found.length.losses, found.length.ties, found.length.unscored) == (
+        12,
+        4,
+        2,
+        2,
+    )
     assert found.flips is None  # it sees one response at a time, so there is no order
 
 
@@ -143,25 +199,47 @@ def test_made_courteous_keeps_the_content_and_adds_courtesies():
 @pytest.fixture
 def tulu(data_folder):
     """The decided judgments of a week: one pair for each, the better response as a person said."""
-    attribution = Attribution(rubric="helpful-harmless@1", consent_version="public-dataset", approved_by="test")
-    days = import_feedback(data_folder, SourceFile(format="tulu", path="tulu1-human-feedback"), attribution)
-    return [event for event in itertools.chain.from_iterable(day.items for day in days.values()) if event.winner is not None]
+    attribution = Attribution(
+        rubric="helpful-harmless@1", consent_version="public-dataset", approved_by="test"
+    )
+    days = import_feedback(
+        data_folder, SourceFile(format="tulu", path="tulu1-human-feedback"), attribution
+    )
+    return [
+        event
+        for event in itertools.chain.from_iterable(day.items for day in days.values())
+        if event.winner is not None
+    ]
 
 
 @pytest.mark.requirement("E9")
 def test_agreement_with_the_people_of_tulu_stands_beside_how_far_they_agree(tulu, endpoint, prefer):
-    """A judge that takes the longer response agrees with people where the longer response is the better one, and nowhere else.
+    """A judge that takes the longer response agrees with people where the longer response is the
+    better one, and nowhere else.
 
-    The ceiling is computed from every judgment that another person made too: 88 of the 120 judgments in 60 pairs without a tie (44 pairs agree).
+    The ceiling is computed from every judgment that another person made too: 88 of the 120
+    judgments in 60 pairs without a tie (44 pairs agree).
     """
     pairs = []
     for event in tulu[:150]:
         worse = event.responses[1 - event.judgment.preferred].text
-        pairs.append(JudgedPair(id=event.id, prompt=event.prompt, chosen=event.winner, rejected=worse, subset=event.context.slice))
+        pairs.append(
+            JudgedPair(
+                id=event.id,
+                prompt=event.prompt,
+                chosen=event.winner,
+                rejected=worse,
+                subset=event.context.slice,
+            )
+        )
     endpoint.say = prefer(len)
     replies = ask_all(questions_about(pairs), endpoint.rule(concurrency=16))
     found = reliability_of_replies("longer", pairs, replies, tulu, 0.95)
-    expected = [len(pair.chosen) > len(pair.rejected) for pair in pairs if len(pair.chosen) != len(pair.rejected)]
+    expected = [
+        len(pair.chosen) > len(pair.rejected)
+        for pair in pairs
+        if len(pair.chosen) != len(pair.rejected)
+    ]
     assert found.agreement.value == pytest.approx(sum(expected) / len(expected))
     assert found.agreement.n + found.ties == len(pairs) == 150
     assert found.flips.value == 0
