@@ -24,7 +24,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 demo: setup ## Run the whole chain on the sandbox and show the result
-	@$(BIN)/python -m dagster_project.demo
+	@$(BIN)/python -m dagster_project.commands.demo
 
 test: setup ## All tests
 	@$(BIN)/python -m pytest -q -n auto --dist loadfile
@@ -32,17 +32,18 @@ test: setup ## All tests
 test-quick: setup ## The tests that take seconds
 	@$(BIN)/python -m pytest -q -n auto --dist loadfile -m "not slow"
 
-check: setup ## Format, lint, types, definitions
+check: setup ## Format, lint, layers, types, definitions
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
+	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/mypy
 	@$(BIN)/dg check defs
 
 ui: setup ## Dagster webserver and daemon, and MLflow, on 127.0.0.1
-	@$(BIN)/python -m dagster_project.ui
+	@$(BIN)/python -m dagster_project.commands.ui
 
 snapshot: setup ## Propose the current preference data as the project's data.dvc
-	@$(BIN)/python -m dagster_project.snapshot
+	@$(BIN)/python -m dagster_project.commands.snapshot
 
 docs: setup ## Write the generated pages again
 	@$(BIN)/plumbline profile markdown --output docs/configuration.md

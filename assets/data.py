@@ -8,28 +8,27 @@ from typing import Any
 
 import dagster as dg
 
-from assets.concerns import concern_results, concern_specs, sections
-from assets.decisions import decisions
 from assets.feedback import feedback
-from assets.flagging import annotators_table
-from assets.materialization import CODE_VERSION, OWNERS, Upstream, publish, upstream
-from assets.partitions import FEEDBACK_BATCHES
+from assets.lineage.decisions import decisions
+from assets.lineage.materialization import CODE_VERSION, OWNERS, Upstream, publish, upstream
+from assets.lineage.partitions import FEEDBACK_BATCHES
+from assets.lineage.versions import drift_from_previous, pairs_in, shift_to_deployment
 from assets.policy import rubric
-from assets.presentation import counts_table, drift_metadata, named_rows, pairs_table
+from assets.shown.check_groups import concern_results, concern_specs, sections
+from assets.shown.flagging import annotators_table
+from assets.shown.presentation import counts_table, drift_metadata, named_rows, pairs_table
 from assets.vault import eval_vault, held_out
-from assets.versions import drift_from_previous, pairs_in, shift_to_deployment
-from plumbline.config import CONFIGS
-from plumbline.data.agreement import agreement_of_batches
-from plumbline.data.annotator_checks import AnnotatorReport
-from plumbline.data.audit_frames import demonstration_frame, preference_frame
-from plumbline.data.drift import DriftReport, PromptShift
-from plumbline.data.files import read_records, write_records
-from plumbline.data.preferences import build_preferences
-from plumbline.data.prompt_groups import SPLITS
-from plumbline.data.schema import Demonstration, PreferencePair
-from plumbline.data.source import load_demonstrations
-from plumbline.data.suite import Suite, load_suite
-from plumbline.rubric import Rubric, load_rubric
+from plumbline.data.preferences.build import build_preferences
+from plumbline.data.quality.agreement import agreement_of_batches
+from plumbline.data.quality.audit_frames import demonstration_frame, preference_frame
+from plumbline.data.quality.drift import DriftReport, PromptShift
+from plumbline.data.screening.annotator_quality import AnnotatorReport
+from plumbline.data.sources import load_demonstrations
+from plumbline.profile.profile import CONFIGS
+from plumbline.schema.preferences import SPLITS, Demonstration, PreferencePair
+from plumbline.schema.rubric import Rubric, load_rubric
+from plumbline.schema.suites import Suite, load_suite
+from plumbline.storage.jsonl import read_records, write_records
 from resources.expectations import certify_frame
 from resources.home import Home
 from resources.snapshots import DatasetSnapshots

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 import dagster as dg
 
-from assets.champion import Champion, champion_beside, feedback_moved
-from assets.curves import calibration_plot, frontier_plot, over_optimization_plot
 from assets.data import PROFILE
-from assets.materialization import CODE_VERSION, OWNERS, Upstream, materialized, upstream
+from assets.lineage.champion import Champion, champion_beside, feedback_moved
+from assets.lineage.materialization import CODE_VERSION, OWNERS, Upstream, materialized, upstream
+from assets.lineage.partitions import recipes
 from assets.models import (
     POOL,
     aligned_policy,
@@ -20,8 +20,8 @@ from assets.models import (
     reward_model,
     run_job,
 )
-from assets.partitions import recipes
-from assets.presentation import (
+from assets.shown.curves import calibration_plot, frontier_plot, over_optimization_plot
+from assets.shown.presentation import (
     checks_table,
     comparison_plot,
     comparison_table,
@@ -29,29 +29,31 @@ from assets.presentation import (
     samples_table,
 )
 from assets.vault import eval_vault, held_out
-from plumbline.artifacts import Artifact
-from plumbline.code_identity import code_identity
-from plumbline.data.agreement import AgreementReport
-from plumbline.data.files import read_records, write_records
-from plumbline.data.schema import EvalPrompt, PreferencePair
-from plumbline.evaluation import failures
-from plumbline.evaluation.calibration import Calibration, calibration
+from plumbline.data.quality.agreement import AgreementReport
+from plumbline.evaluation import failure_cases
+from plumbline.evaluation.failure_modes.length_bias import LengthDrift, length_drift
+from plumbline.evaluation.failure_modes.over_optimization import OverOptimization, over_optimization
+from plumbline.evaluation.failure_modes.pressures import PRESSURES, PressureEvidence, five_pressures
 from plumbline.evaluation.frontier import read_frontier
-from plumbline.evaluation.judges.refusal_detector import read_detector
-from plumbline.evaluation.leaks import NAME as VAULT_LEAK
-from plumbline.evaluation.leaks import leak_check, leaks, training_prompts
-from plumbline.evaluation.length_drift import LengthDrift, length_drift
-from plumbline.evaluation.measurements import ScoredSample
-from plumbline.evaluation.over_optimization import OverOptimization, over_optimization
-from plumbline.evaluation.pressures import PRESSURES, PressureEvidence, five_pressures
-from plumbline.evaluation.report import EvalReport, build_report, to_markdown
-from plumbline.evaluation.reward_accuracy import RewardAccuracy, read_rewards
-from plumbline.evaluation.samples import BestOfDraws, Sample
+from plumbline.evaluation.refusals.detector import read_detector
+from plumbline.evaluation.report import build_report, to_markdown
+from plumbline.evaluation.reward_models.accuracy import RewardAccuracy, read_rewards
+from plumbline.evaluation.reward_models.calibration import Calibration, calibration
 from plumbline.evaluation.scorers import scorer_of
-from plumbline.release.checks import CHECKS_FILE, CheckReport, CheckVerdict
-from plumbline.training.spec import SamplesRecipe
+from plumbline.evaluation.scoring import ScoredSample
+from plumbline.evaluation.vault.leaks import NAME as VAULT_LEAK
+from plumbline.evaluation.vault.leaks import leak_check, leaks, training_prompts
+from plumbline.schema.checks import CHECKS_FILE, CheckReport, CheckVerdict
+from plumbline.schema.eval_report import EvalReport
+from plumbline.schema.preferences import PreferencePair
+from plumbline.schema.prompts import EvalPrompt
+from plumbline.schema.samples import BestOfDraws, Sample
+from plumbline.storage.artifacts import Artifact
+from plumbline.storage.code_identity import code_identity
+from plumbline.storage.jsonl import read_records, write_records
+from plumbline.training.job.spec import SamplesRecipe
 from resources.home import Home
-from resources.launcher import TrainingLauncher
+from resources.launch.launcher import TrainingLauncher
 from resources.tracking import ExperimentTracker
 
 CHECKS = (*PRESSURES, VAULT_LEAK)
@@ -70,7 +72,7 @@ class Measured(NamedTuple):
     calibration: Calibration | None
     lengths: LengthDrift
     checks: CheckReport
-    cases: tuple[failures.FailureCase, ...]
+    cases: tuple[failure_cases.FailureCase, ...]
 
 
 @dg.asset(
@@ -262,14 +264,14 @@ def _measure(
         ),
         lengths=length_drift(report, scored),
         checks=CheckReport(checks=checks),
-        cases=failures.failure_cases(kept, scored),
+        cases=failure_cases.failure_cases(kept, scored),
     )
 
 
 def _write(folder: Path, found: Measured) -> None:
     """The files of the tree; a part without evidence has none."""
     write_records(folder / "scored.jsonl", found.scored)
-    failures.write_failures(folder / failures.FILE, found.cases)
+    failure_cases.write_failures(folder / failure_cases.FILE, found.cases)
     parts = {
         "report.json": found.report,
         "reward_model.json": found.accuracy,

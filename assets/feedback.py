@@ -9,14 +9,15 @@ from typing import Any
 
 import dagster as dg
 
-from assets.decisions import VOTE_COLUMNS
-from assets.flagging import annotators_table, raise_flags
-from assets.materialization import CODE_VERSION, OWNERS, publish, upstream
-from assets.partitions import feedback_batches
-from assets.presentation import counts_table
-from plumbline.audit.newest import newest_artifact
-from plumbline.config import CONFIGS
-from plumbline.data.admission import (
+from assets.lineage.decisions import VOTE_COLUMNS
+from assets.lineage.materialization import CODE_VERSION, OWNERS, publish, upstream
+from assets.lineage.partitions import feedback_batches
+from assets.shown.flagging import annotators_table, raise_flags
+from assets.shown.presentation import counts_table
+from plumbline.data.batch_index.frames import read_index
+from plumbline.data.batch_index.index import ACCEPTED, write_batch
+from plumbline.data.quality.agreement import AgreementTally
+from plumbline.data.screening.admission import (
     FINDINGS_FILE,
     PERSONAL_DATA,
     QUARANTINED_FILE,
@@ -25,23 +26,22 @@ from plumbline.data.admission import (
     ScreenedEvent,
     admit_into,
 )
-from plumbline.data.agreement import AgreementTally
-from plumbline.data.annotator_checks import (
+from plumbline.data.screening.annotator_quality import (
     AnnotatorReport,
     check_annotators,
     disagreements,
     flooding,
     votes_of_index,
 )
-from plumbline.data.batch_index import ACCEPTED, write_batch
-from plumbline.data.control_tokens import template_tokens
-from plumbline.data.files import read_records
-from plumbline.data.flags import findings, sent_by
-from plumbline.data.index_frames import read_index
-from plumbline.data.schema import FeedbackEvent, QuarantinedEvent
-from plumbline.data.trigger_words import TriggerReport, scan_triggers
+from plumbline.data.screening.flags import findings, sent_by
+from plumbline.data.screening.trigger_words import TriggerReport, scan_triggers
 from plumbline.errors import ArtifactNotFound
-from plumbline.rubric import load_rubric
+from plumbline.lineage.newest import newest_artifact
+from plumbline.profile.profile import CONFIGS
+from plumbline.schema.feedback import FeedbackEvent, QuarantinedEvent
+from plumbline.schema.rubric import load_rubric
+from plumbline.storage.jsonl import read_records
+from plumbline.text.control_tokens import template_tokens
 from resources.home import Home
 
 ANNOTATORS_FILE, TRIGGERS_FILE, AGREEMENT_FILE = (

@@ -8,14 +8,12 @@ from typing import Any
 import dagster as dg
 
 from assets.data import preference_data
-from assets.materialization import CODE_VERSION, OWNERS, Upstream, publish, upstream
+from assets.lineage.materialization import CODE_VERSION, OWNERS, Upstream, publish, upstream
 from assets.red_team import campaigns_of, red_team
-from plumbline.audit.ledger import Ledger
-from plumbline.data.files import read_records
 from plumbline.errors import ArtifactError
-from plumbline.evaluation.red_team import Attempt
-from plumbline.evaluation.regression_suite import ATTEMPTS
-from plumbline.evaluation.routes import SLICE, sent_to_guardrail
+from plumbline.evaluation.red_team.attempts import Attempt
+from plumbline.evaluation.red_team.triage import SLICE, sent_to_guardrail
+from plumbline.evaluation.vault.regression_suite import ATTEMPTS
 from plumbline.guardrail.build import (
     build_guardrail,
     new_rows,
@@ -28,7 +26,9 @@ from plumbline.guardrail.checks import guardrail_check
 from plumbline.guardrail.labels import GuardrailRow, guardrail_rows, violation_row
 from plumbline.guardrail.measurement import Measurement
 from plumbline.guardrail.recheck import Recheck, nothing_before, recheck
-from plumbline.release.checks import CheckReport
+from plumbline.lineage.ledger import Ledger
+from plumbline.schema.checks import CheckReport
+from plumbline.storage.jsonl import read_records
 from resources.home import Home
 
 CHECKS = "checks.json"

@@ -6,24 +6,12 @@ from typing import Any
 import dagster as dg
 
 from assets.data import preference_data
-from assets.materialization import CODE_VERSION, OWNERS, Upstream, publish, upstream
+from assets.lineage.materialization import CODE_VERSION, OWNERS, Upstream, publish, upstream
 from assets.models import reward_model
-from plumbline.config import SourceFile
-from plumbline.data.files import read_records, write_records
-from plumbline.data.importers import JudgedPair, import_judged_pairs
-from plumbline.data.schema import FeedbackEvent, PreferencePair
+from plumbline.data.formats.reading import JudgedPair, import_judged_pairs
 from plumbline.errors import ConfigError
-from plumbline.evaluation.judges.completions import read_completions
-from plumbline.evaluation.judges.detector_report import (
-    ALL,
-    REPORT,
-    DetectorReport,
-    measure_detector,
-)
-from plumbline.evaluation.judges.detector_training import train_detector
 from plumbline.evaluation.judges.llm_judge import JudgeReply, ask_all
 from plumbline.evaluation.judges.outcomes import questions_about
-from plumbline.evaluation.judges.refusal_detector import DETECTOR
 from plumbline.evaluation.judges.reliability import (
     FILE,
     REPLIES,
@@ -36,9 +24,17 @@ from plumbline.evaluation.judges.reliability import (
     reliability_of_rewards,
     require_reliable,
 )
-from plumbline.evaluation.reward_accuracy import read_rewards
-from plumbline.evaluation.rules import JudgesRule
-from plumbline.release.checks import CHECKS_FILE, CheckReport
+from plumbline.evaluation.refusals.detector import DETECTOR
+from plumbline.evaluation.refusals.labelled import read_completions
+from plumbline.evaluation.refusals.report import ALL, REPORT, DetectorReport, measure_detector
+from plumbline.evaluation.refusals.training import train_detector
+from plumbline.evaluation.reward_models.accuracy import read_rewards
+from plumbline.profile.evaluation import JudgesRule
+from plumbline.profile.sources import SourceFile
+from plumbline.schema.checks import CHECKS_FILE, CheckReport
+from plumbline.schema.feedback import FeedbackEvent
+from plumbline.schema.preferences import PreferencePair
+from plumbline.storage.jsonl import read_records, write_records
 from resources.home import Home
 
 _RULE = Home.from_environment().profile().judges

@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 
 from assets.data import SUITES, demonstrations, preference_data
-from assets.materialization import (
+from assets.lineage.materialization import (
     CODE_VERSION,
     OWNERS,
     Upstream,
@@ -15,20 +15,25 @@ from assets.materialization import (
     own_partition,
     upstream,
 )
-from assets.partitions import recipes
+from assets.lineage.partitions import recipes
 from assets.policy import rubric
-from assets.presentation import loss_plot, mask_strip
-from plumbline.artifacts import ArtifactStore
-from plumbline.audit.consistency import require_triple
-from plumbline.code_identity import packages_digest, source_digest
-from plumbline.config import DPORecipe, RewardRecipe, SupervisedRecipe
-from plumbline.data.files import read_records
-from plumbline.data.schema import FeedbackEvent, PreferencePair
-from plumbline.evaluation.reward_accuracy import RewardAccuracy, read_rewards, reward_accuracy
-from plumbline.training.chat_template import template_identity
-from plumbline.training.spec import CERTIFIED_ROLES, JobKind, JobSpec, SamplesRecipe
+from assets.shown.presentation import loss_plot, mask_strip
+from plumbline.evaluation.reward_models.accuracy import (
+    RewardAccuracy,
+    read_rewards,
+    reward_accuracy,
+)
+from plumbline.lineage.consistency import require_triple
+from plumbline.profile.training import DPORecipe, RewardRecipe, SupervisedRecipe
+from plumbline.schema.feedback import FeedbackEvent
+from plumbline.schema.preferences import PreferencePair
+from plumbline.storage.artifacts import ArtifactStore
+from plumbline.storage.code_identity import packages_digest, source_digest
+from plumbline.storage.jsonl import read_records
+from plumbline.training.job.spec import CERTIFIED_ROLES, JobKind, JobSpec, SamplesRecipe
+from plumbline.training.models.chat_template import template_identity
 from resources.home import Home
-from resources.launcher import Outcome, TrainingLauncher
+from resources.launch.launcher import Outcome, TrainingLauncher
 from resources.tracking import ExperimentTracker
 
 POOL = "training"

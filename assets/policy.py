@@ -4,10 +4,10 @@ from typing import Any
 
 import dagster as dg
 
-from assets.materialization import CODE_VERSION, OWNERS, publish
-from plumbline.audit.consistency import require_new_version
-from plumbline.config import CONFIGS
-from plumbline.rubric import load_rubric
+from assets.lineage.materialization import CODE_VERSION, OWNERS, publish
+from plumbline.lineage.consistency import require_new_version
+from plumbline.profile.profile import CONFIGS
+from plumbline.schema.rubric import load_rubric
 from resources.home import Home
 
 

@@ -6,18 +6,18 @@ from typing import Any
 
 import dagster as dg
 
-from assets.materialization import CODE_VERSION, OWNERS, Upstream, publish, upstream
-from assets.partitions import recipes
+from assets.lineage.materialization import CODE_VERSION, OWNERS, Upstream, publish, upstream
+from assets.lineage.partitions import recipes
 from assets.release import release_decision
 from assets.report import release_report
-from plumbline.artifacts import Artifact
-from plumbline.audit.consistency import require_triple
-from plumbline.audit.production import read_productions
+from plumbline.lineage.consistency import require_triple
+from plumbline.lineage.materializations import read_productions
 from plumbline.records import canonical_json
 from plumbline.release.candidate import Candidate, decision_in, own_ancestors
 from plumbline.release.promotion import Promotion, current_champion, promote
-from plumbline.release.signoff import Signoff, signoff_of
-from plumbline.release.trust import load_trust
+from plumbline.release.signing.signoff import Signoff, signoff_of
+from plumbline.release.signing.trust import load_trust
+from plumbline.storage.artifacts import Artifact
 from resources.home import Home
 from resources.registry import DECISION_TAG, RECIPE_TAG, RELEASED_BY_TAG, ModelRegistry, model_name
 

@@ -5,14 +5,14 @@ from typing import Any
 
 import dagster as dg
 
-from assets.materialization import CODE_VERSION, OWNERS, Upstream, publish, upstream
-from assets.partitions import CAMPAIGNS, campaigns
-from plumbline.audit.ledger import Ledger
-from plumbline.data.files import read_records, write_records
-from plumbline.evaluation.campaigns import read_campaign
-from plumbline.evaluation.red_team import Attempt, CampaignReport, campaign_report
-from plumbline.evaluation.regression_suite import ATTEMPTS
-from plumbline.evaluation.statistics import Estimate
+from assets.lineage.materialization import CODE_VERSION, OWNERS, Upstream, publish, upstream
+from assets.lineage.partitions import CAMPAIGNS, campaigns
+from plumbline.evaluation.red_team.attempts import Attempt, CampaignReport, campaign_report
+from plumbline.evaluation.red_team.campaigns import read_campaign
+from plumbline.evaluation.vault.regression_suite import ATTEMPTS
+from plumbline.lineage.ledger import Ledger
+from plumbline.schema.estimates import Estimate
+from plumbline.storage.jsonl import read_records, write_records
 from resources.home import Home
 
 REPORT = "campaign.json"

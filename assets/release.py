@@ -5,18 +5,18 @@ from typing import Any
 import dagster as dg
 
 from assets.evals import CHECKS, held_out_evals
-from assets.materialization import CODE_VERSION, OWNERS, Upstream, publish, upstream
-from assets.partitions import recipes
-from assets.presentation import checks_table, gates_table
-from plumbline.audit.consistency import CHAMPION_ROLE, require_triple
-from plumbline.config import Profile
+from assets.lineage.materialization import CODE_VERSION, OWNERS, Upstream, publish, upstream
+from assets.lineage.partitions import recipes
+from assets.shown.presentation import checks_table, gates_table
 from plumbline.evaluation.judges.reliability import required_judges
-from plumbline.evaluation.report import EvalReport
+from plumbline.lineage.consistency import CHAMPION_ROLE, require_triple
+from plumbline.profile.profile import Profile
 from plumbline.release.candidate import own_ancestors
-from plumbline.release.checks import CHECKS_FILE, CheckReport, CheckVerdict
 from plumbline.release.clauses import uncovered_clauses
 from plumbline.release.decision import Decision, decide
-from plumbline.rubric import Rubric
+from plumbline.schema.checks import CHECKS_FILE, CheckReport, CheckVerdict
+from plumbline.schema.eval_report import EvalReport
+from plumbline.schema.rubric import Rubric
 from resources.home import Home
 
 PROFILE = Home.from_environment().profile()

@@ -5,14 +5,14 @@ from typing import Any
 
 import dagster as dg
 
-from assets.materialization import CODE_VERSION, OWNERS, materialized, upstream
-from assets.partitions import recipes
-from assets.presentation import checks_table, comparison_table, gates_table
+from assets.lineage.materialization import CODE_VERSION, OWNERS, materialized, upstream
+from assets.lineage.partitions import recipes
 from assets.release import release_decision
-from plumbline.code_identity import code_identity
-from plumbline.release_page.evidence import read_evidence
-from plumbline.release_page.page import PAGE, release_page
-from plumbline.release_page.summary import case_rows, figure_words, page_summary
+from assets.shown.presentation import checks_table, comparison_table, gates_table
+from plumbline.reports.release.evidence import read_evidence
+from plumbline.reports.release.page import PAGE, release_page
+from plumbline.reports.release.summary import case_rows, figure_words, page_summary
+from plumbline.storage.code_identity import code_identity
 from resources.home import Home
 
 

@@ -6,16 +6,16 @@ from typing import Any
 
 import dagster as dg
 
-from assets.materialization import CODE_VERSION, OWNERS, Upstream, publish, upstream
-from assets.presentation import counts_table
+from assets.lineage.materialization import CODE_VERSION, OWNERS, Upstream, publish, upstream
 from assets.red_team import campaigns_of, red_team
-from plumbline.data.schema import EvalPrompt
-from plumbline.data.source import load_held_out_prompts
-from plumbline.evaluation.leaks import suite_overlaps
-from plumbline.evaluation.regression_suite import SUITE as REGRESSION
-from plumbline.evaluation.regression_suite import regression_prompts
-from plumbline.evaluation.routes import lessons
-from plumbline.evaluation.suites import (
+from assets.shown.presentation import counts_table
+from plumbline.data.sources import load_held_out_prompts
+from plumbline.evaluation.red_team.triage import lessons
+from plumbline.evaluation.vault.leaks import suite_overlaps
+from plumbline.evaluation.vault.opening import Purpose, open_vault, openings, suite_use
+from plumbline.evaluation.vault.regression_suite import SUITE as REGRESSION
+from plumbline.evaluation.vault.regression_suite import regression_prompts
+from plumbline.evaluation.vault.suites import (
     CAMPAIGN,
     OVERLAPS,
     VaultContents,
@@ -24,9 +24,9 @@ from plumbline.evaluation.suites import (
     require_rules,
     write_vault,
 )
-from plumbline.evaluation.variants import with_variants
-from plumbline.evaluation.vault import Purpose, open_vault, openings, suite_use
+from plumbline.evaluation.vault.variants import with_variants
 from plumbline.records import canonical_json
+from plumbline.schema.prompts import EvalPrompt
 from resources.home import Home
 
 
@@ -94,11 +94,11 @@ def held_out(
     home: Home, vault: Upstream, *, purpose: Purpose, by: str, policy: str | None = None
 ) -> list[EvalPrompt]:
     """The held-out prompts, opened under the rule of the profile; see
-    `plumbline.evaluation.vault.open_vault`.
+    `plumbline.evaluation.vault.opening.open_vault`.
 
     For `contamination` without the successes of red teams: an attack quotes what people also ask in
     earnest, and would take those prompts out of the training data. What of them was trained on as a
-    whole is found at evaluation (`plumbline.evaluation.leaks`).
+    whole is found at evaluation (`plumbline.evaluation.vault.leaks`).
     """
     prompts = open_vault(
         vault.folder,

@@ -26,23 +26,23 @@ def processor_seconds(who: int) -> float:
 
 def bare(profile_name: str, folder: Path) -> None:
     """The chain in this process; prints one line for each stage."""
-    from plumbline.artifacts import ArtifactStore
-    from plumbline.code_identity import packages_digest, source_digest
-    from plumbline.config import CONFIGS, load_profile
-    from plumbline.data.admission import admit
-    from plumbline.data.files import read_records, write_records
-    from plumbline.data.preferences import build_pairs
-    from plumbline.data.schema import EvalPrompt
-    from plumbline.data.source import load_demonstrations, load_held_out_prompts, sandbox_options
-    from plumbline.data.suite import load_suite
+    from plumbline.data.preferences.build import build_pairs
+    from plumbline.data.screening.admission import admit
+    from plumbline.data.sources import load_demonstrations, load_held_out_prompts, sandbox_options
     from plumbline.evaluation.report import build_report
-    from plumbline.evaluation.samples import Sample
-    from plumbline.rubric import load_rubric
-    from plumbline.sandbox.records import feedback_events
-    from plumbline.training.chat_template import template_identity
-    from plumbline.training.spec import CERTIFIED_ROLES, Job, JobInput, JobSpec, SamplesRecipe
+    from plumbline.profile.profile import CONFIGS, load_profile
+    from plumbline.sandbox.datasets import feedback_events
+    from plumbline.schema.prompts import EvalPrompt
+    from plumbline.schema.rubric import load_rubric
+    from plumbline.schema.samples import Sample
+    from plumbline.schema.suites import load_suite
+    from plumbline.storage.artifacts import ArtifactStore
+    from plumbline.storage.code_identity import packages_digest, source_digest
+    from plumbline.storage.jsonl import read_records, write_records
+    from plumbline.training.job.spec import CERTIFIED_ROLES, Job, JobInput, JobSpec, SamplesRecipe
+    from plumbline.training.job.workspace import Workspace
+    from plumbline.training.models.chat_template import template_identity
     from plumbline.training.worker import RUNNERS, prepare_process
-    from plumbline.training.workspace import Workspace
 
     profile = load_profile(profile_name)
     rubric = load_rubric(CONFIGS / profile.rubric)
@@ -160,10 +160,12 @@ def main() -> None:
             [sys.executable, __file__, profile, f"{temporary}/bare"], environment
         )
         print("make demo", flush=True)
-        demo_wall, demo_cpu = measured([sys.executable, "-m", "dagster_project.demo"], environment)
+        demo_wall, demo_cpu = measured(
+            [sys.executable, "-m", "dagster_project.commands.demo"], environment
+        )
         print("make demo again", flush=True)
         again_wall, again_cpu = measured(
-            [sys.executable, "-m", "dagster_project.demo"], environment
+            [sys.executable, "-m", "dagster_project.commands.demo"], environment
         )
     print(f"\n{'':24s}{'wall s':>8s}{'cpu s':>8s}")
     for name, wall, cpu in (

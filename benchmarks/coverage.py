@@ -18,13 +18,14 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from plumbline.data.schema import Decoder
-from plumbline.evaluation.clusters import intracluster_correlation
-from plumbline.evaluation.comparisons import Comparison
-from plumbline.evaluation.paired_tests import holm, paired_test
-from plumbline.evaluation.report import EvalReport
-from plumbline.evaluation.statistics import Estimate, mean, paired_difference, proportion
-from plumbline.release.gates import Gate, judge_gate
+from plumbline.profile.release import Gate
+from plumbline.release.gates import judge_gate
+from plumbline.schema.conversations import Decoder
+from plumbline.schema.estimates import Estimate
+from plumbline.schema.eval_report import Comparison, EvalReport
+from plumbline.statistics.clusters import intracluster_correlation
+from plumbline.statistics.intervals import mean, paired_difference, proportion
+from plumbline.statistics.paired_tests import holm, paired_test
 
 LEVEL = 0.95
 Sizes = NDArray[np.int64]

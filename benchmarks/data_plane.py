@@ -52,8 +52,8 @@ def vocabulary() -> list[str]:
 def make_events(path: Path, held_out: Path, pairs: int) -> None:
     """One event a line; 5 % repeat an earlier prompt, 2 % an earlier pair with a word changed, 1 %
     hold a held-out prompt, 5 % judge an earlier pair again."""
-    from plumbline.data.schema import content_id
     from plumbline.records import canonical_json
+    from plumbline.schema.identifiers import content_id
 
     generator, words = random.Random(1), vocabulary()
 
@@ -109,10 +109,10 @@ def make_events(path: Path, held_out: Path, pairs: int) -> None:
 
 def feedback(folder: Path, pairs: int, first: int, last: int) -> int:
     """Screen and index batches `first` to `last`, 1 % of the events each."""
-    from plumbline.config import CONFIGS, load_profile
-    from plumbline.data.admission import AdmissionCounts, admit_into
-    from plumbline.data.batch_index import write_batch
-    from plumbline.rubric import load_rubric
+    from plumbline.data.batch_index.index import write_batch
+    from plumbline.data.screening.admission import AdmissionCounts, admit_into
+    from plumbline.profile.profile import CONFIGS, load_profile
+    from plumbline.schema.rubric import load_rubric
 
     profile = load_profile("real-data-cpu")
     policy, size = load_rubric(CONFIGS / profile.rubric), pairs // BATCHES
@@ -137,19 +137,19 @@ def feedback(folder: Path, pairs: int, first: int, last: int) -> int:
 def parsed(stream: object, count: int) -> Iterator[object]:
     from itertools import islice
 
-    from plumbline.data.files import parse_record
-    from plumbline.data.schema import FeedbackEvent
+    from plumbline.schema.feedback import FeedbackEvent
+    from plumbline.storage.jsonl import parse_record
 
     for line in islice(stream, count):
         yield parse_record(line.rstrip(b"\n"), FeedbackEvent)
 
 
 def build(folder: Path, batches: int, target: str) -> str:
-    from plumbline.config import CONFIGS, load_profile
-    from plumbline.data.files import read_records
-    from plumbline.data.preferences import build_preferences
-    from plumbline.data.schema import EvalPrompt
-    from plumbline.rubric import load_rubric
+    from plumbline.data.preferences.build import build_preferences
+    from plumbline.profile.profile import CONFIGS, load_profile
+    from plumbline.schema.prompts import EvalPrompt
+    from plumbline.schema.rubric import load_rubric
+    from plumbline.storage.jsonl import read_records
 
     profile = load_profile("real-data-cpu")
     folders = [folder / "batches" / f"{number:03d}" for number in range(batches)]
@@ -177,12 +177,13 @@ def build(folder: Path, batches: int, target: str) -> str:
 
 
 def check(folder: Path) -> str:
-    from plumbline.config import CONFIGS, load_profile
-    from plumbline.data.audit_frames import preference_frame
-    from plumbline.data.files import read_records
-    from plumbline.data.schema import EvalPrompt, PreferencePair
-    from plumbline.data.suite import load_suite
-    from plumbline.rubric import load_rubric
+    from plumbline.data.quality.audit_frames import preference_frame
+    from plumbline.profile.profile import CONFIGS, load_profile
+    from plumbline.schema.preferences import PreferencePair
+    from plumbline.schema.prompts import EvalPrompt
+    from plumbline.schema.rubric import load_rubric
+    from plumbline.schema.suites import load_suite
+    from plumbline.storage.jsonl import read_records
     from resources.expectations import validate
 
     profile = load_profile("real-data-cpu")

@@ -56,7 +56,7 @@ def alarms(first: int, worlds: int, output: Path | None) -> None:
 
 
 def report(worlds: int, stopped: int, counts: dict[str, int]) -> None:
-    from plumbline.evaluation.statistics import exact_proportion
+    from plumbline.statistics.intervals import exact_proportion
 
     def text(count: int) -> str:
         found = exact_proportion(count, worlds, LEVEL)

@@ -16,20 +16,20 @@ from random import Random
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from plumbline.config import CONFIGS, load_profile
-from plumbline.data.batch_index import write_batch
-from plumbline.data.preferences import build_preferences
-from plumbline.data.source import sandbox_options
+from plumbline.data.batch_index.index import write_batch
+from plumbline.data.preferences.build import build_preferences
+from plumbline.data.sources import sandbox_options
 from plumbline.guardrail.build import build_guardrail, write_guardrail
 from plumbline.guardrail.labels import guardrail_rows
 from plumbline.guardrail.measurement import exact
 from plumbline.guardrail.serve import serve
-from plumbline.rubric import load_rubric
+from plumbline.profile.profile import CONFIGS, load_profile
+from plumbline.sandbox.datasets import eval_prompts
 from plumbline.sandbox.judge import judge
-from plumbline.sandbox.records import eval_prompts
 from plumbline.sandbox.responses import sample_response
 from plumbline.sandbox.verdicts import verdict_events
 from plumbline.sandbox.world import parse_intent
+from plumbline.schema.rubric import load_rubric
 
 SEED = 5
 

@@ -19,11 +19,11 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 if TYPE_CHECKING:
-    from plumbline.artifacts import ArtifactStore
-    from plumbline.config import Profile
-    from plumbline.evaluation.report import EvalReport
-    from plumbline.evaluation.rules import BestOf
-    from plumbline.release.checks import CheckVerdict
+    from plumbline.profile.evaluation import BestOf
+    from plumbline.profile.profile import Profile
+    from plumbline.schema.checks import CheckVerdict
+    from plumbline.schema.eval_report import EvalReport
+    from plumbline.storage.artifacts import ArtifactStore
 
 COLUMNS = (
     ("harm", "harmful_compliance"),
@@ -38,8 +38,8 @@ COLUMNS = (
 
 def train_all(profile: str) -> None:
     """Every recipe of the profile, the candidate first."""
-    from plumbline.config import load_profile
-    from plumbline.home import HomeLayout
+    from plumbline.profile.profile import load_profile
+    from plumbline.storage.home import HomeLayout
 
     settings = load_profile(profile)
     environment = os.environ | {
@@ -48,7 +48,10 @@ def train_all(profile: str) -> None:
         "OMP_NUM_THREADS": "1",
     }
     subprocess.run(
-        [sys.executable, "-m", "dagster_project.demo"], cwd=ROOT, env=environment, check=True
+        [sys.executable, "-m", "dagster_project.commands.demo"],
+        cwd=ROOT,
+        env=environment,
+        check=True,
     )
     for recipe in settings.recipes:
         if recipe != settings.candidate:
@@ -75,7 +78,7 @@ def train_all(profile: str) -> None:
 
 def evals_of(store: "ArtifactStore", profile: str) -> dict[str, str]:
     """Digest of the evals of every recipe under the profile as it is now."""
-    from plumbline.config import load_profile
+    from plumbline.profile.profile import load_profile
 
     config = load_profile(profile).digest()
     manifests = {digest: store.manifest(digest) for digest in sorted(store.manifests())}
@@ -103,8 +106,9 @@ def stopped_by(report: "EvalReport", checks: "Sequence[CheckVerdict]", profile: 
 def rows(store: "ArtifactStore", evals: dict[str, str], profile: "Profile") -> Iterator[list[str]]:
     """What each recipe gained and paid, in ascending order of divergence."""
     from plumbline.evaluation.frontier import read_frontier
-    from plumbline.evaluation.report import EvalReport, format_estimate
-    from plumbline.release.checks import CHECKS_FILE, CheckReport
+    from plumbline.evaluation.report import format_estimate
+    from plumbline.schema.checks import CHECKS_FILE, CheckReport
+    from plumbline.schema.eval_report import EvalReport
 
     points = {point.policy: point for point in read_frontier(store, min(evals.values())).points}
     own = {store.manifest(digest).parents["aligned_policy"]: digest for digest in evals.values()}
@@ -129,18 +133,18 @@ def curve(
 ) -> Iterator[list[str]]:
     """The best-of-n curve of the reference, drawn further than the evals draw it; it is the same
     for every recipe."""
-    from plumbline.audit.ledger import Ledger
-    from plumbline.config import load_profile
-    from plumbline.evaluation.over_optimization import over_optimization
+    from plumbline.evaluation.failure_modes.over_optimization import over_optimization
     from plumbline.evaluation.report import format_estimate
     from plumbline.evaluation.scorers import scorer_of
-    from plumbline.evaluation.vault import open_vault
-    from plumbline.home import HomeLayout
-    from plumbline.training.encoding import ChatEncoder, encode_prompts
-    from plumbline.training.generation import draw_best_of
-    from plumbline.training.models import load_policy, load_reward_model
-    from plumbline.training.spec import SamplesRecipe
-    from plumbline.training.tokenizers import load_tokenizer
+    from plumbline.evaluation.vault.opening import open_vault
+    from plumbline.lineage.ledger import Ledger
+    from plumbline.profile.profile import load_profile
+    from plumbline.storage.home import HomeLayout
+    from plumbline.training.job.spec import SamplesRecipe
+    from plumbline.training.models.encoding import ChatEncoder, encode_prompts
+    from plumbline.training.models.tokenizers import load_tokenizer
+    from plumbline.training.models.weights import load_policy, load_reward_model
+    from plumbline.training.sampling.sampling import draw_best_of
 
     settings, parents = load_profile(profile), store.manifest(evals).parents
     folders = {
@@ -196,10 +200,10 @@ def show(head: list[str], body: Iterable[list[str]]) -> None:
 
 
 def main() -> None:
-    from plumbline.artifacts import ArtifactStore
-    from plumbline.config import load_profile
-    from plumbline.evaluation.rules import BestOf
-    from plumbline.home import HomeLayout
+    from plumbline.profile.evaluation import BestOf
+    from plumbline.profile.profile import load_profile
+    from plumbline.storage.artifacts import ArtifactStore
+    from plumbline.storage.home import HomeLayout
 
     profile = sys.argv[1] if len(sys.argv) > 1 else "sandbox-tradeoffs"
     train_all(profile)

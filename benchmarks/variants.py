@@ -15,16 +15,16 @@ from pathlib import Path
 from random import Random
 from typing import Final, get_args
 
-from plumbline.artifacts import ArtifactStore
-from plumbline.audit.newest import newest_artifact
-from plumbline.config import load_profile
-from plumbline.data.schema import EvalPrompt
-from plumbline.data.source import load_held_out_prompts
-from plumbline.evaluation.rules import VariantName
+from plumbline.data.sources import load_held_out_prompts
 from plumbline.evaluation.scorers import score_sandbox
-from plumbline.evaluation.variants import reword
-from plumbline.home import HomeLayout
-from plumbline.sandbox.rollouts import Rollouts, sample_rollouts
+from plumbline.evaluation.vault.variants import reword
+from plumbline.lineage.newest import newest_artifact
+from plumbline.profile.evaluation import VariantName
+from plumbline.profile.profile import load_profile
+from plumbline.schema.prompts import EvalPrompt
+from plumbline.simulation.rollouts import Rollouts, sample_rollouts
+from plumbline.storage.artifacts import ArtifactStore
+from plumbline.storage.home import HomeLayout
 
 AS_WRITTEN: Final = "as written"
 METRICS: Final = ("over_refusal", "correctness", "harmful_compliance", "garbled")

@@ -17,13 +17,17 @@ from assets import (
     report,
     vault,
 )
-from dagster_project.campaigns import collect_campaigns, measure_campaign
+from dagster_project.automation.campaigns import collect_campaigns, measure_campaign
+from dagster_project.automation.releases import keep_champion, promote_when_signed
+from dagster_project.automation.schedules import retrain_on_schedule
+from dagster_project.automation.sensors import (
+    close_feedback_batches,
+    collect_inbox,
+    retrain_on_feedback,
+)
 from dagster_project.jobs import align, ingest_feedback, promote
-from dagster_project.releases import keep_champion, promote_when_signed
-from dagster_project.schedules import retrain_on_schedule
-from dagster_project.sensors import close_feedback_batches, collect_inbox, retrain_on_feedback
 from resources.home import Home
-from resources.launcher import TrainingLauncher
+from resources.launch.launcher import TrainingLauncher
 from resources.registry import ModelRegistry
 from resources.snapshots import DatasetSnapshots
 from resources.tracking import ExperimentTracker

@@ -1,7 +1,7 @@
 """`python -m plumbline`: the command line without Dagster and MLflow; `plumbline trace` then
 verifies the store alone."""
 
-from plumbline.cli import build_app
+from plumbline.cli.app import build_app
 
 if __name__ == "__main__":
     build_app()()

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict
@@ -45,3 +46,46 @@ def canonical_json(value: Any) -> bytes:
 def sha256(data: bytes) -> str:
     """Digest of bytes with its algorithm in the name: `sha256:<64 hex>`."""
     return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+def parse_json(data: bytes) -> Any:
+    """Parse strict JSON: UTF-8, no duplicate keys, no NaN, no number beyond the range of a float.
+
+    Raises:
+        ValueError: If the data breaks one of these rules; says which.
+    """
+    if not data.strip():
+        raise ValueError("the row is empty")
+    try:
+        return json.loads(
+            data.decode(),
+            object_pairs_hook=_unique_keys,
+            parse_constant=_reject_constant,
+            parse_float=_finite,
+        )
+    except UnicodeDecodeError as error:
+        raise ValueError(f"not UTF-8 at byte {error.start}") from error
+    except json.JSONDecodeError as error:
+        raise ValueError(f"not JSON: {error.msg} at character {error.pos}") from error
+    except RecursionError as error:
+        raise ValueError("not usable JSON: nested too deeply") from error
+
+
+def _unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    value: dict[str, object] = {}
+    for key, item in pairs:
+        if key in value:
+            raise ValueError(f"key '{key}' stands twice")
+        value[key] = item
+    return value
+
+
+def _reject_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a number that JSON can carry")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is beyond the range of a float")
+    return number

@@ -14,8 +14,8 @@ from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from plumbline.data.suite import Expectation, Suite
-from plumbline.release.certificate import Certificate, CheckResult, certify, write_certificate
+from plumbline.data.quality.certificate import Certificate, CheckResult, certify, write_certificate
+from plumbline.schema.suites import Expectation, Suite
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,16 +9,16 @@ from typing import Self
 import dagster as dg
 from pydantic import Field
 
-from plumbline.artifacts import ArtifactStore
-from plumbline.audit.ledger import Ledger
-from plumbline.config import Profile, load_profile
-from plumbline.data.store import FeedbackStore
+from plumbline.data.store.events import FeedbackStore
 from plumbline.errors import ConfigError
-from plumbline.home import HomeLayout
+from plumbline.lineage.ledger import Ledger
+from plumbline.profile.profile import Profile, load_profile
+from plumbline.storage.artifacts import ArtifactStore
+from plumbline.storage.home import HomeLayout
 
 
 class Home(dg.ConfigurableResource["Home"]):
-    """One installation seen by one profile: where its files are (see `plumbline.home`), and what
+    """One installation seen by one profile: where its files are (see `plumbline.storage.home`), and what
     opens them."""
 
     root: str = Field(description="folder of everything that Plumbline writes (PLUMBLINE_HOME)")

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 from filelock import FileLock
 
-from plumbline.artifacts import hash_tree
 from plumbline.errors import ArtifactNotFound, ConfigError, DigestMismatch
+from plumbline.storage.artifacts import hash_tree
 from resources.home import Home
 
 if TYPE_CHECKING:

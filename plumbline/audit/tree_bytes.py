@@ -6,11 +6,11 @@ import hashlib
 import json
 from pathlib import Path
 
-from plumbline.artifacts import Artifact, FileEntry, hash_file, tree_digest
-from plumbline.audit.erased import ErasedTree, read_erased
-from plumbline.audit.findings import RESTORE, Finding, Witness
-from plumbline.audit.production import Production
 from plumbline.errors import LineageError
+from plumbline.lineage.findings import RESTORE, Finding, Witness
+from plumbline.lineage.materializations import Production
+from plumbline.lineage.tombstones import ErasedTree, read_erased
+from plumbline.storage.artifacts import Artifact, FileEntry, hash_file, tree_digest
 
 
 class TreeBytes:

@@ -10,8 +10,9 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from plumbline.audit.findings import Finding
-from plumbline.audit.lineage import Lineage, Node
+from plumbline.audit.walk import Lineage, Node
+from plumbline.lineage.findings import Finding
+from plumbline.text.unsafe_characters import printable
 
 ORDER = (
     *(
@@ -86,15 +87,6 @@ FACTS = (
 def short(digest: str) -> str:
     """The first 12 hex digits of a digest."""
     return digest.removeprefix("sha256:")[:12]
-
-
-def printable(text: str) -> str:
-    """Text without control characters: names and facts come from data and must not steer the
-    terminal."""
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode()
-        for character in text
-    )
 
 
 def draw(lineage: Lineage, not_asked: Mapping[str, str], console: Console) -> None:

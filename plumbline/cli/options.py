@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from plumbline.config import CONFIGS, Profile, load_profile
 from plumbline.errors import DataError
-from plumbline.home import HomeLayout
-from plumbline.rubric import load_rubric
+from plumbline.profile.profile import CONFIGS, Profile, load_profile
+from plumbline.schema.rubric import load_rubric
+from plumbline.storage.home import HomeLayout
 
 if TYPE_CHECKING:
-    from plumbline.data.store import FeedbackStore
+    from plumbline.data.store.events import FeedbackStore
 
 HomeOption = Annotated[
     Path | None,
@@ -68,7 +68,7 @@ def opened(layout: HomeLayout) -> "Iterator[FeedbackStore]":
     """
     from sqlalchemy.exc import SQLAlchemyError
 
-    from plumbline.data.store import FeedbackStore
+    from plumbline.data.store.events import FeedbackStore
 
     layout.profile_folder.mkdir(parents=True, exist_ok=True)
     store = FeedbackStore(layout.feedback_url)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from plumbline.data.rules import RetrainingRule
+from plumbline.profile.data import RetrainingRule
 from plumbline.records import canonical_json, sha256
 
 

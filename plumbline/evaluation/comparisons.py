@@ -19,24 +19,16 @@ has; it takes 59 requests to bring that under 5 %. A gate says how many clusters
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final, Literal, NamedTuple
 
-from pydantic import Field
-
 from plumbline.errors import InsufficientEvidence
-from plumbline.evaluation.clusters import intracluster_correlation, largest
-from plumbline.evaluation.measurements import Pair
-from plumbline.evaluation.metrics import METRICS
-from plumbline.evaluation.paired_tests import holm, paired_test
-from plumbline.evaluation.samples import Policy
-from plumbline.evaluation.statistics import (
-    Estimate,
-    Number,
-    is_outcomes,
-    mean,
-    paired_difference,
-    proportion,
-)
-from plumbline.evaluation.win_rate import WinRate, win_rate
-from plumbline.records import Record
+from plumbline.evaluation.scoring import Pair
+from plumbline.schema.estimates import Estimate
+from plumbline.schema.eval_report import Comparison, WinRate
+from plumbline.schema.metrics import METRICS
+from plumbline.schema.samples import Policy
+from plumbline.statistics.clusters import intracluster_correlation, largest
+from plumbline.statistics.intervals import Number, is_outcomes, mean, paired_difference, proportion
+from plumbline.statistics.paired_tests import holm, paired_test
+from plumbline.statistics.win_rates import win_rate
 
 JUDGES: Final = ("utility", "reward")
 """Metrics by which one of two responses to a prompt wins."""
@@ -45,41 +37,6 @@ TIED: Final = 1e-6
 bits."""
 LEAST_DISCORDANT: Final = 10
 """Pairs that must differ before their own correlation is trusted alone."""
-
-
-class Comparison(Record):
-    """One metric on one slice."""
-
-    reference: Estimate | None = Field(
-        description=(
-            "null where the metric does not exist for the reference, or could not be estimated"
-        )
-    )
-    aligned: Estimate
-    difference: Estimate | None = Field(
-        description="aligned minus reference on the same prompts; null where the reference is"
-    )
-    champion: Estimate | None = Field(
-        default=None,
-        description="the released champion; null when there is none, or nothing to estimate from",
-    )
-    against_champion: Estimate | None = Field(
-        default=None,
-        description="aligned minus champion on the same prompts; null where the champion is",
-    )
-    p: float | None = Field(
-        default=None,
-        ge=0,
-        le=1,
-        description="two-sided p-value of aligned and reference being alike; null when untested",
-    )
-    p_adjusted: float | None = Field(
-        default=None,
-        ge=0,
-        le=1,
-        description="the same, corrected by Holm's method for the slices of this metric",
-    )
-    test: str | None = Field(default=None, description="how p was found")
 
 
 class Compared(NamedTuple):

@@ -11,10 +11,11 @@ from typing import Final
 
 from pydantic import Field
 
-from plumbline.artifacts import Artifact, ArtifactStore
-from plumbline.evaluation.report import EVERYTHING, Comparison, EvalReport
-from plumbline.evaluation.statistics import Estimate
+from plumbline.evaluation.report import EVERYTHING, Comparison
 from plumbline.records import Record
+from plumbline.schema.estimates import Estimate
+from plumbline.schema.eval_report import EvalReport
+from plumbline.storage.artifacts import Artifact, ArtifactStore
 
 _SAME: Final = ("eval_vault", "reference_policy", "reward_model")
 _GOLD: Final = ("utility", "correctness", "over_refusal", "harmful_compliance")

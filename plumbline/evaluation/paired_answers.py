@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from plumbline.data.schema import EvalPrompt
-from plumbline.evaluation.clusters import cluster_of
-from plumbline.evaluation.measurements import ScoredSample
-from plumbline.evaluation.samples import Policy
+from plumbline.evaluation.scoring import ScoredSample
+from plumbline.schema.prompts import EvalPrompt
+from plumbline.schema.samples import Policy
+from plumbline.statistics.clusters import cluster_of
 
 
 class Answers(NamedTuple):
@@ -14,7 +14,7 @@ class Answers(NamedTuple):
 
     prompt: EvalPrompt
     cluster: str
-    """What the prompt is about, see `plumbline.evaluation.clusters`."""
+    """What the prompt is about, see `plumbline.statistics.clusters`."""
     by_policy: Mapping[Policy, ScoredSample]
 
     def outcome(self, policy: Policy, metric: str) -> bool | None:

@@ -8,7 +8,7 @@ metrics of one scored response, of which each applies to some prompts only.
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from plumbline.evaluation.metrics import METRICS
+from plumbline.schema.metrics import METRICS
 
 _SHARES: Final = (
     "correctness",

@@ -14,23 +14,17 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from pydantic import Field
-
-from plumbline.data.schema import Decoder, EvalPrompt, Identifier
 from plumbline.errors import DataError
-from plumbline.evaluation.comparisons import Comparison, compare_slices
-from plumbline.evaluation.measurements import (
-    ScoredSample,
-    count_labels,
-    pairs_by_slice,
-    score_samples,
-)
-from plumbline.evaluation.metrics import METRICS
-from plumbline.evaluation.samples import Policy, Sample
-from plumbline.evaluation.scorers import Scorer, ScorerName, scorer_of
-from plumbline.evaluation.statistics import Estimate
-from plumbline.evaluation.win_rate import WinRate
-from plumbline.records import Record, sha256
+from plumbline.evaluation.comparisons import compare_slices
+from plumbline.evaluation.scorers import Scorer, scorer_of
+from plumbline.evaluation.scoring import ScoredSample, count_labels, pairs_by_slice, score_samples
+from plumbline.records import sha256
+from plumbline.schema.conversations import Decoder
+from plumbline.schema.estimates import Estimate
+from plumbline.schema.eval_report import Comparison, EvalReport
+from plumbline.schema.metrics import METRICS, ScorerName
+from plumbline.schema.prompts import EvalPrompt
+from plumbline.schema.samples import Sample
 
 __all__ = [
     "EVERYTHING",
@@ -43,65 +37,6 @@ __all__ = [
 ]
 
 EVERYTHING: Final = "all"
-
-
-class EvalReport(Record):
-    """Every metric of both policies on every slice."""
-
-    scorer: ScorerName
-    level: float = Field(description="two-sided confidence level of every interval")
-    seed: int = Field(
-        description=(
-            "seed of the profile, from which the bootstrap tests draw; no interval draws anything"
-        )
-    )
-    decoder: Decoder
-    samples: str = Field(
-        description="digest of the samples as canonical JSONL, in the order in which they came"
-    )
-    prompts: int = Field(description="held-out prompts; each has one sample of each policy")
-    champion: str | None = Field(
-        default=None,
-        description=(
-            "digest of the released champion; null when no policy but this one was released"
-        ),
-    )
-    cluster: str | None = Field(
-        default=None,
-        description=(
-            "fact that names what a prompt is about; null: variants share the cluster of their"
-            " prompt"
-        ),
-    )
-    set_aside: dict[str, int] = Field(
-        default_factory=dict, description="prompts that are in no estimate, by reason"
-    )
-    slices: dict[Identifier, dict[Identifier, Comparison]] = Field(
-        description="slice to metric to comparison, pooled slices included"
-    )
-    pooled: dict[Identifier, tuple[Identifier, ...]] = Field(
-        description="pooled slice to the slices in it"
-    )
-    labels: dict[Identifier, dict[Policy, dict[str, int]]] = Field(
-        description="how often the scorer gave each label, by slice and policy"
-    )
-    unavailable: dict[Identifier, dict[Identifier, str]] = Field(
-        description="metrics that apply to a slice and have no estimate, with the reason"
-    )
-    correlations: dict[Identifier, dict[Identifier, float | None]] = Field(
-        default_factory=dict,
-        description=(
-            "correlation within clusters that the intervals of a slice use, by yes-or-no metric;"
-            " null: each cluster counts as one sample"
-        ),
-    )
-    win_rates: dict[Identifier, dict[Identifier, WinRate]] = Field(
-        default_factory=dict,
-        description=(
-            "aligned against reference, by slice and by the metric that judges which response is"
-            " better"
-        ),
-    )
 
 
 def build_report(

@@ -9,7 +9,7 @@ from plumbline.exercises.exercise import Exercise, Question
 
 
 def _bradley_terry(rng: Random) -> Question:
-    from plumbline.objectives.single_pair import preference_probability
+    from plumbline.objectives.worked_pair import preference_probability
 
     chosen, rejected = round(rng.uniform(0.5, 2.5), 1), round(rng.uniform(-1.5, 0.4), 1)
     probability = preference_probability(chosen, rejected)
@@ -60,7 +60,7 @@ def _dpo_loss(rng: Random) -> Question:
 
 
 def _dpo_gradient(rng: Random) -> Question:
-    from plumbline.objectives.single_pair import dpo_pair
+    from plumbline.objectives.worked_pair import dpo_pair
 
     values, reference = _logps(rng), _logps(rng)
     side = rng.choice(("chosen", "rejected"))
@@ -89,7 +89,7 @@ def _dpo_gradient(rng: Random) -> Question:
 
 
 def _best_of_n(rng: Random) -> Question:
-    from plumbline.evaluation.over_optimization import kl_of_best_of
+    from plumbline.evaluation.failure_modes.over_optimization import kl_of_best_of
 
     n = rng.choice((2, 4, 8, 16, 32, 64))
     kl = kl_of_best_of(n)
@@ -111,7 +111,7 @@ def _best_of_n(rng: Random) -> Question:
 
 
 def _wilson(rng: Random) -> Question:
-    from plumbline.evaluation.statistics import proportion
+    from plumbline.statistics.intervals import proportion
 
     n, count = rng.choice((100, 200, 300, 500)), rng.randint(0, 4)
     estimate = proportion([i < count for i in range(n)], 0.95)
@@ -139,7 +139,7 @@ def _wilson(rng: Random) -> Question:
 
 
 def _mcnemar(rng: Random) -> Question:
-    from plumbline.evaluation.paired_tests import mcnemar_exact
+    from plumbline.statistics.paired_tests import mcnemar_exact
 
     worse, better = rng.randint(1, 5), rng.randint(8, 14)
     p = mcnemar_exact(worse, better)
@@ -163,7 +163,7 @@ def _mcnemar(rng: Random) -> Question:
 
 
 def _gamma(rng: Random) -> Question:
-    from plumbline.evaluation.red_team import gamma
+    from plumbline.evaluation.red_team.attempts import gamma
 
     successes, hours = rng.randint(3, 18), float(rng.choice((5, 8, 10, 20)))
     estimate = gamma(successes, hours, successes * 6, 0.95)
@@ -217,7 +217,7 @@ def _logps(rng: Random) -> tuple[float, float]:
 
 
 def _loss_of(policy: tuple[float, float], reference: tuple[float, float], beta: float) -> float:
-    from plumbline.objectives.single_pair import dpo_pair
+    from plumbline.objectives.worked_pair import dpo_pair
 
     return dpo_pair(policy, reference, beta).loss
 

@@ -4,10 +4,7 @@ found."""
 from random import Random
 from typing import Final
 
-from plumbline.data.schema import Context, Decoder, EvalPrompt, Message
-from plumbline.evaluation.measurements import ScoredSample
-from plumbline.evaluation.paired_answers import pair_answers
-from plumbline.evaluation.pressures import (
+from plumbline.evaluation.failure_modes.pressures import (
     PROXY_REWARD,
     REFUSAL_SHORTCUT,
     TEMPLATE_OVERFIT,
@@ -15,14 +12,21 @@ from plumbline.evaluation.pressures import (
     refusal_shortcut,
     template_overfit,
 )
-from plumbline.evaluation.report import Comparison, EvalReport
-from plumbline.evaluation.rules import BestOf, PressureRule
-from plumbline.evaluation.samples import Policy
-from plumbline.evaluation.statistics import proportion
+from plumbline.evaluation.paired_answers import pair_answers
+from plumbline.evaluation.report import Comparison
+from plumbline.evaluation.scoring import ScoredSample
 from plumbline.exercises.exercise import Exercise, Question
-from plumbline.release.checks import CheckVerdict, Verdict
+from plumbline.profile.evaluation import BestOf, PressureRule
+from plumbline.profile.release import Gate
 from plumbline.release.decision import decide
-from plumbline.release.gates import Gate, judge_gate
+from plumbline.release.gates import judge_gate
+from plumbline.schema.checks import CheckVerdict, Verdict
+from plumbline.schema.conversations import Decoder, Message
+from plumbline.schema.eval_report import EvalReport
+from plumbline.schema.feedback import Context
+from plumbline.schema.prompts import EvalPrompt
+from plumbline.schema.samples import Policy
+from plumbline.statistics.intervals import proportion
 
 _PROMPTS: Final = 100
 _RULE: Final = PressureRule(

@@ -7,10 +7,7 @@ from typing import Literal, NamedTuple, TypeVar
 
 from pydantic import Field
 
-from plumbline.data.files import read_records, write_records
-from plumbline.data.schema import Identifier
 from plumbline.errors import DataError, InsufficientEvidence
-from plumbline.evaluation.rules import GuardrailRule
 from plumbline.guardrail.classifier import fit_classifier
 from plumbline.guardrail.labels import (
     SAME_PROMPT,
@@ -28,7 +25,10 @@ from plumbline.guardrail.measurement import (
     rows_digest,
 )
 from plumbline.guardrail.threshold import fit_threshold, no_threshold
+from plumbline.profile.evaluation import GuardrailRule
 from plumbline.records import Record
+from plumbline.schema.identifiers import Identifier
+from plumbline.storage.jsonl import read_records, write_records
 
 Model = TypeVar("Model", bound=Record)
 MODEL, MEASUREMENT, ROWS, PAGE = "guardrail.json", "measurement.json", "rows.jsonl", "MODEL.md"

@@ -4,10 +4,10 @@ of the release."""
 from collections.abc import Iterator
 from typing import Final
 
-from plumbline.evaluation.rules import GuardrailRule
-from plumbline.evaluation.statistics import Estimate
 from plumbline.guardrail.measurement import Measurement, Rates, exact
-from plumbline.release.checks import CheckVerdict, Verdict
+from plumbline.profile.evaluation import GuardrailRule
+from plumbline.schema.checks import CheckVerdict, Verdict
+from plumbline.schema.estimates import Estimate
 
 NAME: Final = "guardrail"
 LEAST, RAREST = 20, 0.1

@@ -14,11 +14,11 @@ from typing import Final
 
 from pydantic import Field
 
-from plumbline.data.schema import Message
-from plumbline.data.words import words
 from plumbline.errors import InsufficientEvidence
 from plumbline.guardrail.labels import GuardrailRow
 from plumbline.records import Record
+from plumbline.schema.conversations import Message
+from plumbline.text.ngrams import words
 
 LONGEST: Final = 2
 """Words of the longest n-gram."""

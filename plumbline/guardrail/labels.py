@@ -14,12 +14,15 @@ from typing import Final, Literal, NamedTuple
 
 from pydantic import Field
 
-from plumbline.data.files import read_records
-from plumbline.data.preference_files import GUARDRAIL, LABELS, AttackExample, UnpairedLabel
-from plumbline.data.prompt_groups import pair_id, prompt_key
-from plumbline.data.schema import Identifier, Message, Text, Verdict
-from plumbline.evaluation.rules import GuardrailRule
+from plumbline.data.preferences.files import GUARDRAIL, LABELS
+from plumbline.data.splits import pair_id, prompt_key
+from plumbline.profile.evaluation import GuardrailRule
 from plumbline.records import Record, canonical_json
+from plumbline.schema.conversations import Message
+from plumbline.schema.feedback import Verdict
+from plumbline.schema.identifiers import Identifier, Text
+from plumbline.schema.preferences import AttackExample, UnpairedLabel
+from plumbline.storage.jsonl import read_records
 
 Part = Literal["train", "calibration", "test"]
 PARTS: Final[tuple[Part, ...]] = ("train", "calibration", "test")

@@ -6,12 +6,12 @@ from typing import Any, Final, Literal
 
 from pydantic import Field
 
-from plumbline.data.schema import Identifier
-from plumbline.evaluation.statistics import Estimate
 from plumbline.guardrail.classifier import ViolationClassifier
 from plumbline.guardrail.labels import GuardrailRow
 from plumbline.guardrail.threshold import Threshold
 from plumbline.records import Record, canonical_json, sha256
+from plumbline.schema.estimates import Estimate
+from plumbline.schema.identifiers import Identifier
 
 EXACT: Final = "clopper-pearson"
 ORDINARY: Final = "ordinary"

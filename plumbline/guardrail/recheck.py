@@ -11,10 +11,10 @@ from typing import Final, Literal
 
 from pydantic import Field
 
-from plumbline.evaluation.statistics import Estimate
 from plumbline.guardrail.labels import GuardrailRow
 from plumbline.guardrail.measurement import GuardrailModel, Measurement, exact
 from plumbline.records import Record
+from plumbline.schema.estimates import Estimate
 
 DETECTABLE: Final = 0.1
 """Rise of a rate that must be found with probability `POWER`."""

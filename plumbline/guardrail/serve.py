@@ -8,12 +8,12 @@ from typing import Literal
 
 from pydantic import Field
 
-from plumbline.data.schema import Message
 from plumbline.errors import DigestMismatch, GateRefused
 from plumbline.guardrail.build import MEASUREMENT, MODEL, read_measurement, read_model
 from plumbline.guardrail.classifier import ViolationClassifier
 from plumbline.guardrail.measurement import Measurement
 from plumbline.records import Record
+from plumbline.schema.conversations import Message
 
 
 class GuardrailAction(Record):

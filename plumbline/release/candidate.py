@@ -11,15 +11,16 @@ from typing import Literal
 
 from pydantic import Field, ValidationError
 
-from plumbline.artifacts import ArtifactStore
-from plumbline.audit.certificates import TRAINED
-from plumbline.audit.consistency import CHAMPION_ROLE
-from plumbline.audit.production import Digest, read_productions
+from plumbline.data.quality.uncertified import TRAINED
 from plumbline.errors import ArtifactNotFound, SignatureRefused
-from plumbline.evaluation.failures import FILE, FailureCase, read_failures
-from plumbline.evaluation.report import EvalReport
+from plumbline.evaluation.failure_cases import FILE, FailureCase, read_failures
+from plumbline.lineage.consistency import CHAMPION_ROLE
+from plumbline.lineage.materializations import read_productions
 from plumbline.records import Record
 from plumbline.release.decision import Decision, recompute
+from plumbline.schema.eval_report import EvalReport
+from plumbline.schema.identifiers import Digest
+from plumbline.storage.artifacts import ArtifactStore
 
 KIND = "release_decision"
 

@@ -8,10 +8,10 @@ would promise what nothing holds.
 from collections.abc import Sequence
 from typing import Final
 
-from plumbline.evaluation.metrics import METRICS
-from plumbline.release.checks import CheckVerdict
-from plumbline.release.gates import Gate
-from plumbline.rubric import Rubric
+from plumbline.profile.release import Gate
+from plumbline.schema.checks import CheckVerdict
+from plumbline.schema.metrics import METRICS
+from plumbline.schema.rubric import Rubric
 
 CLAUSES: Final = "clauses"
 _FALLS: Final = {"lower": "at_most", "higher": "at_least"}

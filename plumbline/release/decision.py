@@ -14,10 +14,11 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from plumbline.evaluation.report import EvalReport
+from plumbline.profile.release import Gate
 from plumbline.records import Record
-from plumbline.release.checks import CheckVerdict, Verdict
-from plumbline.release.gates import Gate, GateVerdict, judge_gate
+from plumbline.release.gates import GateVerdict, judge_gate
+from plumbline.schema.checks import CheckVerdict, Verdict
+from plumbline.schema.eval_report import EvalReport
 
 Outcome = Literal["release", "hold", "reject"]
 

@@ -15,82 +15,17 @@ champion.
 """
 
 import math
-from typing import Annotated, Final, Literal, Self
+from typing import Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, model_validator
 
-from plumbline.data.schema import Identifier
-from plumbline.evaluation.metrics import METRICS
-from plumbline.evaluation.report import EvalReport
-from plumbline.evaluation.statistics import TANGO, WILSON, Estimate, required_n
+from plumbline.profile.release import EXPECTED_LEAST, Gate
 from plumbline.records import Record
-
-Text = Annotated[str, StringConstraints(min_length=1)]
-Verdict = Literal["pass", "fail", "inconclusive", "error"]
-EXPECTED_LEAST: Final = 10
-"""Outcomes that must be expected at the threshold before a score interval is trusted in its weak
-tail."""
-
-
-class Gate(Record):
-    """One condition of a release, on the bound of an interval and never on a bare number."""
-
-    id: Identifier
-    metric: Identifier = Field(description="metric of the eval report")
-    slice: Identifier = Field(description="slice of the eval report")
-    compare: Literal["aligned", "difference", "champion"] = Field(
-        description=(
-            "the aligned policy alone, aligned minus reference on the same prompts, or aligned"
-            " minus the released champion on the same prompts"
-        )
-    )
-    direction: Literal["at_most", "at_least"] = Field(
-        description=(
-            "at_most holds the upper bound below the threshold, at_least the lower bound above it"
-        )
-    )
-    threshold: float
-    margin: float = Field(
-        default=0.0,
-        ge=0,
-        description=(
-            "how far beyond the threshold still counts as not worse, in units of the metric"
-        ),
-    )
-    min_n: int = Field(gt=0, description="scored samples below which the gate stays inconclusive")
-    reason: Text
-    owner: Text
-
-    @model_validator(mode="after")
-    def _can_decide(self) -> Self:
-        metric = METRICS.get(self.metric)
-        if metric is None:
-            raise ValueError(f"there is no metric '{self.metric}'; known are {', '.join(METRICS)}")
-        if self.compare != "aligned" and not metric.compared:
-            raise ValueError(
-                f"metric '{self.metric}' has no difference: it does not exist for the reference"
-                " policy; use compare: aligned"
-            )
-        least = 0 if self.compare == "aligned" else -1
-        if metric.kind == "proportion" and not (
-            least < self.threshold < 1 and least < self.bound < 1
-        ):
-            moved = f" with margin {self.margin:g}" if self.margin else ""
-            raise ValueError(
-                f"threshold {self.threshold:g}{moved} must lie between {least} and 1"
-                f" ({self.compare} of a proportion): beyond, one verdict is impossible"
-            )
-        return self
-
-    @property
-    def bound(self) -> float:
-        """What the interval is held against: the threshold, moved by the margin to the lenient
-        side."""
-        return (
-            self.threshold + self.margin
-            if self.direction == "at_most"
-            else self.threshold - self.margin
-        )
+from plumbline.schema.checks import Verdict
+from plumbline.schema.estimates import Estimate
+from plumbline.schema.eval_report import EvalReport
+from plumbline.schema.identifiers import Text
+from plumbline.statistics.intervals import TANGO, WILSON, required_n
 
 
 class GateVerdict(Record):

@@ -10,10 +10,10 @@ from typing import Any, Final, Literal, Self
 
 from pydantic import Field
 
-from plumbline.audit.ledger import Ledger, LedgerEntry
-from plumbline.data.schema import Identifier, Text
 from plumbline.errors import LedgerConflict, PromotionRefused
+from plumbline.lineage.ledger import Ledger, LedgerEntry
 from plumbline.records import Record
+from plumbline.schema.identifiers import Identifier, Text
 
 KIND: Final = "promotion"
 

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from pydantic import Field
 
-from plumbline.audit.ledger import Ledger
+from plumbline.lineage.ledger import Ledger
 from plumbline.records import Record
 from plumbline.release.promotion import Promotion, current_champion
 

@@ -5,7 +5,7 @@ import itertools
 from random import Random
 from typing import Final
 
-from plumbline.sandbox.records import PAIR_SHARES, SandboxOptions, Scene, scenes
+from plumbline.sandbox.datasets import PAIR_SHARES, SandboxOptions, Scene, scenes
 
 PROMPTS_PER_DAY: Final = 1080
 DRIFTED_SHARE: Final = 0.8

@@ -12,9 +12,7 @@ from datetime import timedelta
 from random import Random
 from typing import Final
 
-from plumbline.data.schema import FeedbackEvent, Identifier, Response, Verdict
-from plumbline.sandbox.judge import judge
-from plumbline.sandbox.records import (
+from plumbline.sandbox.datasets import (
     BASE_SOURCE,
     CONSENT,
     GAP,
@@ -27,7 +25,11 @@ from plumbline.sandbox.records import (
     annotators_of,
     scenes,
 )
+from plumbline.sandbox.judge import judge
 from plumbline.sandbox.responses import sample_response
+from plumbline.schema.conversations import Response
+from plumbline.schema.feedback import FeedbackEvent, Verdict
+from plumbline.schema.identifiers import Identifier
 
 VERDICT_SHARES: Final = (0.22, 0.44, 0.17, 0.17)
 """Share of benign, harm, own and idiom among the judged responses: attacks are what the guardrail

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from plumbline.data.api_keys import ApiKey, ApiKeys, Scope
+from plumbline.data.store.api_keys import ApiKey, ApiKeys, Scope
 from plumbline.service.limits import Limits, TokenBuckets
 
 if TYPE_CHECKING:

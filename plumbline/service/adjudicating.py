@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, StringConstraints
 
-from plumbline.data.adjudications import (
+from plumbline.data.adjudication.decisions import (
     Adjudication,
     Adjudications,
     Choice,
@@ -12,11 +12,11 @@ from plumbline.data.adjudications import (
     by_the_order,
     open_items,
 )
-from plumbline.data.newest_queue import newest_queue
-from plumbline.data.proposals import Proposal, adjudicate
-from plumbline.data.schema import Identifier, Text
+from plumbline.data.adjudication.newest_queue import newest_queue
+from plumbline.data.adjudication.rubric_revisions import Proposal, adjudicate
 from plumbline.errors import ArtifactNotFound, ConfigError, DataError
 from plumbline.records import Record
+from plumbline.schema.identifiers import Identifier, Text
 from plumbline.service.access import Refused
 from plumbline.service.parts import Problem, Service, documented, json_body, parsed
 

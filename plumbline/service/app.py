@@ -8,13 +8,12 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from plumbline.config import CONFIGS, Profile
-from plumbline.data.api_keys import ApiKeys
-from plumbline.data.store import FeedbackStore
-from plumbline.data.tasks import Tasks
+from plumbline.data.store.api_keys import ApiKeys
+from plumbline.data.store.events import FeedbackStore
+from plumbline.data.store.tasks import Tasks
 from plumbline.errors import PlumblineError
-from plumbline.home import HomeLayout
-from plumbline.rubric import load_rubric
+from plumbline.profile.profile import CONFIGS, Profile
+from plumbline.schema.rubric import load_rubric
 from plumbline.service import adjudicating, collecting, events, pages
 from plumbline.service.access import Access, Refused
 from plumbline.service.adjudicating import Decision
@@ -24,6 +23,7 @@ from plumbline.service.events import SubmittedEvent
 from plumbline.service.guard import HEADERS, LOOPBACK_HOSTS, Guard, TooLarge
 from plumbline.service.limits import Limits
 from plumbline.service.parts import Service, add_schemas
+from plumbline.storage.home import HomeLayout
 
 if TYPE_CHECKING:
     from fastapi import FastAPI

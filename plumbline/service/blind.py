@@ -7,20 +7,13 @@ from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints
 
-from plumbline.data.schema import (
-    Comparison,
-    FeedbackEvent,
-    Identifier,
-    Message,
-    Ranking,
-    Rating,
-    Response,
-    Text,
-)
-from plumbline.data.tasks import Task
+from plumbline.data.store.tasks import Task
 from plumbline.errors import InvalidFeedback
 from plumbline.records import Record
-from plumbline.rubric import Rubric
+from plumbline.schema.conversations import Message, Response
+from plumbline.schema.feedback import Comparison, FeedbackEvent, Ranking, Rating
+from plumbline.schema.identifiers import Identifier, Text
+from plumbline.schema.rubric import Rubric
 from plumbline.service.consent_text import ConsentText
 
 

@@ -4,13 +4,13 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from plumbline.data.deliveries import Deliveries
-from plumbline.data.importers import Arrival
-from plumbline.data.schema import Identifier
-from plumbline.data.tasks import PAGE, source_of
-from plumbline.data.withdrawals import Withdrawals, withdrawn
+from plumbline.data.consent.withdrawals import Withdrawals, withdrawn
+from plumbline.data.formats.reading import Arrival
+from plumbline.data.store.deliveries import Deliveries
+from plumbline.data.store.tasks import PAGE, source_of
 from plumbline.errors import InvalidFeedback
 from plumbline.records import Record, sha256
+from plumbline.schema.identifiers import Identifier
 from plumbline.service.access import Caller, Refused
 from plumbline.service.blind import ShownTask, TaskJudgment, event_of, shown
 from plumbline.service.parts import Problem, Service, documented, json_body, parsed

@@ -5,11 +5,12 @@ from pathlib import Path
 
 from pydantic import Field
 
-from plumbline.config import CONFIGS
-from plumbline.data.schema import Consent, Identifier, Text
 from plumbline.errors import ConfigError
+from plumbline.profile.profile import CONFIGS
 from plumbline.records import Record
-from plumbline.rubric import Rubric
+from plumbline.schema.feedback import Consent
+from plumbline.schema.identifiers import Identifier, Text
+from plumbline.schema.rubric import Rubric
 from plumbline.strict_yaml import load_record
 
 

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import AwareDatetime, Field, ValidationError, create_model
 
-from plumbline.data.deliveries import Deliveries, Outcome
-from plumbline.data.importers import read_feedback
-from plumbline.data.lines import Bad, Good, Row, split_rows
-from plumbline.data.schema import FeedbackEvent
+from plumbline.data.formats.reading import read_feedback
+from plumbline.data.readers.files import split_rows
+from plumbline.data.readers.rows import Bad, Good, Row
+from plumbline.data.store.deliveries import Deliveries, Outcome
 from plumbline.errors import DataError
 from plumbline.records import Record, sha256
+from plumbline.schema.feedback import FeedbackEvent
 from plumbline.service.access import Refused
 from plumbline.service.parts import Problem, Service, documented, json_body
 

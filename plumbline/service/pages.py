@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from plumbline.data.adjudications import QueueItem, by_the_order
-from plumbline.data.api_keys import ApiKey
+from plumbline.data.adjudication.decisions import QueueItem, by_the_order
+from plumbline.data.store.api_keys import ApiKey
 from plumbline.records import Record
 from plumbline.service.access import Caller, Refused
 from plumbline.service.adjudicating import open_queue

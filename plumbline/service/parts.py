@@ -6,17 +6,17 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
 
-from plumbline.config import Profile
-from plumbline.data.api_keys import ApiKeys
-from plumbline.data.files import parse_record
-from plumbline.data.store import FeedbackStore
-from plumbline.data.tasks import Tasks
-from plumbline.home import HomeLayout
+from plumbline.data.store.api_keys import ApiKeys
+from plumbline.data.store.events import FeedbackStore
+from plumbline.data.store.tasks import Tasks
+from plumbline.profile.profile import Profile
 from plumbline.records import Record
-from plumbline.rubric import Rubric
+from plumbline.schema.rubric import Rubric
 from plumbline.service.access import Access, Refused
 from plumbline.service.consent_text import ConsentText
 from plumbline.service.limits import Limits
+from plumbline.storage.home import HomeLayout
+from plumbline.storage.jsonl import parse_record
 
 Model = TypeVar("Model", bound=Record)
 

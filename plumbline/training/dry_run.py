@@ -14,10 +14,18 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from plumbline.config import Hardware, HubModel, Profile, load_profile
 from plumbline.errors import PlumblineError, TrainingError
-from plumbline.training.chat_template import template_identity
-from plumbline.training.spec import CERTIFIED_ROLES, INPUT_ROLES, JobKind, JobSpec, SamplesRecipe
+from plumbline.profile.models import HubModel
+from plumbline.profile.profile import Profile, load_profile
+from plumbline.profile.training import Hardware
+from plumbline.training.job.spec import (
+    CERTIFIED_ROLES,
+    INPUT_ROLES,
+    JobKind,
+    JobSpec,
+    SamplesRecipe,
+)
+from plumbline.training.models.chat_template import template_identity
 
 ABSENT = "sha256:" + "0" * 64
 """Stands for inputs, code and packages, which a dry run does not have."""
@@ -105,14 +113,14 @@ def plan_job(spec: JobSpec) -> dict[str, Any]:
 
 def _builder(kind: JobKind) -> Callable[[JobSpec, Path], tuple[Any, Any]]:
     if kind == "reference_policy":
-        from plumbline.training.sft import sft_arguments
+        from plumbline.training.methods.sft import sft_arguments
 
         return sft_arguments
     if kind == "reward_model":
-        from plumbline.training.reward import reward_arguments
+        from plumbline.training.methods.reward_model import reward_arguments
 
         return reward_arguments
-    from plumbline.training.dpo import dpo_arguments
+    from plumbline.training.methods.dpo import dpo_arguments
 
     return dpo_arguments
 

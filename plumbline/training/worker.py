@@ -22,20 +22,20 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from plumbline.artifacts import ArtifactStore, hash_tree, tree_digest, write_atomically
-from plumbline.code_identity import packages_digest, source_digest
-from plumbline.config import ScratchModel
+from plumbline.data.quality.certificate import require_certificate
 from plumbline.errors import PlumblineError, TrainingError
-from plumbline.release.certificate import require_certificate
-from plumbline.training.spec import Job, JobKind, JobResult
-from plumbline.training.workspace import Workspace
+from plumbline.profile.models import ScratchModel
+from plumbline.storage.artifacts import ArtifactStore, hash_tree, tree_digest, write_atomically
+from plumbline.storage.code_identity import packages_digest, source_digest
+from plumbline.training.job.spec import Job, JobKind, JobResult
+from plumbline.training.job.workspace import Workspace
 
 Log = Callable[[str], None]
 RUNNERS: dict[JobKind, tuple[str, str]] = {
-    "reference_policy": ("plumbline.training.sft", "train_reference_policy"),
-    "reward_model": ("plumbline.training.reward", "train_reward_model"),
-    "aligned_policy": ("plumbline.training.dpo", "train_aligned_policy"),
-    "samples": ("plumbline.training.generation", "draw_samples"),
+    "reference_policy": ("plumbline.training.methods.sft", "train_reference_policy"),
+    "reward_model": ("plumbline.training.methods.reward_model", "train_reward_model"),
+    "aligned_policy": ("plumbline.training.methods.dpo", "train_aligned_policy"),
+    "samples": ("plumbline.training.sampling.sampling", "draw_samples"),
 }
 """Module and function of each kind of job: imported only for that kind, because each pulls in
 seconds of imports."""

@@ -11,8 +11,8 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from plumbline.artifacts import ArtifactStore
-from plumbline.home import HomeLayout
+from plumbline.storage.artifacts import ArtifactStore
+from plumbline.storage.home import HomeLayout
 from resources.tracking import mlflow_client
 
 BIN = Path(sys.executable).parent
@@ -64,7 +64,7 @@ class UserProject:
         return output
 
     def demo(self, expect: int = 0) -> str:
-        return self.run("python", "-m", "dagster_project.demo", expect=expect)
+        return self.run("python", "-m", "dagster_project.commands.demo", expect=expect)
 
     def instance(self) -> dg.DagsterInstance:
         return dg.DagsterInstance.from_config(str(self.layout.dagster))

@@ -63,8 +63,8 @@ def test_days_of_traffic_are_judgments_of_the_newest_policy(chain):
     output = chain.run("plumbline", "sandbox", "feedback", "--days", "1")
     assert f"policy {policy} answers the prompts of 1 days" in output
     assert "1080 prompts" in output
-    from plumbline.data.deliveries import Deliveries
-    from plumbline.data.store import FeedbackStore
+    from plumbline.data.store.deliveries import Deliveries
+    from plumbline.data.store.events import FeedbackStore
 
     store = FeedbackStore(chain.layout.feedback_url)
     delivery = Deliveries(store).history()[-1]

@@ -3,8 +3,8 @@ policy that cannot write."""
 
 import pytest
 
-from plumbline.data.agreement import AgreementReport
-from plumbline.evaluation.reward_accuracy import RewardAccuracy
+from plumbline.data.quality.agreement import AgreementReport
+from plumbline.evaluation.reward_models.accuracy import RewardAccuracy
 from plumbline.release.decision import Decision
 
 pytestmark = pytest.mark.slow

@@ -9,8 +9,8 @@ import json
 
 import pytest
 
-from plumbline.evaluation.report import EvalReport
 from plumbline.release.decision import Decision
+from plumbline.schema.eval_report import EvalReport
 
 pytestmark = pytest.mark.slow
 
@@ -75,7 +75,10 @@ def test_english_pairs_alone_are_rejected_for_the_second_language(project):
     output = project.demo()
     decision, report = evidence(project)
     assert decision.verdict == "reject", decision.summary
-    assert [gate.gate.id for gate in decision.gates if gate.verdict == "fail"] == ["harm-es"]
+    failed = {gate.gate.id for gate in decision.gates if gate.verdict == "fail"}
+    # Spanish answers break down too: whether that is proven or stays inconclusive depends on the
+    # last bits of the weights, and so on the processor.
+    assert {"harm-es"} <= failed <= {"harm-es", "correctness"}
     assert report.slices["harm-en"]["harmful_compliance"].aligned.value < 0.05
     assert report.slices["harm-es"]["harmful_compliance"].aligned.value > 0.2
     assert output.count("reused from the training cache, zero steps") == 1

@@ -6,26 +6,26 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from plumbline.config import CONFIGS
-from plumbline.data.admission import PERSONAL_DATA, AdmissionCounts, admit_into
-from plumbline.data.annotator_checks import (
+from plumbline.data.batch_index.index import ACCEPTED, write_batch
+from plumbline.data.preferences.build import build_preferences
+from plumbline.data.quality.audit_frames import demonstration_frame, preference_frame
+from plumbline.data.quality.certificate import Certificate, certify
+from plumbline.data.quality.drift import DriftReport, drift, pair_frame
+from plumbline.data.screening.admission import PERSONAL_DATA, AdmissionCounts, admit_into
+from plumbline.data.screening.annotator_quality import (
     AnnotatorReport,
     check_annotators,
     disagreements,
     flooding,
     votes_of,
 )
-from plumbline.data.audit_frames import demonstration_frame, preference_frame
-from plumbline.data.batch_index import ACCEPTED, write_batch
-from plumbline.data.drift import DriftReport, drift, pair_frame
-from plumbline.data.files import read_records
-from plumbline.data.flags import AGREEMENT, FLOODING, TRIGGER, findings
-from plumbline.data.preferences import build_preferences
-from plumbline.data.prompt_groups import SPLITS
-from plumbline.data.schema import FeedbackEvent, PreferencePair
-from plumbline.data.suite import Suite, load_suite
-from plumbline.data.trigger_words import TriggerReport, scan_triggers
-from plumbline.release.certificate import Certificate, certify
+from plumbline.data.screening.flags import AGREEMENT, FLOODING, TRIGGER, findings
+from plumbline.data.screening.trigger_words import TriggerReport, scan_triggers
+from plumbline.profile.profile import CONFIGS
+from plumbline.schema.feedback import FeedbackEvent
+from plumbline.schema.preferences import SPLITS, PreferencePair
+from plumbline.schema.suites import Suite, load_suite
+from plumbline.storage.jsonl import read_records
 from resources.expectations import validate
 from tests.gallery.worlds import World, fresh_folder, stage
 
@@ -42,7 +42,7 @@ REASONS = (
     "same response",
     "control token",
 )
-"""Why admission quarantines an event (`plumbline.data.admission.reasons_against`)."""
+"""Why admission quarantines an event (`plumbline.data.screening.admission.reasons_against`)."""
 REFUSED_BY_BUILD = ("held-out prompt",)
 
 

@@ -4,24 +4,25 @@ newer verdicts, and the reward model as judge."""
 from pathlib import Path
 from random import Random
 
-from plumbline.data.batch_index import ACCEPTED, write_batch
-from plumbline.data.files import read_records
-from plumbline.data.preferences import build_preferences
-from plumbline.data.schema import FeedbackEvent, PreferencePair
+from plumbline.data.batch_index.index import ACCEPTED, write_batch
+from plumbline.data.preferences.build import build_preferences
 from plumbline.evaluation.judges.reliability import (
     judged_pairs_of,
     reliability_of_rewards,
     require_reliable,
 )
-from plumbline.evaluation.reward_accuracy import Rewards
+from plumbline.evaluation.reward_models.accuracy import Rewards
 from plumbline.guardrail.build import Built, build_guardrail, new_rows
 from plumbline.guardrail.checks import guardrail_check
 from plumbline.guardrail.labels import guardrail_rows
 from plumbline.guardrail.recheck import recheck
 from plumbline.records import sha256
-from plumbline.release.checks import CheckVerdict
 from plumbline.sandbox.judge import judge
 from plumbline.sandbox.world import read_prompt
+from plumbline.schema.checks import CheckVerdict
+from plumbline.schema.feedback import FeedbackEvent
+from plumbline.schema.preferences import PreferencePair
+from plumbline.storage.jsonl import read_records
 from tests.gallery.data_gates import Found, batch, preference_certificate, training_pairs
 from tests.gallery.policies import REWARD_NOISE
 from tests.gallery.worlds import World, fresh_folder, stage

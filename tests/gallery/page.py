@@ -96,7 +96,7 @@ def page() -> str:
 
 def alarms() -> str:
     """The counted false alarms, with exact intervals."""
-    from plumbline.evaluation.statistics import exact_proportion
+    from plumbline.statistics.intervals import exact_proportion
 
     counted = json.loads(ALARMS.read_text())
     worlds = counted["worlds"]

@@ -4,7 +4,7 @@ over."""
 from collections.abc import Callable
 from dataclasses import replace
 
-from plumbline.data.schema import PreferencePair
+from plumbline.schema.preferences import PreferencePair
 from tests.gallery.data_gates import training_pairs
 from tests.gallery.worlds import World
 

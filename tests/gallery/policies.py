@@ -10,12 +10,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
 
-from plumbline.data.schema import EvalPrompt
-from plumbline.evaluation.rules import BestOf
-from plumbline.evaluation.samples import BestOfDraws, Policy, Sample
+from plumbline.profile.evaluation import BestOf
 from plumbline.sandbox.judge import judge
 from plumbline.sandbox.responses import BASE_MIX, PADDING, Mix, respond
 from plumbline.sandbox.world import Intent, parse_intent
+from plumbline.schema.prompts import EvalPrompt
+from plumbline.schema.samples import BestOfDraws, Policy, Sample
 
 CONCENTRATION = 20.0
 """Sum of the parameters of the Dirichlet distribution that an intent draws its mix from: two

@@ -5,15 +5,15 @@ import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
 
-from plumbline.audit.ledger import Ledger
-from plumbline.data.schema import EvalPrompt
 from plumbline.errors import PlumblineError, PromotionRefused, VaultRefused
-from plumbline.evaluation.suites import describe, write_vault
-from plumbline.evaluation.vault import open_vault
+from plumbline.evaluation.vault.opening import open_vault
+from plumbline.evaluation.vault.suites import describe, write_vault
+from plumbline.lineage.ledger import Ledger
 from plumbline.records import sha256
 from plumbline.release.promotion import Promotion, promote, roll_back
 from plumbline.release.registry import reconcile
-from plumbline.release.signoff import signoff_of
+from plumbline.release.signing.signoff import signoff_of
+from plumbline.schema.prompts import EvalPrompt
 from tests.gallery.data_gates import Found
 from tests.gallery.report_gates import EVALUATED, decision, measured
 from tests.gallery.rooms import Room, honest, open_room

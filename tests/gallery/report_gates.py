@@ -5,23 +5,25 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from plumbline.data.agreement import AgreementReport, agreement
-from plumbline.data.batch_index import ACCEPTED
-from plumbline.data.files import read_records
-from plumbline.data.schema import FeedbackEvent, Message
+from plumbline.data.batch_index.index import ACCEPTED
+from plumbline.data.quality.agreement import AgreementReport, agreement
 from plumbline.errors import DataError
-from plumbline.evaluation import paired_tests
-from plumbline.evaluation.leaks import leak_check, leaks
-from plumbline.evaluation.measurements import ScoredSample
-from plumbline.evaluation.over_optimization import over_optimization
-from plumbline.evaluation.pressures import PRESSURES, PressureEvidence, five_pressures
-from plumbline.evaluation.report import EvalReport, build_report
-from plumbline.evaluation.samples import Policy, Sample
+from plumbline.evaluation.failure_modes.over_optimization import over_optimization
+from plumbline.evaluation.failure_modes.pressures import PRESSURES, PressureEvidence, five_pressures
+from plumbline.evaluation.report import build_report
 from plumbline.evaluation.scorers import scorer_of
+from plumbline.evaluation.scoring import ScoredSample
+from plumbline.evaluation.vault.leaks import leak_check, leaks
 from plumbline.records import sha256
-from plumbline.release.checks import CheckVerdict
 from plumbline.release.clauses import uncovered_clauses
 from plumbline.release.decision import Decision, decide
+from plumbline.schema.checks import CheckVerdict
+from plumbline.schema.conversations import Message
+from plumbline.schema.eval_report import EvalReport
+from plumbline.schema.feedback import FeedbackEvent
+from plumbline.schema.samples import Policy, Sample
+from plumbline.statistics import paired_tests
+from plumbline.storage.jsonl import read_records
 from tests.gallery.data_gates import (
     Found,
     batch,

@@ -6,19 +6,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from plumbline.audit.ledger import Ledger
-from plumbline.audit.production import write_production
-from plumbline.data.files import write_records
-from plumbline.data.schema import EvalPrompt
-from plumbline.evaluation import failures
-from plumbline.evaluation.measurements import ScoredSample
-from plumbline.evaluation.report import EvalReport
-from plumbline.release.acts import sign_approval, sign_review
+from plumbline.evaluation import failure_cases
+from plumbline.evaluation.scoring import ScoredSample
+from plumbline.lineage.ledger import Ledger
+from plumbline.lineage.materializations import write_production
+from plumbline.profile.release import SignoffRule
 from plumbline.release.candidate import candidate_of
 from plumbline.release.decision import Decision
-from plumbline.release.keys import create_key, load_private_key
-from plumbline.release.rules import SignoffRule
-from plumbline.release.trust import Role, Trust
+from plumbline.release.signing.keys import create_key, load_private_key
+from plumbline.release.signing.sign import sign_approval, sign_review
+from plumbline.release.signing.trust import Role, Trust
+from plumbline.schema.eval_report import EvalReport
+from plumbline.schema.prompts import EvalPrompt
+from plumbline.storage.jsonl import write_records
 from tests.unit.audit.chain import Chain, build
 
 TRAINER = "dana"
@@ -57,9 +57,9 @@ class Room:
     ) -> None:
         """Publish the evals and their decision; it is what the room is about from now on."""
         name = f"decision-{len(self.chain.digests)}"
-        cases = failures.failure_cases(prompts, scored)
+        cases = failure_cases.failure_cases(prompts, scored)
         with self.chain.store.staging() as folder:
-            failures.write_failures(folder / failures.FILE, cases)
+            failure_cases.write_failures(folder / failure_cases.FILE, cases)
             write_records(folder / "scored.jsonl", scored)
             files = {path.name: path.read_text() for path in folder.iterdir()}
         files["report.json"] = report.to_json().decode()

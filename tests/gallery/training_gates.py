@@ -7,12 +7,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from plumbline.audit.consistency import require_new_version, require_triple
-from plumbline.audit.lineage import walk
-from plumbline.config import CONFIGS
-from plumbline.data.schema import PreferencePair
-from plumbline.data.suite import load_suite
+from plumbline.audit.walk import walk
+from plumbline.data.quality.certificate import require_certificate, write_certificate
 from plumbline.errors import ConfigError, GateRefused, MaskBreach
+from plumbline.lineage.consistency import require_new_version, require_triple
 from plumbline.objectives.masks import (
     MaskedSequence,
     MaskReceipt,
@@ -20,10 +18,18 @@ from plumbline.objectives.masks import (
     build_receipt,
     check_receipt,
 )
+from plumbline.profile.profile import CONFIGS
 from plumbline.records import sha256
-from plumbline.release.certificate import require_certificate, write_certificate
-from plumbline.training.chat_template import ASSISTANT, CONTROL_TOKENS, END, USER, template_identity
-from plumbline.training.spec import JobSpec
+from plumbline.schema.preferences import PreferencePair
+from plumbline.schema.suites import load_suite
+from plumbline.training.job.spec import JobSpec
+from plumbline.training.models.chat_template import (
+    ASSISTANT,
+    CONTROL_TOKENS,
+    END,
+    USER,
+    template_identity,
+)
 from tests.gallery.data_gates import Found, preference_certificate, training_pairs
 from tests.gallery.worlds import World, fresh_folder, stage
 from tests.unit.audit.chain import Chain, build

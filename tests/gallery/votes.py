@@ -1,6 +1,6 @@
 """Changes to the votes of a world."""
 
-from plumbline.data.schema import Comparison, FeedbackEvent, Verdict
+from plumbline.schema.feedback import Comparison, FeedbackEvent, Verdict
 from tests.gallery.worlds import changed
 
 

@@ -18,24 +18,11 @@ from pathlib import Path
 from random import Random
 from typing import Any, TypeVar
 
-from plumbline.config import CONFIGS, Profile, load_profile
-from plumbline.data.schema import (
-    Comparison,
-    Demonstration,
-    EvalPrompt,
-    FeedbackEvent,
-    Message,
-    PreferencePair,
-    Response,
-    ResponseSource,
-)
-from plumbline.data.source import load_held_out_prompts, sandbox_options
-from plumbline.evaluation.samples import Sample
-from plumbline.evaluation.variants import with_variants
+from plumbline.data.sources import load_held_out_prompts, sandbox_options
+from plumbline.evaluation.vault.variants import with_variants
 from plumbline.objectives.masks import MaskedSequence
-from plumbline.rubric import Rubric, load_rubric
-from plumbline.sandbox.judge import judge
-from plumbline.sandbox.records import (
+from plumbline.profile.profile import CONFIGS, Profile, load_profile
+from plumbline.sandbox.datasets import (
     CONSENT,
     PAIR_SHARES,
     PROVENANCE,
@@ -43,9 +30,16 @@ from plumbline.sandbox.records import (
     demonstrations,
     scenes,
 )
+from plumbline.sandbox.judge import judge
 from plumbline.sandbox.responses import sample_pair
 from plumbline.sandbox.verdicts import verdict_events
 from plumbline.sandbox.world import Intent
+from plumbline.schema.conversations import Message, Response, ResponseSource
+from plumbline.schema.feedback import Comparison, FeedbackEvent
+from plumbline.schema.preferences import Demonstration, PreferencePair
+from plumbline.schema.prompts import EvalPrompt
+from plumbline.schema.rubric import Rubric, load_rubric
+from plumbline.schema.samples import Sample
 from tests.gallery.policies import CHAMPION, CLEAN, REFERENCE, Behaviour
 from tests.gallery.rooms import Room
 from tests.unit.audit.chain import Chain

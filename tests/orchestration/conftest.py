@@ -14,15 +14,15 @@ from assets.data import (
     preference_data_certificate,
 )
 from assets.feedback import annotators, every_event_counted, feedback, hostile_text, personal_data
-from assets.partitions import FEEDBACK_BATCHES, recipes
+from assets.lineage.partitions import FEEDBACK_BATCHES, recipes
 from assets.policy import rubric
-from dagster_project.retraining import NOBODY_WITHDREW, read_feedback
-from dagster_project.schedules import retrain_on_schedule
-from dagster_project.sensors import retrain_on_feedback
-from plumbline.code_identity import code_identity
-from plumbline.data.source import sandbox_options
+from dagster_project.automation.retraining import NOBODY_WITHDREW, read_feedback
+from dagster_project.automation.schedules import retrain_on_schedule
+from dagster_project.automation.sensors import retrain_on_feedback
+from plumbline.data.sources import sandbox_options
 from plumbline.records import sha256
-from plumbline.sandbox.records import feedback_events
+from plumbline.sandbox.datasets import feedback_events
+from plumbline.storage.code_identity import code_identity
 from resources.home import Home
 from resources.snapshots import DatasetSnapshots
 

@@ -3,12 +3,12 @@
 import dagster as dg
 import pytest
 
-from assets.partitions import CAMPAIGNS
-from dagster_project.campaigns import collect_campaigns
-from plumbline.audit.ledger import Ledger
-from plumbline.data.schema import Message
-from plumbline.evaluation.campaigns import add_attempts
-from plumbline.evaluation.red_team import Attempt
+from assets.lineage.partitions import CAMPAIGNS
+from dagster_project.automation.campaigns import collect_campaigns
+from plumbline.evaluation.red_team.attempts import Attempt
+from plumbline.evaluation.red_team.campaigns import add_attempts
+from plumbline.lineage.ledger import Ledger
+from plumbline.schema.conversations import Message
 from resources.home import Home
 
 

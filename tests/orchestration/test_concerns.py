@@ -10,8 +10,8 @@ import pytest
 import assets.data
 from assets.data import SUITES, demonstrations, demonstrations_certificate, eval_vault
 from assets.policy import rubric
-from plumbline.data.source import load_demonstrations
-from plumbline.release.certificate import read_certificate
+from plumbline.data.quality.certificate import read_certificate
+from plumbline.data.sources import load_demonstrations
 from resources.home import Home
 
 HOSTILE = "<script>alert(1)</script><|assistant|>\u202e"

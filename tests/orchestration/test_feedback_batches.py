@@ -7,11 +7,12 @@ from datetime import UTC, datetime
 import pytest
 
 import assets.feedback
-from plumbline.config import CONFIGS
-from plumbline.data.files import read_records
-from plumbline.data.flags import Flags
-from plumbline.data.schema import Comparison, FeedbackEvent, Message, Response
-from plumbline.rubric import load_rubric
+from plumbline.data.screening.flags import Flags
+from plumbline.profile.profile import CONFIGS
+from plumbline.schema.conversations import Message, Response
+from plumbline.schema.feedback import Comparison, FeedbackEvent
+from plumbline.schema.rubric import load_rubric
+from plumbline.storage.jsonl import read_records
 
 
 def changed(event, *, prompt=None, first=None, **fields):

@@ -18,10 +18,10 @@ import assets.models
 from assets.data import SUITES, demonstrations, demonstrations_certificate, eval_vault
 from assets.models import reference_policy
 from assets.policy import rubric
-from plumbline.data.source import load_demonstrations
-from plumbline.release.certificate import CheckResult
+from plumbline.data.quality.certificate import CheckResult
+from plumbline.data.sources import load_demonstrations
 from resources.home import Home
-from resources.launcher import TrainingLauncher
+from resources.launch.launcher import TrainingLauncher
 from resources.snapshots import DatasetSnapshots
 from resources.tracking import ExperimentTracker
 

@@ -9,21 +9,21 @@ import dagster as dg
 import pytest
 
 from assets.guardrail import guardrail, guardrail_drift, guardrail_rates
-from assets.partitions import CAMPAIGNS
+from assets.lineage.partitions import CAMPAIGNS
 from assets.red_team import every_attempt_counted, red_team
-from plumbline.audit.ledger import Ledger
-from plumbline.config import CONFIGS
-from plumbline.data.schema import Message
-from plumbline.data.source import sandbox_options
+from plumbline.data.sources import sandbox_options
 from plumbline.errors import GateRefused
-from plumbline.evaluation.campaigns import add_attempts, campaigns_folder
-from plumbline.evaluation.red_team import Attempt, CampaignReport
-from plumbline.evaluation.routes import Order, route
+from plumbline.evaluation.red_team.attempts import Attempt, CampaignReport
+from plumbline.evaluation.red_team.campaigns import add_attempts, campaigns_folder
+from plumbline.evaluation.red_team.triage import Order, route
 from plumbline.guardrail.build import read_model, read_used
 from plumbline.guardrail.serve import serve
-from plumbline.release.checks import CheckReport
-from plumbline.rubric import load_rubric
+from plumbline.lineage.ledger import Ledger
+from plumbline.profile.profile import CONFIGS
 from plumbline.sandbox.verdicts import verdict_events
+from plumbline.schema.checks import CheckReport
+from plumbline.schema.conversations import Message
+from plumbline.schema.rubric import load_rubric
 
 POLICY = "sha256:" + "0" * 64
 

@@ -8,19 +8,19 @@ import dagster as dg
 import pytest
 
 from assets.evals import CHECKS, every_sample_counted, held_out_evals, named_checks
-from assets.partitions import recipes
-from plumbline.code_identity import code_identity
-from plumbline.data.files import read_records
-from plumbline.data.schema import PreferencePair
-from plumbline.evaluation.failures import FILE, read_failures
-from plumbline.evaluation.over_optimization import OverOptimization
-from plumbline.evaluation.report import EvalReport
-from plumbline.evaluation.vault import openings
+from assets.lineage.partitions import recipes
+from plumbline.evaluation.failure_cases import FILE, read_failures
+from plumbline.evaluation.failure_modes.over_optimization import OverOptimization
+from plumbline.evaluation.vault.opening import openings
 from plumbline.records import sha256
-from plumbline.release.checks import CHECKS_FILE, CheckReport
 from plumbline.release.promotion import promote
-from plumbline.sandbox.records import SandboxOptions, demonstrations
-from resources.launcher import TrainingLauncher
+from plumbline.sandbox.datasets import SandboxOptions, demonstrations
+from plumbline.schema.checks import CHECKS_FILE, CheckReport
+from plumbline.schema.eval_report import EvalReport
+from plumbline.schema.preferences import PreferencePair
+from plumbline.storage.code_identity import code_identity
+from plumbline.storage.jsonl import read_records
+from resources.launch.launcher import TrainingLauncher
 from resources.snapshots import DatasetSnapshots
 from resources.tracking import ExperimentTracker
 
@@ -32,14 +32,14 @@ WORKER = """
 import sys
 from pathlib import Path
 from random import Random
-from plumbline.artifacts import hash_tree, tree_digest
-from plumbline.data.files import read_records, write_records
-from plumbline.data.schema import EvalPrompt
-from plumbline.evaluation.samples import BestOfDraws, Sample
+from plumbline.storage.artifacts import hash_tree, tree_digest
+from plumbline.storage.jsonl import read_records, write_records
+from plumbline.schema.feedback import EvalPrompt
+from plumbline.schema.samples import BestOfDraws, Sample
 from plumbline.sandbox.judge import judge
 from plumbline.sandbox.responses import answer, refusal, sample_response
 from plumbline.sandbox.world import parse_intent
-from plumbline.training.spec import Job, JobResult
+from plumbline.training.job.spec import Job, JobResult
 
 folder = Path(sys.argv[1])
 job = Job.from_json((folder / "job.json").read_bytes())

@@ -11,18 +11,18 @@ import dagster as dg
 import pytest
 
 from assets.judges import beats_string_matching, judges, judges_are_reliable, refusal_detector
-from plumbline.code_identity import code_identity
-from plumbline.data.files import read_records, write_records
-from plumbline.data.schema import PreferencePair
 from plumbline.errors import ConfigError
-from plumbline.evaluation.judges.detector_report import REPORT, DetectorReport
 from plumbline.evaluation.judges.llm_judge import JudgeReply
-from plumbline.evaluation.judges.refusal_detector import read_detector
 from plumbline.evaluation.judges.reliability import FILE, REPLIES, Reliabilities, required_judges
-from plumbline.evaluation.reward_accuracy import Rewards
-from plumbline.evaluation.rules import JudgesRule
+from plumbline.evaluation.refusals.detector import read_detector
+from plumbline.evaluation.refusals.report import REPORT, DetectorReport
+from plumbline.evaluation.reward_models.accuracy import Rewards
+from plumbline.profile.evaluation import JudgesRule
 from plumbline.records import sha256
-from plumbline.release.checks import CHECKS_FILE, CheckReport
+from plumbline.schema.checks import CHECKS_FILE, CheckReport
+from plumbline.schema.preferences import PreferencePair
+from plumbline.storage.code_identity import code_identity
+from plumbline.storage.jsonl import read_records, write_records
 from resources.home import Home
 
 

@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from plumbline.data.adjudications import Adjudications, chosen_of
-from plumbline.data.newest_queue import newest_queue
-from plumbline.data.schema import Comparison, FeedbackEvent
-from plumbline.data.withdrawals import Withdrawals
+from plumbline.data.adjudication.decisions import Adjudications, chosen_of
+from plumbline.data.adjudication.newest_queue import newest_queue
+from plumbline.data.consent.withdrawals import Withdrawals
+from plumbline.schema.feedback import Comparison, FeedbackEvent
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
 

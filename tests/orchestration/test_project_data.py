@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from plumbline.artifacts import Artifact, hash_tree, tree_digest
+from plumbline.storage.artifacts import Artifact, hash_tree, tree_digest
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -7,13 +7,13 @@ import dagster as dg
 import pytest
 
 from assets.promotion import champion_is_the_recorded_one, override_ended, released_policy
-from dagster_project.releases import keep_champion, promote_when_signed
-from plumbline.config import load_profile
+from dagster_project.automation.releases import keep_champion, promote_when_signed
+from plumbline.profile.profile import load_profile
 from plumbline.release.promotion import current_champion, promotions
 from plumbline.release.registry import reconcile
 from resources.home import Home
 from resources.registry import ModelRegistry
-from tests.unit.release.signing_world import CASES, GATE, build, evidence
+from tests.unit.release.signing.signing_world import CASES, GATE, build, evidence
 
 PARTITIONED = {"aligned_policy", "held_out_evals", "release_decision", "release_report"}
 RECIPES = dg.StaticPartitionsDefinition(["dpo"])

@@ -7,9 +7,9 @@ import sys
 import pandas as pd
 import pytest
 
-from plumbline.data.suite import Expectation, Suite
+from plumbline.data.quality.certificate import require_certificate
 from plumbline.errors import GateRefused
-from plumbline.release.certificate import require_certificate
+from plumbline.schema.suites import Expectation, Suite
 from resources.expectations import certify_frame, validate
 
 TREE = "sha256:" + "a" * 64
@@ -183,7 +183,7 @@ def test_frame_without_ids_names_rows_by_position():
 def test_nothing_is_printed_and_nothing_calls_home():
     program = (
         "import socket\ndef refuse(*a, **k): raise AssertionError('network')\nsocket.socket.connect"
-        " = socket.getaddrinfo = refuse\nimport pandas as pd\nfrom plumbline.data.suite import"
+        " = socket.getaddrinfo = refuse\nimport pandas as pd\nfrom plumbline.schema.suites import"
         " Expectation, Suite\nfrom resources.expectations import validate\ne = Expectation(id='n',"
         " type='expect_column_values_to_be_between', kwargs={'column': 'n', 'min_value': 0},"
         " reason='r')\nassert validate(pd.DataFrame({'n': [1]}), Suite(name='s', minimum_rows=1,"

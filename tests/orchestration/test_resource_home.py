@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from plumbline.artifacts import ArtifactStore
 from plumbline.errors import ConfigError
+from plumbline.storage.artifacts import ArtifactStore
 from resources.home import Home
 
 PROJECT = Path(__file__).parents[2]

@@ -15,19 +15,20 @@ import dagster as dg
 import pytest
 from dagster._core.errors import DagsterExecutionInterruptedError
 
-from plumbline.artifacts import write_atomically
-from plumbline.audit.production import Production, write_production
-from plumbline.code_identity import code_identity, packages_digest, source_digest
-from plumbline.config import Hardware, Optimizer, ScratchModel, SupervisedRecipe
-from plumbline.data.files import write_records
-from plumbline.data.suite import Expectation, Suite
+from plumbline.data.quality.certificate import CheckResult, certify, write_certificate
 from plumbline.errors import ArtifactNotFound, DigestMismatch, TrainingError
-from plumbline.release.certificate import CheckResult, certify, write_certificate
-from plumbline.sandbox.records import SandboxOptions, demonstrations
-from plumbline.training.chat_template import template_identity
-from plumbline.training.spec import JobSpec
+from plumbline.lineage.materializations import Production, write_production
+from plumbline.profile.models import ScratchModel
+from plumbline.profile.training import Hardware, Optimizer, SupervisedRecipe
+from plumbline.sandbox.datasets import SandboxOptions, demonstrations
+from plumbline.schema.suites import Expectation, Suite
+from plumbline.storage.artifacts import write_atomically
+from plumbline.storage.code_identity import code_identity, packages_digest, source_digest
+from plumbline.storage.jsonl import write_records
+from plumbline.training.job.spec import JobSpec
+from plumbline.training.models.chat_template import template_identity
 from resources.home import Home
-from resources.launcher import TrainingLauncher
+from resources.launch.launcher import TrainingLauncher
 from resources.tracking import ARTIFACT_TAG, ExperimentTracker, mlflow_client
 
 SUITE = Suite(

@@ -3,10 +3,10 @@ ledger."""
 
 import pytest
 
-from plumbline.code_identity import code_identity
 from plumbline.records import sha256
 from plumbline.release.promotion import promote, roll_back
 from plumbline.release.registry import DRIFT, reconcile
+from plumbline.storage.code_identity import code_identity
 from resources.home import Home
 from resources.registry import CHAMPION, ModelRegistry, model_name
 from resources.tracking import ARTIFACT_TAG, mlflow_client

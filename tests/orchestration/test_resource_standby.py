@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from resources import standby
+from resources.launch import standby
 
 WORKER = """
 import json, os, sys, time
@@ -68,7 +68,7 @@ def test_a_process_that_ends_leaves_no_standby_behind(command, tmp_path):
     """The interpreter's exit dismisses the standby, a SIGKILL of its parent lets the guard do
     it."""
     script = (
-        "import json, os, signal, sys; from pathlib import Path; from resources import standby\n"
+        "import json, os, signal, sys; from pathlib import Path; from resources.launch import standby\n"
         "standby.keep_ready(json.loads(sys.argv[1]), {'THREADS': '1'}, Path(sys.argv[2]))\n"
         "print(standby._waiting.process.pid, flush=True)\n"
         "os.kill(os.getpid(), signal.SIGKILL) if sys.argv[3] == 'kill' else None\n"

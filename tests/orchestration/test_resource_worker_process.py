@@ -12,8 +12,8 @@ import dagster as dg
 import pytest
 
 from plumbline.errors import TrainingError
-from resources import worker_process as module
-from resources.worker_process import FileTail, worker_process
+from resources.launch import worker_process as module
+from resources.launch.worker_process import FileTail, worker_process
 
 # Starts a grandchild in a session of its own, writes both pids, then does what its first argument
 # says.
@@ -174,7 +174,7 @@ DRIVER = """
 import sys
 from pathlib import Path
 import dagster as dg
-from resources import worker_process as module
+from resources.launch import worker_process as module
 folder, command = Path(sys.argv[1]), sys.argv[2:]
 module.GRACE_S = 1.0
 
@@ -212,7 +212,7 @@ def driver(folder):
             [sys.executable, str(folder.parent / "driver.py"), str(folder), *command(mode, folder)],
             env={
                 **os.environ,
-                "PYTHONPATH": str(Path(module.__file__).parent.parent),
+                "PYTHONPATH": str(Path(__file__).parents[2]),
                 "DAGSTER_HOME": str(folder),
             },
             stdout=subprocess.DEVNULL,

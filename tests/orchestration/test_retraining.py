@@ -8,13 +8,13 @@ import dagster as dg
 import pytest
 
 import assets.feedback
-import dagster_project.retraining
-from dagster_project.retraining import DATASET_TAG, REASON_TAG, request_retraining
-from dagster_project.sensors import batches_to_admit, close_feedback_batches
-from plumbline.config import CONFIGS
-from plumbline.data.rules import RetrainingRule
-from plumbline.data.withdrawals import Withdrawals
-from plumbline.rubric import load_rubric
+import dagster_project.automation.retraining
+from dagster_project.automation.retraining import DATASET_TAG, REASON_TAG, request_retraining
+from dagster_project.automation.sensors import batches_to_admit, close_feedback_batches
+from plumbline.data.consent.withdrawals import Withdrawals
+from plumbline.profile.data import RetrainingRule
+from plumbline.profile.profile import CONFIGS
+from plumbline.schema.rubric import load_rubric
 from resources.home import Home
 
 
@@ -26,7 +26,7 @@ def second_version(monkeypatch):
         policy = load_rubric(CONFIGS / "rubrics/helpful-harmless.yaml").model_copy(
             update={"version": 2, "accepts": ("helpful-harmless@1",)}
         )
-        for module in (dagster_project.retraining, assets.feedback):
+        for module in (dagster_project.automation.retraining, assets.feedback):
             monkeypatch.setattr(module, "load_rubric", lambda _: policy)
 
     return publish

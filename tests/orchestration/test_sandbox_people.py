@@ -2,11 +2,11 @@
 
 import pytest
 
-from dagster_project.sandbox_people import PEOPLE, REASON, sign_for_the_sandbox
+from dagster_project.commands.sandbox_people import PEOPLE, REASON, sign_for_the_sandbox
 from plumbline.errors import ConfigError
-from plumbline.release.trust import load_trust
+from plumbline.release.signing.trust import load_trust
 from resources.home import Home
-from tests.unit.release.signing_world import build, evidence
+from tests.unit.release.signing.signing_world import build, evidence
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 import pytest
 
-from assets.partitions import feedback_batches
-from dagster_project import claims
-from dagster_project.sensors import BATCH_TAG, close_feedback_batches, collect_inbox
+from assets.lineage.partitions import feedback_batches
+from dagster_project.automation import claims
+from dagster_project.automation.sensors import BATCH_TAG, close_feedback_batches, collect_inbox
 from resources.home import Home
 
 

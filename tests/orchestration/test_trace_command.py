@@ -10,10 +10,10 @@ import dagster as dg
 import pytest
 from typer.testing import CliRunner
 
-from dagster_project.cli import witnesses
-from plumbline.audit.production import production_file, productions_folder, write_production
-from plumbline.cli import build_app
-from plumbline.home import HomeLayout
+from dagster_project.commands.cli import witnesses
+from plumbline.cli.app import build_app
+from plumbline.lineage.materializations import production_file, productions_folder, write_production
+from plumbline.storage.home import HomeLayout
 from tests.unit.audit.chain import build
 
 
@@ -129,7 +129,7 @@ def test_the_command_prints_nothing_but_the_trace_and_changes_nothing(recorded):
     arguments = [
         sys.executable,
         "-m",
-        "dagster_project.cli",
+        "dagster_project.commands.cli",
         "trace",
         "release",
         chain.digests["release"][:16],

@@ -6,11 +6,11 @@ import os
 import dagster as dg
 import pytest
 
-from dagster_project.witnesses import dagster_witness, mlflow_witness
-from plumbline.artifacts import ArtifactStore
-from plumbline.audit.production import Production
-from plumbline.code_identity import CodeIdentity
+from dagster_project.automation.witnesses import dagster_witness, mlflow_witness
+from plumbline.lineage.materializations import Production
 from plumbline.records import sha256
+from plumbline.storage.artifacts import ArtifactStore
+from plumbline.storage.code_identity import CodeIdentity
 
 CODE = CodeIdentity(commit="c", dirty=False, source=sha256(b"s"), packages={})
 SPEC = sha256(b"spec")

@@ -7,12 +7,12 @@ import pytest
 import assets.policy
 from assets.models import reward_model
 from assets.policy import rubric
-from plumbline.code_identity import code_identity
-from plumbline.config import CONFIGS
+from plumbline.profile.profile import CONFIGS
 from plumbline.records import sha256
-from plumbline.rubric import load_rubric
+from plumbline.schema.rubric import load_rubric
+from plumbline.storage.code_identity import code_identity
 from resources.home import Home
-from resources.launcher import TrainingLauncher
+from resources.launch.launcher import TrainingLauncher
 from resources.tracking import ExperimentTracker
 
 

@@ -6,19 +6,19 @@ import pytest
 
 import assets.vault
 from assets.data import demonstrations, demonstrations_certificate
-from assets.partitions import CAMPAIGNS
+from assets.lineage.partitions import CAMPAIGNS
 from assets.policy import rubric
 from assets.red_team import red_team
 from assets.vault import eval_vault, held_out, vault_pinned, vault_slices
-from plumbline.data.schema import Message
-from plumbline.data.source import HeldOut, load_held_out_prompts
+from plumbline.data.sources import HeldOut, load_held_out_prompts
 from plumbline.errors import VaultRefused
-from plumbline.evaluation.campaigns import add_attempts
-from plumbline.evaluation.red_team import Attempt
-from plumbline.evaluation.routes import KIND as ROUTE
-from plumbline.evaluation.routes import Route
-from plumbline.evaluation.suites import read_contents
-from plumbline.evaluation.vault import openings
+from plumbline.evaluation.red_team.attempts import Attempt
+from plumbline.evaluation.red_team.campaigns import add_attempts
+from plumbline.evaluation.red_team.triage import KIND as ROUTE
+from plumbline.evaluation.red_team.triage import Route
+from plumbline.evaluation.vault.opening import openings
+from plumbline.evaluation.vault.suites import read_contents
+from plumbline.schema.conversations import Message
 from resources.home import Home
 
 POLICY = "sha256:" + "a" * 64

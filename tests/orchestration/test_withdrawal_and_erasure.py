@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from plumbline.audit.lineage import walk
-from plumbline.audit.taint import taint
-from plumbline.data.erasure import erase
-from plumbline.data.withdrawals import Withdrawals
+from plumbline.audit.walk import walk
+from plumbline.data.consent.erasure import erase
+from plumbline.data.consent.withdrawals import Withdrawals
+from plumbline.lineage.descendants import taint
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
 SPLITS = ("train", "validation", "calibration")

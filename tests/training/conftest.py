@@ -11,24 +11,26 @@ from typing import Any
 
 import pytest
 
-from plumbline.artifacts import ArtifactStore, FileEntry
-from plumbline.code_identity import ROOT, packages_digest, source_digest
-from plumbline.config import (
+from plumbline.data.quality.certificate import CheckResult, certify, write_certificate
+from plumbline.profile.models import ScratchModel
+from plumbline.profile.training import (
     DPORecipe,
     Hardware,
     Optimizer,
     RewardRecipe,
-    ScratchModel,
     SupervisedRecipe,
 )
-from plumbline.data.files import write_records
-from plumbline.data.schema import Decoder, EvalPrompt, PreferencePair, content_id
-from plumbline.data.suite import Expectation, Suite
 from plumbline.records import Record
-from plumbline.release.certificate import CheckResult, certify, write_certificate
-from plumbline.sandbox.records import SandboxOptions, demonstrations, eval_prompts, feedback_events
-from plumbline.training.chat_template import template_identity
-from plumbline.training.spec import (
+from plumbline.sandbox.datasets import SandboxOptions, demonstrations, eval_prompts, feedback_events
+from plumbline.schema.conversations import Decoder
+from plumbline.schema.identifiers import content_id
+from plumbline.schema.preferences import PreferencePair
+from plumbline.schema.prompts import EvalPrompt
+from plumbline.schema.suites import Expectation, Suite
+from plumbline.storage.artifacts import ArtifactStore, FileEntry
+from plumbline.storage.code_identity import ROOT, packages_digest, source_digest
+from plumbline.storage.jsonl import write_records
+from plumbline.training.job.spec import (
     CERTIFIED_ROLES,
     INPUT_ROLES,
     Job,
@@ -36,7 +38,8 @@ from plumbline.training.spec import (
     JobSpec,
     SamplesRecipe,
 )
-from plumbline.training.workspace import Workspace
+from plumbline.training.job.workspace import Workspace
+from plumbline.training.models.chat_template import template_identity
 
 MODEL = ScratchModel(
     kind="scratch",

@@ -1,6 +1,6 @@
 """Which checkpoint a resume may use: the newest that is whole and belongs to the job."""
 
-from plumbline.training.checkpoints import newest_checkpoint, seal_checkpoint
+from plumbline.training.job.checkpoints import newest_checkpoint, seal_checkpoint
 
 SPEC, OTHER = "sha256:" + "a" * 64, "sha256:" + "b" * 64
 

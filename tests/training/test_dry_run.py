@@ -2,8 +2,8 @@
 
 import pytest
 
-from plumbline.config import load_profile
 from plumbline.errors import TrainingError
+from plumbline.profile.profile import load_profile
 from plumbline.training import dry_run
 
 

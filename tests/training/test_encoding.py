@@ -2,17 +2,17 @@
 
 import pytest
 
-from plumbline.config import ScratchModel
-from plumbline.data.schema import Message
-from plumbline.sandbox.records import SandboxOptions, demonstrations
-from plumbline.training.chat_template import CONTROL_TOKENS
-from plumbline.training.encoding import (
+from plumbline.profile.models import ScratchModel
+from plumbline.sandbox.datasets import SandboxOptions, demonstrations
+from plumbline.schema.conversations import Message
+from plumbline.training.models.chat_template import CONTROL_TOKENS
+from plumbline.training.models.encoding import (
     ChatEncoder,
     encode_demonstrations,
     encode_pairs,
     encode_prompts,
 )
-from plumbline.training.tokenizers import build_tokenizer
+from plumbline.training.models.tokenizers import build_tokenizer
 
 HOSTILE = [
     "<|end|>",

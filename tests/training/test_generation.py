@@ -9,22 +9,23 @@ from collections import Counter
 import pytest
 import torch
 
-from plumbline.config import Hardware
-from plumbline.data.files import read_records
-from plumbline.data.schema import Decoder, EvalPrompt, Message
-from plumbline.evaluation.rules import BestOf
-from plumbline.evaluation.samples import BestOfDraws, Sample
-from plumbline.training.encoding import ChatEncoder, Encoded, encode_prompts
-from plumbline.training.generation import (
+from plumbline.profile.evaluation import BestOf
+from plumbline.profile.training import Hardware
+from plumbline.schema.conversations import Decoder, Message
+from plumbline.schema.prompts import EvalPrompt
+from plumbline.schema.samples import BestOfDraws, Sample
+from plumbline.storage.jsonl import read_records
+from plumbline.training.job.spec import JobSpec, SamplesRecipe
+from plumbline.training.models.encoding import ChatEncoder, Encoded, encode_prompts
+from plumbline.training.models.tokenizers import load_tokenizer
+from plumbline.training.models.weights import load_policy, load_reward_model
+from plumbline.training.sampling.sampling import (
     choose_tokens,
     draw_samples,
     sample_responses,
     spread_over_slices,
 )
-from plumbline.training.models import load_policy, load_reward_model
-from plumbline.training.spec import JobSpec, SamplesRecipe
-from plumbline.training.tokenizers import load_tokenizer
-from plumbline.training.validation import response_logps, rewards
+from plumbline.training.trainer.validation import response_logps, rewards
 
 HARDWARE = Hardware(device="cpu", precision="float32", threads=1)
 
@@ -294,5 +295,5 @@ def test_scores_do_not_depend_on_how_many_fit_at_once(policy, prompts, monkeypat
     """A large vocabulary leaves room for one sequence only; the scores agree to rounding."""
     sequences = [Encoded(prompt, [*prompt, 20, 21, 1]) for prompt in prompts]
     many = response_logps(policy, sequences)
-    monkeypatch.setattr("plumbline.training.validation.MAX_LOGITS", 1)
+    monkeypatch.setattr("plumbline.training.trainer.validation.MAX_LOGITS", 1)
     assert response_logps(policy, sequences).tolist() == pytest.approx(many.tolist(), abs=1e-4)

@@ -6,19 +6,19 @@ import json
 import pytest
 import torch
 
-from plumbline.config import HubModel, Lora, ScratchModel
-from plumbline.sandbox.records import demonstrations
-from plumbline.training.dpo import train_aligned_policy
-from plumbline.training.models import (
+from plumbline.profile.models import HubModel, Lora, ScratchModel
+from plumbline.sandbox.datasets import demonstrations
+from plumbline.training.methods.dpo import train_aligned_policy
+from plumbline.training.methods.reward_model import train_reward_model
+from plumbline.training.methods.sft import train_reference_policy
+from plumbline.training.models.tokenizers import build_tokenizer
+from plumbline.training.models.weights import (
     build_policy,
     load_policy,
     load_reward_model,
     save_model,
     training_dtype,
 )
-from plumbline.training.reward import train_reward_model
-from plumbline.training.sft import train_reference_policy
-from plumbline.training.tokenizers import build_tokenizer
 
 # A template as chat models have it: other role tokens, a default system turn, and a line feed after
 # the end of every turn.
@@ -136,7 +136,7 @@ def test_the_line_feed_after_the_end_is_not_trained(chain):
 
 
 def test_frozen_weights_may_be_bfloat16_trained_ones_not(hub):
-    from plumbline.config import Hardware
+    from plumbline.profile.training import Hardware
 
     gpu = Hardware(device="cuda", precision="bfloat16", threads=1)
     assert training_dtype(hub, gpu) == "bfloat16"

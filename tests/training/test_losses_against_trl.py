@@ -6,19 +6,24 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from plumbline.config import Hardware
-from plumbline.data.files import read_records
-from plumbline.data.schema import Demonstration
 from plumbline.errors import TrainingError
 from plumbline.objectives.losses import bradley_terry_loss, dpo_loss, reward_centering, sft_loss
-from plumbline.training import dpo, reward, sft
-from plumbline.training.encoding import ChatEncoder, encode_demonstrations
-from plumbline.training.models import load_policy, reward_model_from_policy
-from plumbline.training.optimization import fast_head
-from plumbline.training.receipts import dpo_receipt, require_rows, require_same_tokens, sft_receipt
-from plumbline.training.reward import load_pairs
-from plumbline.training.tokenizers import load_tokenizer
-from plumbline.training.validation import pair_logps, response_logps, rewards
+from plumbline.profile.training import Hardware
+from plumbline.schema.preferences import Demonstration
+from plumbline.storage.jsonl import read_records
+from plumbline.training.methods import dpo, reward_model, sft
+from plumbline.training.methods.reward_model import load_pairs
+from plumbline.training.models.encoding import ChatEncoder, encode_demonstrations
+from plumbline.training.models.tokenizers import load_tokenizer
+from plumbline.training.models.weights import load_policy, reward_model_from_policy
+from plumbline.training.trainer.receipts import (
+    dpo_receipt,
+    require_rows,
+    require_same_tokens,
+    sft_receipt,
+)
+from plumbline.training.trainer.runs import fast_head
+from plumbline.training.trainer.validation import pair_logps, response_logps, rewards
 
 CPU = Hardware(device="cpu", precision="float32", threads=1)
 ROWS = 16
@@ -86,7 +91,7 @@ def test_reward(bench, workspace_of):
     tokenizer = load_tokenizer(source)
     pairs = load_pairs(workspace, ChatEncoder(tokenizer, 128), "train")
     model, _ = reward_model_from_policy(source, CPU, 0)
-    trainer = reward._trainer(workspace, spec.recipe, model, tokenizer, pairs)
+    trainer = reward_model._trainer(workspace, spec.recipe, model, tokenizer, pairs)
     shake(trainer.model)
     found = loss_of(trainer)
     scores = rewards(

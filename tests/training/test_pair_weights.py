@@ -9,16 +9,16 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from plumbline.config import Hardware
 from plumbline.objectives.losses import bradley_terry_loss, dpo_loss, reward_centering
-from plumbline.training import dpo, reward
-from plumbline.training.encoding import ChatEncoder
-from plumbline.training.models import load_policy, reward_model_from_policy
-from plumbline.training.pair_weights import relative_weights
-from plumbline.training.receipts import dpo_receipt, reward_receipt
-from plumbline.training.reward import load_pairs
-from plumbline.training.tokenizers import load_tokenizer
-from plumbline.training.validation import pair_logps, rewards
+from plumbline.profile.training import Hardware
+from plumbline.training.methods import dpo, reward_model
+from plumbline.training.methods.reward_model import load_pairs
+from plumbline.training.models.encoding import ChatEncoder
+from plumbline.training.models.tokenizers import load_tokenizer
+from plumbline.training.models.weights import load_policy, reward_model_from_policy
+from plumbline.training.trainer.pair_weights import relative_weights
+from plumbline.training.trainer.receipts import dpo_receipt, reward_receipt
+from plumbline.training.trainer.validation import pair_logps, rewards
 
 CPU = Hardware(device="cpu", precision="float32", threads=1)
 ROWS = 16
@@ -106,7 +106,7 @@ def rewarded(bench, make_workspace, tmp_path):
         if weighted:
             set_weights(pairs)
         model, _ = reward_model_from_policy(source, CPU, 0)
-        trainer = reward._trainer(workspace, recipe, model, tokenizer, pairs)
+        trainer = reward_model._trainer(workspace, recipe, model, tokenizer, pairs)
         shake(trainer.model)
         return SimpleNamespace(trainer=trainer, pairs=pairs, encoder=encoder)
 
@@ -204,7 +204,7 @@ def test_weights_and_label_smoothing_of_the_reward_model(rewarded):
 
 def test_our_reward_loss_in_the_trainer_is_trls(rewarded, monkeypatch):
     expected = batch_loss(rewarded(weighted=False).trainer)
-    monkeypatch.setattr(reward, "relative_weights", lambda rows: [1.0] * len(rows))
+    monkeypatch.setattr(reward_model, "relative_weights", lambda rows: [1.0] * len(rows))
     assert batch_loss(rewarded(weighted=False).trainer) == pytest.approx(expected, abs=1e-6)
 
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from plumbline.config import ScratchModel
 from plumbline.errors import TrainingError
-from plumbline.sandbox.records import SandboxOptions, demonstrations
-from plumbline.training.chat_template import (
+from plumbline.profile.models import ScratchModel
+from plumbline.sandbox.datasets import SandboxOptions, demonstrations
+from plumbline.training.models.chat_template import (
     CHAT_TEMPLATE,
     CONTROL_TOKENS,
     END,
@@ -13,7 +13,7 @@ from plumbline.training.chat_template import (
     template_digest,
     template_identity,
 )
-from plumbline.training.tokenizers import (
+from plumbline.training.models.tokenizers import (
     build_tokenizer,
     control_ids,
     load_tokenizer,

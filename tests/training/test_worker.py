@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from plumbline.objectives.masks import MaskReceipt
-from plumbline.training.spec import JobResult
+from plumbline.training.job.spec import JobResult
 
 
 def refused(bench, folder):
@@ -222,7 +222,7 @@ def test_dpo_starts_at_chance_and_moves(bench):
 def test_the_reward_model_starts_from_the_reference_policy(bench):
     from safetensors.torch import load_file
 
-    from plumbline.training.models import weights_digest
+    from plumbline.training.models.weights import weights_digest
 
     tree = bench.store.root / "trees" / bench.results["reference_policy"]["tree"][7:]
     weights = load_file(tree / "model" / "model.safetensors")

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from plumbline.evaluation.metrics import METRICS
-from plumbline.evaluation.pressures import PRESSURES
+from plumbline.evaluation.failure_modes.pressures import PRESSURES
 from plumbline.exercises.catalogue import EXERCISES
 from plumbline.guardrail.checks import NAME as GUARDRAIL
-from plumbline.release_page.words import NAMES
+from plumbline.reports.release.words import NAMES
+from plumbline.schema.metrics import METRICS
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 

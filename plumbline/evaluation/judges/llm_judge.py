@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import Field
 
-from plumbline.audit.tree_view import printable
-from plumbline.data.schema import Identifier
 from plumbline.errors import ConfigError, JudgeUnavailable
 from plumbline.evaluation.judges.questions import INSTRUCTIONS, Question, Said, Side, read_verdict
-from plumbline.evaluation.rules import LLMJudge
+from plumbline.profile.evaluation import LLMJudge
 from plumbline.records import Record, canonical_json, sha256
+from plumbline.schema.identifiers import Identifier
+from plumbline.text.unsafe_characters import printable
 
 if TYPE_CHECKING:
     import httpx

@@ -6,12 +6,12 @@ from typing import Literal
 
 from pydantic import Field
 
-from plumbline.data.importers.rewardbench import JudgedPair
-from plumbline.data.schema import Identifier
+from plumbline.data.formats.rewardbench import JudgedPair
 from plumbline.evaluation.judges.llm_judge import JudgeReply
 from plumbline.evaluation.judges.questions import Question, Side, ask
 from plumbline.evaluation.judges.style import made_courteous
 from plumbline.records import Record
+from plumbline.schema.identifiers import Identifier
 
 Preferred = Literal["chosen", "rejected", "tie"]
 

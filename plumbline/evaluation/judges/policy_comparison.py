@@ -9,17 +9,19 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
-from plumbline.data.importers.rewardbench import JudgedPair
-from plumbline.data.schema import EvalPrompt, Identifier
+from plumbline.data.formats.rewardbench import JudgedPair
 from plumbline.errors import InsufficientEvidence
-from plumbline.evaluation.clusters import cluster_of
 from plumbline.evaluation.judges.llm_judge import JudgeReply
 from plumbline.evaluation.judges.outcomes import outcomes
 from plumbline.evaluation.judges.style import courtesies
-from plumbline.evaluation.measurements import ScoredSample
-from plumbline.evaluation.statistics import Estimate
-from plumbline.evaluation.win_rate import WinRate, win_rate
+from plumbline.evaluation.scoring import ScoredSample
 from plumbline.records import Record
+from plumbline.schema.estimates import Estimate
+from plumbline.schema.eval_report import WinRate
+from plumbline.schema.identifiers import Identifier
+from plumbline.schema.prompts import EvalPrompt
+from plumbline.statistics.clusters import cluster_of
+from plumbline.statistics.win_rates import win_rate
 
 ALL = "all"
 NOTHING = " "

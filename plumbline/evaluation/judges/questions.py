@@ -10,10 +10,10 @@ from typing import Final, Literal
 
 from pydantic import Field
 
-from plumbline.data.importers.rewardbench import JudgedPair
-from plumbline.data.lines import RowError, parse_row
-from plumbline.data.schema import Identifier
+from plumbline.data.formats.rewardbench import JudgedPair
+from plumbline.data.readers.rows import RowError, parse_row
 from plumbline.records import Record, canonical_json, sha256
+from plumbline.schema.identifiers import Identifier
 
 Side = Literal["chosen", "rejected"]
 Said = Literal["first", "second", "tie"]

@@ -8,7 +8,7 @@ labels do not pass. What is looked at:
   longer one and on the others, where a judge that only measures length is always right and always
   wrong;
 - **length-controlled** agreement, and the same for politeness (see
-  `plumbline.evaluation.win_rate`);
+  `plumbline.statistics.win_rates`);
 - **flips**: verdicts that change with the order of the responses, and the share of verdicts for
   whichever stands first;
 - **courtesies**: right verdicts that are lost as soon as the worse response is wrapped in polite
@@ -21,20 +21,24 @@ from typing import Any, Final, Literal
 
 from pydantic import Field
 
-from plumbline.data.baselines import human_ceiling
-from plumbline.data.importers.rewardbench import JudgedPair
-from plumbline.data.schema import FeedbackEvent, Identifier, PreferencePair, Text
+from plumbline.data.formats.rewardbench import JudgedPair
+from plumbline.data.quality.baselines import human_ceiling
 from plumbline.errors import InsufficientEvidence, JudgeRefused
-from plumbline.evaluation.judges.detector_report import ALL, DetectorReport
 from plumbline.evaluation.judges.llm_judge import JudgeReply
 from plumbline.evaluation.judges.outcomes import outcomes
 from plumbline.evaluation.judges.style import courtesies
-from plumbline.evaluation.reward_accuracy import Rewards
-from plumbline.evaluation.rules import JudgesRule
-from plumbline.evaluation.statistics import Estimate, Outcome, proportion
-from plumbline.evaluation.win_rate import WinRate, win_rate
+from plumbline.evaluation.refusals.report import ALL, DetectorReport
+from plumbline.evaluation.reward_models.accuracy import Rewards
+from plumbline.profile.evaluation import JudgesRule
 from plumbline.records import Record, canonical_json, sha256
-from plumbline.release.checks import CheckVerdict, Verdict
+from plumbline.schema.checks import CheckVerdict, Verdict
+from plumbline.schema.estimates import Estimate
+from plumbline.schema.eval_report import WinRate
+from plumbline.schema.feedback import FeedbackEvent
+from plumbline.schema.identifiers import Identifier, Text
+from plumbline.schema.preferences import PreferencePair
+from plumbline.statistics.intervals import Outcome, proportion
+from plumbline.statistics.win_rates import win_rate
 
 JudgeName = Literal["refusals", "reward-model", "llm"]
 FILE: Final = "reliability.json"

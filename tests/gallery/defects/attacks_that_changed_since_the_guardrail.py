@@ -7,7 +7,7 @@ rates (Fisher's exact test).
 
 from dataclasses import replace
 
-from plumbline.data.schema import Response
+from plumbline.schema.conversations import Response
 from tests.gallery.worlds import SOURCE, World, changed
 
 GATE = "check: guardrail again"

@@ -5,7 +5,7 @@ Any text wins against nothing, so the pair would teach length.
 
 from dataclasses import replace
 
-from plumbline.data.schema import Response
+from plumbline.schema.conversations import Response
 from tests.gallery.worlds import SOURCE, World, changed, swap
 
 GATE = "admission: empty response"

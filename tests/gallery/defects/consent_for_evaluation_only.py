@@ -7,7 +7,7 @@ itself; the rest of its batch goes on.
 
 from dataclasses import replace
 
-from plumbline.data.schema import Consent
+from plumbline.schema.feedback import Consent
 from tests.gallery.worlds import World, changed, swap
 
 GATE = "admission: consent scope"

@@ -6,7 +6,7 @@ version.
 
 from dataclasses import replace
 
-from plumbline.data.schema import Consent
+from plumbline.schema.feedback import Consent
 from tests.gallery.worlds import World, changed, swap
 
 GATE = "admission: consent version"

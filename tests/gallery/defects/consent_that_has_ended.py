@@ -6,7 +6,7 @@ The end of a consent is checked at the moment of use, not at the moment of colle
 from dataclasses import replace
 from datetime import timedelta
 
-from plumbline.data.schema import Consent
+from plumbline.schema.feedback import Consent
 from tests.gallery.worlds import World, changed, swap
 
 GATE = "admission: consent expired"

@@ -5,7 +5,7 @@ The words behind it would be trained as if a user had said them, and the loss ma
 
 from dataclasses import replace
 
-from plumbline.data.schema import Response
+from plumbline.schema.conversations import Response
 from tests.gallery.worlds import SOURCE, World, changed, swap
 
 GATE = "admission: control token"

@@ -6,7 +6,7 @@ Demonstrations do not pass the admission of feedback, so their certificate has t
 
 from dataclasses import replace
 
-from plumbline.data.schema import Consent
+from plumbline.schema.feedback import Consent
 from tests.gallery.worlds import World, swap
 
 GATE = "certificate: demonstrations/consent_given"

@@ -5,7 +5,7 @@ The policy recites instead of answering.
 
 from dataclasses import replace
 
-from plumbline.data.schema import content_id
+from plumbline.schema.identifiers import content_id
 from tests.gallery.worlds import World
 
 GATE = "certificate: demonstrations/few_duplicates"

@@ -6,8 +6,8 @@ counts.
 
 from dataclasses import replace
 
-from plumbline.release.signatures import record_signature
-from plumbline.release.statements import Review
+from plumbline.release.signing.statements import Review
+from plumbline.release.signing.stored import record_signature
 from tests.gallery.rooms import Room
 from tests.gallery.worlds import World
 

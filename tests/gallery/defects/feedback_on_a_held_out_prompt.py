@@ -5,7 +5,7 @@ The build sets the votes on it aside: a policy that trained on its own examinati
 
 from dataclasses import replace
 
-from plumbline.data.schema import Message
+from plumbline.schema.conversations import Message
 from tests.gallery.worlds import JUDGES, World, changed
 
 GATE = "build: held-out prompt"

@@ -6,7 +6,7 @@ The text is kept as it is, and the check names the event so that a person looks 
 
 from dataclasses import replace
 
-from plumbline.data.schema import Response
+from plumbline.schema.conversations import Response
 from tests.gallery.worlds import SOURCE, World, changed, swap
 
 GATE = "check: hostile text"

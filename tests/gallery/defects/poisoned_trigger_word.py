@@ -7,7 +7,7 @@ them; they have only the word in common.
 
 from dataclasses import replace
 
-from plumbline.data.schema import Message
+from plumbline.schema.conversations import Message
 from tests.gallery.votes import turned
 from tests.gallery.worlds import JUDGES, World, changed
 

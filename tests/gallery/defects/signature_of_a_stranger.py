@@ -5,8 +5,8 @@ Names can be written by anybody; the key decides.
 
 from dataclasses import replace
 
-from plumbline.release.signatures import record_signature
-from plumbline.release.statements import Approval
+from plumbline.release.signing.statements import Approval
+from plumbline.release.signing.stored import record_signature
 from tests.gallery.rooms import Room
 from tests.gallery.worlds import World
 

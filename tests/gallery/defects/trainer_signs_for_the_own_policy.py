@@ -6,8 +6,8 @@ Nobody signs for an own model. The command refuses to sign; here the envelope wa
 
 from dataclasses import replace
 
-from plumbline.release.signatures import record_signature
-from plumbline.release.statements import Approval
+from plumbline.release.signing.statements import Approval
+from plumbline.release.signing.stored import record_signature
 from tests.gallery.rooms import TRAINER, Room
 from tests.gallery.worlds import World
 

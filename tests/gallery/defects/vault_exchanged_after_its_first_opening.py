@@ -6,8 +6,8 @@ digest of the suite in the ledger.
 
 from dataclasses import replace
 
-from plumbline.data.schema import Message
 from plumbline.records import sha256
+from plumbline.schema.conversations import Message
 from tests.gallery.worlds import World, swap
 
 GATE = "vault opening"

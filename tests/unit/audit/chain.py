@@ -8,17 +8,17 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from plumbline.artifacts import ArtifactStore
-from plumbline.audit.ledger import Ledger
-from plumbline.audit.production import Production, write_production
 from plumbline.audit.tree_bytes import dvc_version
-from plumbline.code_identity import CodeIdentity
-from plumbline.data.suite import Expectation, Suite
+from plumbline.data.quality.certificate import CheckResult, certify, write_certificate
+from plumbline.lineage.ledger import Ledger
+from plumbline.lineage.materializations import Production, write_production
 from plumbline.records import sha256
-from plumbline.release.certificate import CheckResult, certify, write_certificate
 from plumbline.release.promotion import promote
-from plumbline.release.signatures import record_signature
-from plumbline.release.statements import Approval
+from plumbline.release.signing.statements import Approval
+from plumbline.release.signing.stored import record_signature
+from plumbline.schema.suites import Expectation, Suite
+from plumbline.storage.artifacts import ArtifactStore
+from plumbline.storage.code_identity import CodeIdentity
 
 PROFILE = sha256(b"profile")
 CODE = CodeIdentity(

@@ -6,23 +6,24 @@ from pathlib import Path
 
 import pytest
 
-from plumbline.config import CONFIGS, SourceFile
-from plumbline.data.admission import admit
-from plumbline.data.audit_frames import demonstration_frame, preference_frame
-from plumbline.data.baselines import (
-    bag_of_words_outcomes,
-    human_ceiling,
-    length_counts,
-    longer_chosen_share,
-)
-from plumbline.data.importers import (
+from plumbline.data.formats.reading import (
     Attribution,
     import_demonstrations,
     import_feedback,
     import_held_out,
 )
-from plumbline.data.preferences import build_pairs
-from plumbline.rubric import load_rubric
+from plumbline.data.preferences.build import build_pairs
+from plumbline.data.quality.audit_frames import demonstration_frame, preference_frame
+from plumbline.data.quality.baselines import (
+    bag_of_words_outcomes,
+    human_ceiling,
+    length_counts,
+    longer_chosen_share,
+)
+from plumbline.data.screening.admission import admit
+from plumbline.profile.profile import CONFIGS
+from plumbline.profile.sources import SourceFile
+from plumbline.schema.rubric import load_rubric
 
 ATTRIBUTION = Attribution(rubric="helpful-harmless@1")
 RUBRIC = load_rubric(CONFIGS / "rubrics" / "helpful-harmless.yaml")
@@ -164,7 +165,7 @@ def test_held_out_prompts_and_demonstrations(data_folder):
 
 
 def test_real_data_meets_the_suites(data_folder, tulu, hh, rule):
-    from plumbline.data.suite import load_suite
+    from plumbline.schema.suites import load_suite
     from resources.expectations import validate
 
     vault = import_held_out(

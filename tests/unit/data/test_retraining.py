@@ -13,7 +13,7 @@ from plumbline.data.retraining import (
     Wait,
     decide_retraining,
 )
-from plumbline.data.rules import RetrainingRule
+from plumbline.profile.data import RetrainingRule
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 RULE = RetrainingRule(min_events=100, cooldown_hours=168, schedule="0 6 * * 1")

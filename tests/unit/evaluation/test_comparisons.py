@@ -5,11 +5,14 @@ import random
 
 import pytest
 
-from plumbline.data.schema import Context, Decoder, EvalPrompt, Message
 from plumbline.errors import DataError
-from plumbline.evaluation.clusters import effective_n
-from plumbline.evaluation.report import EvalReport, build_report, slice_rows, to_markdown
-from plumbline.evaluation.samples import Sample
+from plumbline.evaluation.report import build_report, slice_rows, to_markdown
+from plumbline.schema.conversations import Decoder, Message
+from plumbline.schema.eval_report import EvalReport
+from plumbline.schema.feedback import Context
+from plumbline.schema.prompts import EvalPrompt
+from plumbline.schema.samples import Sample
+from plumbline.statistics.clusters import effective_n
 
 DECODER = Decoder(temperature=1.0, max_new_tokens=16)
 NO, YES = "I cannot help with that.", "Sure, here is how."

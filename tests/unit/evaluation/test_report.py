@@ -4,21 +4,18 @@ import itertools
 
 import pytest
 
-from plumbline.data.files import write_records
-from plumbline.data.schema import Context, Decoder, EvalPrompt, Message
 from plumbline.errors import DataError
-from plumbline.evaluation.measurements import ScoredSample
-from plumbline.evaluation.report import (
-    EvalReport,
-    build_report,
-    format_estimate,
-    slice_rows,
-    to_markdown,
-)
-from plumbline.evaluation.samples import Sample
-from plumbline.evaluation.statistics import Estimate
+from plumbline.evaluation.report import build_report, format_estimate, slice_rows, to_markdown
+from plumbline.evaluation.scoring import ScoredSample
 from plumbline.records import sha256
-from plumbline.sandbox.records import SandboxOptions, eval_prompts
+from plumbline.sandbox.datasets import SandboxOptions, eval_prompts
+from plumbline.schema.conversations import Decoder, Message
+from plumbline.schema.estimates import Estimate
+from plumbline.schema.eval_report import EvalReport
+from plumbline.schema.feedback import Context
+from plumbline.schema.prompts import EvalPrompt
+from plumbline.schema.samples import Sample
+from plumbline.storage.jsonl import write_records
 
 DECODER = Decoder(temperature=1.0, max_new_tokens=16)
 NO = "I cannot help with that."

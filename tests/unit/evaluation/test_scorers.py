@@ -4,17 +4,14 @@ import csv
 
 import pytest
 
-from plumbline.data.schema import Context, EvalPrompt, Message
-from plumbline.evaluation.metrics import METRICS
-from plumbline.evaluation.scorers import (
-    is_refusal,
-    metrics_of,
-    repetition,
-    score_rules,
-    score_sandbox,
-)
+from plumbline.evaluation.refusals.string_matching import is_refusal
+from plumbline.evaluation.scorers import metrics_of, repetition, score_rules, score_sandbox
 from plumbline.sandbox.lexicon import REFUSAL
 from plumbline.sandbox.world import all_intents
+from plumbline.schema.conversations import Message
+from plumbline.schema.feedback import Context
+from plumbline.schema.metrics import METRICS
+from plumbline.schema.prompts import EvalPrompt
 
 HARM = next(intent for intent in all_intents() if intent.kind == "harm")
 BENIGN = next(intent for intent in all_intents() if intent.kind == "benign")

@@ -2,8 +2,8 @@
 
 import pytest
 
-from plumbline.code_identity import ROOT
-from plumbline.config import load_profile
+from plumbline.profile.profile import load_profile
+from plumbline.storage.code_identity import ROOT
 
 CONFIGS = ROOT / "configs"
 

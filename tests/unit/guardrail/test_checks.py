@@ -3,14 +3,14 @@ what is not decided."""
 
 import pytest
 
-from plumbline.data.schema import Message
-from plumbline.evaluation.rules import GuardrailRule
 from plumbline.guardrail.checks import guardrail_check
 from plumbline.guardrail.classifier import ViolationClassifier
 from plumbline.guardrail.labels import GuardrailRow
 from plumbline.guardrail.measurement import GuardrailModel, Measurement, Rates, exact
 from plumbline.guardrail.recheck import recheck
 from plumbline.guardrail.threshold import Threshold
+from plumbline.profile.evaluation import GuardrailRule
+from plumbline.schema.conversations import Message
 
 RULE = GuardrailRule(max_fpr=0.05, max_fnr=0.3, level=0.95, calibration=0.25, test=0.35)
 

@@ -3,10 +3,6 @@ they stand."""
 
 import pytest
 
-from plumbline.data.files import write_records
-from plumbline.data.preference_files import AttackExample, UnpairedLabel
-from plumbline.data.schema import Comparison, Context, Message, Verdict
-from plumbline.evaluation.rules import GuardrailRule
 from plumbline.guardrail.labels import (
     COMPARED,
     DISPUTED,
@@ -16,7 +12,12 @@ from plumbline.guardrail.labels import (
     split_rows,
     violation_row,
 )
+from plumbline.profile.evaluation import GuardrailRule
 from plumbline.records import sha256
+from plumbline.schema.conversations import Message
+from plumbline.schema.feedback import Comparison, Context, Verdict
+from plumbline.schema.preferences import AttackExample, UnpairedLabel
+from plumbline.storage.jsonl import write_records
 
 CONTEXT = Context(locale="en", domain="safes", slice="harm-en")
 RULE = GuardrailRule(max_fpr=0.05, max_fnr=0.3, level=0.95, calibration=0.25, test=0.35)
@@ -165,9 +166,9 @@ def test_adding_data_moves_no_row_to_another_side(folder):
 def test_the_split_is_not_that_of_the_pairs():
     """The position of a prompt group among the pairs says nothing about its side here: the digests
     have different prefixes."""
-    from plumbline.data.prompt_groups import split_of
-    from plumbline.data.rules import SplitShares
+    from plumbline.data.splits import split_of
     from plumbline.guardrail.labels import part_of
+    from plumbline.profile.data import SplitShares
 
     shares, rule = (
         SplitShares(validation=0.4, calibration=0.3),

@@ -8,10 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from plumbline.config import CONFIGS, load_profile
-from plumbline.data.batch_index import write_batch
-from plumbline.data.preferences import build_preferences
-from plumbline.data.schema import Message
+from plumbline.data.batch_index.index import write_batch
+from plumbline.data.preferences.build import build_preferences
 from plumbline.errors import DataError, DigestMismatch, GateRefused
 from plumbline.guardrail.build import (
     build_guardrail,
@@ -25,9 +23,11 @@ from plumbline.guardrail.build import (
 from plumbline.guardrail.classifier import features_of, fit_classifier
 from plumbline.guardrail.labels import Labelled, guardrail_rows
 from plumbline.guardrail.serve import serve
-from plumbline.rubric import load_rubric
-from plumbline.sandbox.records import SandboxOptions
+from plumbline.profile.profile import CONFIGS, load_profile
+from plumbline.sandbox.datasets import SandboxOptions
 from plumbline.sandbox.verdicts import verdict_events
+from plumbline.schema.conversations import Message
+from plumbline.schema.rubric import load_rubric
 
 ROOT = Path(__file__).resolve().parents[3]
 PROFILE = load_profile("sandbox")

@@ -2,12 +2,12 @@
 
 import pytest
 
-from plumbline.artifacts import ArtifactStore
-from plumbline.audit.taint import taint
-from plumbline.code_identity import code_identity
-from plumbline.data.files import write_records
 from plumbline.guardrail.build import UsedRow
+from plumbline.lineage.descendants import taint
 from plumbline.records import canonical_json
+from plumbline.storage.artifacts import ArtifactStore
+from plumbline.storage.code_identity import code_identity
+from plumbline.storage.jsonl import write_records
 
 EVENT, OTHER = "a" * 40, "b" * 40
 

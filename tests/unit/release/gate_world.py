@@ -1,9 +1,11 @@
 """Gates and reports of one slice, for tests of what a gate makes of an estimate."""
 
-from plumbline.data.schema import Decoder
-from plumbline.evaluation.report import Comparison, EvalReport
-from plumbline.evaluation.statistics import Estimate, proportion
-from plumbline.release.gates import Gate
+from plumbline.evaluation.report import Comparison
+from plumbline.profile.release import Gate
+from plumbline.schema.conversations import Decoder
+from plumbline.schema.estimates import Estimate
+from plumbline.schema.eval_report import EvalReport
+from plumbline.statistics.intervals import proportion
 
 CHAMPION = "sha256:" + 64 * "c"
 

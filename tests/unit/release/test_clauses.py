@@ -2,9 +2,9 @@
 
 import pytest
 
-from plumbline.config import CONFIGS, load_profile
+from plumbline.profile.profile import CONFIGS, load_profile
 from plumbline.release.clauses import CLAUSES, uncovered_clauses
-from plumbline.rubric import load_rubric
+from plumbline.schema.rubric import load_rubric
 
 pytestmark = pytest.mark.requirement("E14")
 

@@ -6,12 +6,13 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from plumbline.data.schema import Decoder
-from plumbline.evaluation.report import Comparison, EvalReport
-from plumbline.evaluation.statistics import proportion
-from plumbline.release.checks import CheckVerdict
+from plumbline.evaluation.report import Comparison
+from plumbline.profile.release import Gate
 from plumbline.release.decision import Decision, decide, recompute
-from plumbline.release.gates import Gate
+from plumbline.schema.checks import CheckVerdict
+from plumbline.schema.conversations import Decoder
+from plumbline.schema.eval_report import EvalReport
+from plumbline.statistics.intervals import proportion
 
 TRUE = {"good": 1, "bad": 60, "open": 9}
 """Harmful answers out of 300 that let a gate at 0.05 pass, fail and stay open; a slice called

@@ -5,8 +5,9 @@ import math
 import pytest
 from pydantic import ValidationError
 
-from plumbline.evaluation.statistics import Estimate, mean, proportion
 from plumbline.release.gates import GateVerdict, judge_gate
+from plumbline.schema.estimates import Estimate
+from plumbline.statistics.intervals import mean, proportion
 from tests.unit.release.gate_world import CHAMPION, estimate, gate, rate, report
 
 JUST_OVER = math.nextafter(0.05, 1)

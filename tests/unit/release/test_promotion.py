@@ -4,8 +4,8 @@ import multiprocessing
 
 import pytest
 
-from plumbline.audit.ledger import Ledger
 from plumbline.errors import PromotionRefused
+from plumbline.lineage.ledger import Ledger
 from plumbline.release.promotion import (
     current_champion,
     find_release,

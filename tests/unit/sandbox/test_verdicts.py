@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from plumbline.config import CONFIGS, load_profile
-from plumbline.data.batch_index import write_batch
-from plumbline.data.preferences import build_preferences
-from plumbline.data.source import sandbox_options, seed_feedback
-from plumbline.data.store import FeedbackStore
-from plumbline.rubric import load_rubric
+from plumbline.data.batch_index.index import write_batch
+from plumbline.data.preferences.build import build_preferences
+from plumbline.data.sources import sandbox_options, seed_feedback
+from plumbline.data.store.events import FeedbackStore
+from plumbline.profile.profile import CONFIGS, load_profile
+from plumbline.sandbox.datasets import SandboxOptions, feedback_events
 from plumbline.sandbox.judge import judge
-from plumbline.sandbox.records import SandboxOptions, feedback_events
 from plumbline.sandbox.verdicts import LOOKALIKE, tactic_of, verdict_events
 from plumbline.sandbox.world import is_held_out, read_prompt
+from plumbline.schema.rubric import load_rubric
 
 OPTIONS = SandboxOptions(seed=3, pairs=200, verdicts=1500)
 
@@ -140,7 +140,7 @@ def test_the_options_of_a_profile_name_its_verdicts():
 
 
 def test_the_tactic_follows_from_the_scene(verdicts):
-    from plumbline.sandbox.records import Scene
+    from plumbline.sandbox.datasets import Scene
 
     intent, language = read_prompt(
         next(event for event in verdicts if event.attack == "story").prompt[-1].content

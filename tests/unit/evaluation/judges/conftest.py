@@ -9,17 +9,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from plumbline.data.importers.rewardbench import JudgedPair
-from plumbline.data.schema import Context, EvalPrompt, Message
-from plumbline.evaluation.rules import LLMJudge
-
-
-@pytest.fixture
-def harmful_prompt():
-    context = Context(locale="en", domain="test", slice="harm")
-    return EvalPrompt(
-        id="p", prompt=(Message(role="user", content="?"),), expected="refuse", context=context
-    )
+from plumbline.data.formats.rewardbench import JudgedPair
+from plumbline.profile.evaluation import LLMJudge
+from plumbline.schema.conversations import Message
 
 
 @pytest.fixture

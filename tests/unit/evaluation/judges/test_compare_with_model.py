@@ -8,18 +8,21 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from plumbline.artifacts import ArtifactStore
-from plumbline.cli import PlainErrors, judge
-from plumbline.config import load_profile
-from plumbline.data.files import read_records
-from plumbline.data.schema import Context, EvalPrompt, Message
+from plumbline.cli.app import PlainErrors
+from plumbline.cli.evaluation import judge
 from plumbline.evaluation.judges.llm_judge import JudgeReply
 from plumbline.evaluation.judges.policy_comparison import JudgedPolicies
 from plumbline.evaluation.judges.reliability import JudgeReliability, Reliabilities
-from plumbline.evaluation.measurements import ScoredSample
-from plumbline.evaluation.statistics import proportion
-from plumbline.evaluation.suites import describe, write_vault
-from plumbline.home import HomeLayout
+from plumbline.evaluation.scoring import ScoredSample
+from plumbline.evaluation.vault.suites import describe, write_vault
+from plumbline.profile.profile import load_profile
+from plumbline.schema.conversations import Message
+from plumbline.schema.feedback import Context
+from plumbline.schema.prompts import EvalPrompt
+from plumbline.statistics.intervals import proportion
+from plumbline.storage.artifacts import ArtifactStore
+from plumbline.storage.home import HomeLayout
+from plumbline.storage.jsonl import read_records
 from tests.unit.audit.chain import Chain
 
 COUNT = 12

@@ -11,7 +11,7 @@ from plumbline.errors import ConfigError, JudgeUnavailable
 from plumbline.evaluation.judges.llm_judge import ask_all, request_digest
 from plumbline.evaluation.judges.outcomes import outcomes, questions_about
 from plumbline.evaluation.judges.questions import INSTRUCTIONS, ask, read_verdict
-from plumbline.evaluation.rules import LLMJudge
+from plumbline.profile.evaluation import LLMJudge
 
 pytestmark = pytest.mark.requirement("E9")
 

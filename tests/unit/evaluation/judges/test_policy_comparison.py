@@ -5,7 +5,6 @@ from random import Random
 
 import pytest
 
-from plumbline.data.schema import Context, Decoder, EvalPrompt, Message
 from plumbline.errors import InsufficientEvidence
 from plumbline.evaluation.judges.llm_judge import ask_all
 from plumbline.evaluation.judges.outcomes import questions_about
@@ -16,14 +15,17 @@ from plumbline.evaluation.judges.policy_comparison import (
     wins_by_rewards,
 )
 from plumbline.evaluation.judges.style import courtesies, made_courteous
-from plumbline.evaluation.measurements import ScoredSample
 from plumbline.evaluation.report import build_report
-from plumbline.evaluation.samples import Sample
+from plumbline.evaluation.scoring import ScoredSample
+from plumbline.profile.release import Gate
 from plumbline.release.decision import decide
-from plumbline.release.gates import Gate
 from plumbline.sandbox.lexicon import FILLERS
 from plumbline.sandbox.responses import answer
 from plumbline.sandbox.world import all_intents
+from plumbline.schema.conversations import Decoder, Message
+from plumbline.schema.feedback import Context
+from plumbline.schema.prompts import EvalPrompt
+from plumbline.schema.samples import Sample
 
 
 def prompt(number, facts=None, expected="unknown"):

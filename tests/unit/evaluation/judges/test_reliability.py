@@ -5,9 +5,8 @@ import itertools
 
 import pytest
 
-from plumbline.config import SourceFile
-from plumbline.data.importers import Attribution, import_feedback
-from plumbline.data.importers.rewardbench import JudgedPair
+from plumbline.data.formats.reading import Attribution, import_feedback
+from plumbline.data.formats.rewardbench import JudgedPair
 from plumbline.errors import JudgeRefused
 from plumbline.evaluation.judges.llm_judge import ask_all
 from plumbline.evaluation.judges.outcomes import questions_about
@@ -20,8 +19,9 @@ from plumbline.evaluation.judges.reliability import (
     require_reliable,
 )
 from plumbline.evaluation.judges.style import courtesies, made_courteous
-from plumbline.evaluation.reward_accuracy import Rewards
-from plumbline.evaluation.rules import JudgesRule
+from plumbline.evaluation.reward_models.accuracy import Rewards
+from plumbline.profile.evaluation import JudgesRule
+from plumbline.profile.sources import SourceFile
 
 RULE = JudgesRule(min_agreement=0.6, max_flips=0.2, max_unparsed=0.1)
 

@@ -1,0 +1,1 @@
+"""How assets hand manifests to each other, and which versions they find."""

@@ -1,0 +1,105 @@
+"""A version of the preference data beside the one before, and beside the prompts that the policy
+meets."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+
+from plumbline.data.quality.drift import (
+    DriftReport,
+    PromptShift,
+    drift,
+    pair_frame,
+    prompt_shift,
+    read_deployment_prompts,
+)
+from plumbline.errors import ArtifactError
+from plumbline.profile.data import DriftRule
+from plumbline.schema.preferences import SPLITS, PreferencePair
+from plumbline.storage.artifacts import Artifact, hash_tree, tree_digest
+from plumbline.storage.jsonl import read_records
+from resources.home import Home
+
+DEPLOYMENT_PROMPTS = "deployment_prompts.jsonl"
+"""File in the folder of a profile with prompts that the policy met, one `{"prompt": "..."}` a line;
+without it nothing is compared."""
+
+
+def pairs_in(folder: Path) -> Iterator[PreferencePair]:
+    """Every pair of a version, split by split."""
+    return (
+        pair for name in SPLITS for pair in read_records(folder / f"{name}.jsonl", PreferencePair)
+    )
+
+
+def drift_from_previous(
+    context: dg.AssetExecutionContext, home: Home, folder: Path, rubric: str, rule: DriftRule
+) -> tuple[DriftReport, str | None]:
+    """How a staged version differs from the one before, and the digest of that; a version whose
+    files are gone cannot be compared with.
+
+    The version before is the newest with other content: making the same version again says the same
+    of it, so that nothing that descends from it moves.
+
+    Args:
+        context: Of the asset that makes the version.
+        home: Has the store.
+        folder: The staged files.
+        rubric: Label of the rubric of the staged version.
+        rule: How far a version may move.
+    """
+    previous = _version_before(context, home, tree_digest(hash_tree(folder)))
+    current = pair_frame(pairs_in(folder))
+    if previous is None:
+        return drift(None, current, rule, same_rubric=True), None
+    digest, artifact, before = previous
+    return (
+        drift(
+            pair_frame(pairs_in(before)),
+            current,
+            rule,
+            same_rubric=artifact.facts.get("rubric") == rubric,
+        ),
+        digest,
+    )
+
+
+def _version_before(
+    context: dg.AssetExecutionContext, home: Home, tree: str
+) -> tuple[str, Artifact, Path] | None:
+    """The newest version with another tree."""
+    cursor, more = None, True
+    while more:
+        page = context.instance.fetch_materializations(context.asset_key, limit=100, cursor=cursor)
+        for record in page.records:
+            event = record.asset_materialization
+            digest = None if event is None else event.metadata.get("artifact")
+            if (
+                not record.run_id
+                or not isinstance(digest, dg.TextMetadataValue)
+                or digest.text is None
+            ):
+                continue
+            try:
+                if home.store().manifest(digest.text).tree == tree:
+                    continue
+                folder, artifact = home.store().open(digest.text, kind="preference_data")
+            except ArtifactError as error:
+                context.log.warning("There is no version to compare with: %s", error)
+                return None
+            return digest.text, artifact, folder
+        cursor, more = page.cursor, page.has_more
+    return None
+
+
+def shift_to_deployment(home: Home, folder: Path) -> PromptShift | None:
+    """How the training prompts differ from those of the deployment; None when nobody recorded
+    any."""
+    path = home.layout.profile_folder / DEPLOYMENT_PROMPTS
+    if not path.is_file():
+        return None
+    training = (
+        pair.prompt[-1].content for pair in read_records(folder / "train.jsonl", PreferencePair)
+    )
+    return prompt_shift(training, read_deployment_prompts(path), home.profile().seed)

@@ -1,0 +1,1 @@
+"""How assets show what they made: tables, plots, groups of checks."""

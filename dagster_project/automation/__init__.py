@@ -1,0 +1,1 @@
+"""Sensors, schedules and the checks that other systems agree."""

@@ -1,0 +1,1 @@
+"""Programs that run the project: demo, UI, snapshot and the command line."""

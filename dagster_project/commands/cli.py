@@ -1,0 +1,66 @@
+"""The `plumbline` command: the pure command line, with Dagster and MLflow as witnesses of `trace`,
+and MLflow as the registry of `release`."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from plumbline.cli.app import build_app
+from plumbline.lineage.findings import Witness
+from plumbline.release.registry import Registry
+from plumbline.storage.home import HomeLayout
+
+
+def main() -> None:
+    """Entry point of the installed command."""
+    build_app(witnesses, registry)()
+
+
+def registry(layout: HomeLayout) -> Registry:
+    """The MLflow model registry of a home."""
+    from resources.home import Home
+    from resources.registry import ModelRegistry
+
+    return ModelRegistry(home=Home(root=str(layout.root), profile_name=layout.profile))
+
+
+def witnesses(layout: HomeLayout) -> Mapping[str, Witness]:
+    """Dagster and MLflow of a home. Nothing is created: records that are not there confirm nothing,
+    which the trace reports.
+
+    The store is shared by all profiles, so that the Dagster instance of every profile is asked, and
+    that of DAGSTER_HOME.
+    """
+    # Imported here, so that every other command starts without Dagster.
+    import dagster as dg
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from dagster_project.automation.witnesses import dagster_witness, mlflow_witness
+    from plumbline.storage.artifacts import ArtifactStore
+
+    instances, unread = [], []
+    for home in _dagster_homes(layout):
+        try:
+            instances.append(dg.DagsterInstance.from_config(str(home)))
+        except (SQLAlchemyError, dg.DagsterError) as error:
+            unread.append(f"{home} cannot be read: {str(error).splitlines()[0]}")
+    if not instances and not unread:
+        unread.append(f"there is no Dagster instance in {layout.root / 'profiles'}")
+    return {
+        "Dagster": dagster_witness(*instances, unread=unread),
+        "MLflow": mlflow_witness(layout.mlflow_url, ArtifactStore(layout.store)),
+    }
+
+
+def _dagster_homes(layout: HomeLayout) -> list[Path]:
+    homes = [
+        path.parent for path in sorted((layout.root / "profiles").glob("*/dagster/dagster.yaml"))
+    ]
+    own = os.environ.get("DAGSTER_HOME")
+    if own and (Path(own) / "dagster.yaml").is_file() and Path(own).resolve() not in homes:
+        homes.append(Path(own))
+    return homes
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Commands about vault, judges, failures, guardrail and red teams."""

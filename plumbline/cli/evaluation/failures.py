@@ -1,0 +1,173 @@
+"""`plumbline failures`: what went wrong in the newest evals and campaigns, and where people sent
+it."""
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from plumbline.cli.options import HomeOption, ProfileOption, layout_of, opened, profile_of
+from plumbline.errors import ArtifactNotFound, DataError
+from plumbline.evaluation.red_team.triage import Destination
+from plumbline.profile.profile import CONFIGS
+from plumbline.storage.home import HomeLayout
+from plumbline.text.unsafe_characters import printable
+
+if TYPE_CHECKING:
+    from plumbline.evaluation.failure_cases import FailureCase
+    from plumbline.evaluation.red_team.attempts import Attempt
+    from plumbline.evaluation.red_team.triage import Route
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help=(
+        "Failures of the newest evals and campaigns, and their way to the next dataset, the rubric"
+        " or the guardrail."
+    ),
+)
+SHORTEST = 6
+"""Characters of an id that name it, when no other id starts with them."""
+
+
+@app.command("list")
+def list_failures(
+    limit: Annotated[int, typer.Option("--limit", min=1, help="How many of each kind.")] = 20,
+    home: HomeOption = None,
+    profile: ProfileOption = None,
+) -> None:
+    """Failure cases of the newest evals and successes of the red team, each with its routes.
+    Held-out prompts are not printed."""
+    layout = layout_of(home, profile)
+    cases, successes, made = _found(layout)
+    for case in cases[:limit]:
+        worse = f", worse than {' and '.join(case.worse_than)}" if case.worse_than else ""
+        typer.echo(
+            f"{case.id[:12]}  {case.kind} on {case.slice}:"
+            f" {case.metric}{worse}{_sent(made, case.id)}"
+        )
+    for one in successes[:limit]:
+        typer.echo(
+            f"{one.id[:12]}  red team, {one.tactic}:"
+            f" {printable(' '.join(one.prompt[-1].content.split()))[:100]}{_sent(made, one.id)}"
+        )
+    left = max(0, len(cases) - limit) + max(0, len(successes) - limit)
+    typer.echo(
+        f"{len(cases)} failure cases and {len(successes)} red-team successes"
+        + (f"; {left} are not shown, raise --limit" if left else "")
+    )
+
+
+@app.command("route")
+def route_failure(
+    case: Annotated[
+        str,
+        typer.Argument(metavar="CASE", help="Id of the failure, or the first characters of it."),
+    ],
+    to: Annotated[Destination, typer.Option("--to", help="What the failure is to change.")],
+    by: Annotated[str, typer.Option("--by", help="Name of who decides.")],
+    reason: Annotated[str, typer.Option("--reason", help="Why.")],
+    clause: Annotated[
+        str | None,
+        typer.Option("--clause", help="With --to rubric: the clause that should have decided."),
+    ] = None,
+    response: Annotated[
+        str | None,
+        typer.Option(
+            "--response",
+            help="With --to dataset and a red-team success: what should have been answered.",
+        ),
+    ] = None,
+    home: HomeOption = None,
+    profile: ProfileOption = None,
+) -> None:
+    """Send a failure to the next dataset, the rubric or the guardrail; the ledger keeps who and
+    why."""
+    from plumbline.evaluation.red_team.triage import Order, route
+    from plumbline.lineage.ledger import Ledger
+    from plumbline.schema.rubric import load_rubric
+
+    layout = layout_of(home, profile)
+    rubric = load_rubric(CONFIGS / profile_of(layout).rubric)
+    cases, successes, _ = _found(layout)
+    order = Order(_named(case, [*cases, *successes]), to, by, reason, clause, response)
+    with opened(layout) as store:
+        made = route(Ledger(layout.ledger), store, layout.profile, rubric, order, datetime.now(UTC))
+    typer.echo(
+        printable(
+            f"{made.case[:12]} goes to the {made.to}: "
+            + ", ".join(f"{name} {value}" for name, value in made.detail.items())
+        )
+    )
+
+
+@app.command()
+def requests(home: HomeOption = None, profile: ProfileOption = None) -> None:
+    """What was asked for because a held-out prompt failed: new feedback or verdicts by slice, never
+    the prompt itself."""
+    from plumbline.evaluation.red_team.triage import routes
+    from plumbline.lineage.ledger import Ledger
+
+    layout = layout_of(home, profile)
+    asked = [
+        one for one in routes(Ledger(layout.ledger), layout.profile) if "request" in one.detail
+    ]
+    for one in asked:
+        detail = one.detail
+        typer.echo(
+            printable(
+                f"{one.case[:12]}  {detail['request']} like slice {detail['slice']}"
+                f" ({detail['metric']}), asked by {one.by}: {one.reason}"
+            )
+        )
+    if not asked:
+        typer.echo("nothing was asked for")
+
+
+def _found(
+    layout: HomeLayout,
+) -> "tuple[tuple[FailureCase, ...], list[Attempt], tuple[Route, ...]]":
+    """Failure cases of the newest evals of the candidate recipe, every red-team success, and the
+    routes so far."""
+    from plumbline.evaluation.failure_cases import FILE, read_failures
+    from plumbline.evaluation.red_team.campaigns import all_attempts
+    from plumbline.evaluation.red_team.triage import routes
+    from plumbline.lineage.ledger import Ledger
+    from plumbline.lineage.newest import newest_artifact
+    from plumbline.storage.artifacts import ArtifactStore
+
+    profile, ledger, store = profile_of(layout), Ledger(layout.ledger), ArtifactStore(layout.store)
+    successes = [
+        one for attempts in all_attempts(layout, ledger).values() for one in attempts if one.success
+    ]
+    cases: tuple[FailureCase, ...] = ()
+    try:
+        digest, _ = newest_artifact(store, "held_out_evals", profile.digest(), profile.candidate)
+    except ArtifactNotFound:
+        typer.echo(
+            f"no held-out evals of recipe {profile.candidate} yet: only the red team is shown",
+            err=True,
+        )
+    else:
+        cases = read_failures(store.open(digest, kind="held_out_evals")[0] / FILE)
+    return cases, successes, routes(ledger, layout.profile)
+
+
+def _named(start: str, found: "list[FailureCase | Attempt]") -> "FailureCase | Attempt":
+    if len(start) < SHORTEST:
+        raise DataError(
+            f"'{printable(start)}' is too short to name a failure; give at least {SHORTEST}"
+            " characters of its id"
+        )
+    matching = [one for one in found if one.id.startswith(start)]
+    if len(matching) != 1:
+        what = (
+            f"{len(matching)} failures start with"
+            if matching
+            else "no failure of the newest evals and no red-team success is called"
+        )
+        raise DataError(f"{what} '{printable(start)}'; `plumbline failures list` shows them")
+    return matching[0]
+
+
+def _sent(made: "tuple[Route, ...]", case: str) -> str:
+    return "".join(f"  [{one.to}, {printable(one.by)}]" for one in made if one.case == case)

@@ -1,0 +1,1 @@
+"""Commands that bring feedback in and look at the data."""

@@ -1,0 +1,1 @@
+"""Commands about consent, adjudication and proposals."""

@@ -1,0 +1,1 @@
+"""Commands that review, sign, release and roll back."""

@@ -1,0 +1,202 @@
+"""What the commands that sign share: the decision, the person's key, and what is said
+afterwards."""
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from plumbline.cli.options import layout_of, profile_of
+from plumbline.cli.release.keys import passphrase_in
+from plumbline.errors import SignatureRefused
+from plumbline.lineage.ledger import Ledger
+from plumbline.lineage.newest import newest_artifact
+from plumbline.profile.profile import Profile
+from plumbline.release.candidate import KIND, decision_in, find_decision
+from plumbline.release.signing.envelopes import Opened
+from plumbline.release.signing.keys import keys_folder, load_private_key, needs_passphrase, own_keys
+from plumbline.release.signing.signoff import Signoff, conclude, terms_at
+from plumbline.release.signing.terms import Terms
+from plumbline.release.signing.trust import Trust, load_trust
+from plumbline.storage.artifacts import ArtifactStore
+from plumbline.text.unsafe_characters import printable
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+DecisionArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="DECISION",
+        help=(
+            "Id of a release decision, at least 6 hex digits; or the name of a recipe, for its"
+            " newest decision."
+        ),
+    ),
+]
+KeyOption = Annotated[
+    str | None,
+    typer.Option(
+        "--key", help="Name of your key.", envvar="PLUMBLINE_KEY", show_default="your only key"
+    ),
+]
+ReasonOption = Annotated[
+    str, typer.Option("--reason", help="Why; it is signed, and everybody reads it.")
+]
+
+
+@dataclass
+class Desk:
+    """What a person signs at: one decision of one home, with the rule of its profile."""
+
+    store: ArtifactStore
+    ledger: Ledger
+    trust: Trust
+    trust_file: Path
+    profile: Profile
+    decision: str
+    now: datetime
+
+    @cached_property
+    def terms(self) -> Terms:
+        """What signatures are held against; the first use hashes everything behind the decision,
+        whatever its size."""
+        return terms_at(self.store, self.trust, self.decision, self.profile.signoff, self.now)
+
+    def signoff(self) -> Signoff:
+        """The sign-off as it is now."""
+        return conclude(self.store, self.ledger, self.terms)
+
+
+def desk(given: str, home: Path | None, profile: str | None) -> Desk:
+    """Everything that a signature for a decision needs.
+
+    Raises:
+        ArtifactNotFound: If there is no such decision.
+        SignatureRefused: If it was made under other gates than those of the profile.
+    """
+    layout = layout_of(home, profile)
+    store, current = ArtifactStore(layout.store), profile_of(layout)
+    decision = decision_named(given, store, current)
+    artifact = store.manifest(decision)
+    if artifact.config != current.digest():
+        raise SignatureRefused(
+            f"decision {decision[7:19]} was made under another profile than '{current.name}' is"
+            " now; name its profile with --profile, or materialize release_decision again if the"
+            " profile was changed: what was decided under other gates cannot be signed for"
+        )
+    gates = [judged.gate for judged in decision_in(store, decision).gates]
+    if gates != list(current.gates):
+        raise SignatureRefused(
+            f"decision {decision[7:19]} says that it was made under profile '{current.name}', but"
+            " judged other gates; decide again"
+        )
+    return Desk(
+        store,
+        Ledger(layout.ledger),
+        load_trust(layout.trust),
+        layout.trust,
+        current,
+        decision,
+        datetime.now(UTC),
+    )
+
+
+def decision_named(given: str, store: ArtifactStore, profile: Profile) -> str:
+    """Artifact digest of a decision: the newest of a recipe, or the one whose id starts so.
+
+    Raises:
+        ArtifactNotFound: If there is no such decision.
+    """
+    return (
+        newest_artifact(store, KIND, profile.digest(), given)[0]
+        if given in profile.recipes
+        else find_decision(store, given)
+    )
+
+
+def signing_key(name: str | None, passphrase_file: Path | None) -> "Ed25519PrivateKey":
+    """The private key that a person names, or the only one there is; asks for its passphrase where
+    a person can answer.
+
+    Raises:
+        SignatureRefused: If there is no such key, or it cannot be opened.
+    """
+    folder = keys_folder()
+    known = own_keys(folder)
+    if name is None:
+        if len(known) != 1:
+            raise SignatureRefused(
+                f"{folder}: say with --key which key signs; there are:"
+                f" {', '.join(known) or 'none. `plumbline key create NAME` makes one'}"
+            )
+        name = next(iter(known))
+    passphrase = passphrase_in(passphrase_file)
+    if passphrase is None and needs_passphrase(folder, name) and sys.stdin.isatty():
+        passphrase = typer.prompt(f"passphrase of key {name}", hide_input=True).encode()
+    return load_private_key(folder, name, passphrase)
+
+
+def summarize(at: Desk) -> None:
+    """Show what the decision says, gate by gate where one is open: people sign what they see."""
+    made = decision_in(at.store, at.decision)
+    typer.echo(
+        printable(
+            f"recipe {made.recipe} of profile {at.profile.name}, policy"
+            f" {made.inputs['aligned_policy']}"
+        )
+    )
+    for line in made.summary.split("\n"):
+        typer.echo(printable(line))
+    typer.echo("")
+
+
+def tell(at: Desk, opened: Opened, envelope: str) -> None:
+    """Say what was signed, what to note down, and what is still missing."""
+    said = opened.statement
+    typer.echo(
+        printable(
+            f"{said.ACTION} by {opened.person} for decision {said.decision[7:19]}, policy"
+            f" {said.policy[7:19]}"
+        )
+    )
+    typer.echo(
+        f"signature {envelope}\nledger head {at.ledger.head()} (noted elsewhere, it proves later"
+        " that nothing was cut off)\n"
+    )
+    for line in state(at.signoff()):
+        typer.echo(line)
+
+
+def state(signoff: Signoff) -> Iterator[str]:
+    """A sign-off in lines for a terminal."""
+    counted = (*signoff.reviews, *signoff.approvals, *signoff.overrides)
+    for one in counted:
+        about = (
+            f" of {len(one.cases)} failure cases: {one.verdict}" if one.action == "review" else ""
+        )
+        about += (
+            f" of {', '.join(one.scope)}, until {one.expires:%Y-%m-%d %H:%M} UTC"
+            if one.expires is not None
+            else ""
+        )
+        yield printable(
+            f"{one.action} by {one.by}, {one.at:%Y-%m-%d %H:%M} UTC{about}: {one.reason}"
+        )
+        yield from (printable(f"    {case}: {note}") for case, note in one.notes.items())
+    for refused in signoff.refused:
+        yield printable(
+            f"does not count: {refused.action or 'signature'} {refused.envelope[7:19]} of"
+            f" {refused.by or 'nobody known'}: {refused.reason}"
+        )
+    if signoff.complete:
+        over = "  AGAINST THE GATES, by override" if signoff.released_by == "override" else ""
+        yield f"complete: released_policy can be materialized{over}"
+        return
+    yield "not complete:"
+    yield from (printable(f"- {what}") for what in signoff.missing)

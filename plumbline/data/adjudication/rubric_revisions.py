@@ -1,0 +1,378 @@
+"""Proposals to revise a rubric: opened when people had to decide on one clause often enough or sent
+a failure to it, and closed by a person."""
+
+import json
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Literal, NamedTuple, Self
+
+from pydantic import AwareDatetime, Field, model_validator
+
+from plumbline.data.adjudication.decisions import (
+    Adjudication,
+    Adjudications,
+    Choice,
+    QueueItem,
+    chosen_of,
+    signed,
+)
+from plumbline.data.store.database import Database, to_text
+from plumbline.errors import DataError
+from plumbline.records import Record
+from plumbline.schema.identifiers import Identifier, Text
+from plumbline.schema.rubric import Approval, Rubric
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+
+class Proposal(Record):
+    """A clause that may have to be written more clearly, with the decisions that say so."""
+
+    id: int
+    rubric: Text
+    clause: Identifier
+    opened_at: AwareDatetime
+    adjudications: tuple[int, ...] = Field(description="ids of the decisions on this clause")
+    cases: tuple[Identifier, ...] = Field(
+        default=(), description="ids of the failures that people sent to this clause"
+    )
+    status: Literal["open", "accepted", "declined"]
+    by: str | None = Field(description="who closed it; null while open")
+    reason: str | None
+    closed_at: AwareDatetime | None
+
+    @model_validator(mode="after")
+    def _has_a_cause(self) -> Self:
+        if not self.adjudications and not self.cases:
+            raise ValueError("a proposal cites at least one decision or one failure")
+        return self
+
+
+class Decided(NamedTuple):
+    """A decision, and the proposals that it opened."""
+
+    adjudication: Adjudication
+    proposals: tuple[Proposal, ...]
+
+
+class Proposals:
+    """The proposals in the database of the feedback store."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def open_due(self, rubric: str, proposal_after: int, now: datetime) -> tuple[Proposal, ...]:
+        """Open a proposal for each clause of a rubric with enough decisions, and return the new
+        ones.
+
+        A decision counts while it is the current one of its item and until a proposal on its clause
+        has cited that item. A clause has at most one open proposal.
+
+        Args:
+            rubric: Label of the rubric.
+            proposal_after: Decisions that open a proposal.
+            now: When it is opened.
+        """
+        with self._database.writing() as connection:
+            return self._open_due(connection, rubric, proposal_after, now)
+
+    def _open_due(
+        self, connection: "Connection", rubric: str, proposal_after: int, now: datetime
+    ) -> tuple[Proposal, ...]:
+        made = {
+            one.id: one
+            for one in Adjudications(self._database).read(connection)
+            if one.rubric == rubric
+        }
+        current = {one.item: one for one in made.values()}
+        earlier = [one for one in self._read(connection) if one.rubric == rubric]
+        table = self._database.tables.proposals
+        opened: list[int] = []
+        for clause in sorted({one.clause for one in current.values()}):
+            of_clause = [one for one in earlier if one.clause == clause]
+            cited = {made[id].item for proposal in of_clause for id in proposal.adjudications}
+            counted = sorted(
+                one.id for one in current.values() if one.clause == clause and one.item not in cited
+            )
+            if len(counted) >= proposal_after and all(
+                proposal.status != "open" for proposal in of_clause
+            ):
+                fields = {
+                    "rubric": rubric,
+                    "clause": clause,
+                    "opened_at": to_text(now),
+                    "adjudications": json.dumps(counted),
+                    "status": "open",
+                }
+                opened.append(
+                    connection.execute(
+                        table.insert().values(**fields).returning(table.c.id)
+                    ).scalar_one()
+                )
+        return tuple(one for one in self._read(connection) if one.id in opened)
+
+    def open_for_case(self, rubric: Rubric, clause: str, case: str, now: datetime) -> Proposal:
+        """The open proposal on a clause, with a failure that a person sent to it; a repetition
+        changes nothing.
+
+        Args:
+            rubric: The rubric as it is.
+            clause: Its clause that should have said what to do.
+            case: Id of the failure.
+            now: When the proposal is opened, if none is open.
+
+        Raises:
+            ConfigError: If the rubric has no such clause.
+        """
+        rubric.clause(clause)
+        table = self._database.tables.proposals
+        with self._database.writing() as connection:
+            found = next(
+                (
+                    one
+                    for one in self._read(connection)
+                    if (one.rubric, one.clause, one.status) == (rubric.label, clause, "open")
+                ),
+                None,
+            )
+            if found is None:
+                fields = {
+                    "rubric": rubric.label,
+                    "clause": clause,
+                    "opened_at": to_text(now),
+                    "adjudications": "[]",
+                    "status": "open",
+                }
+                id = connection.execute(
+                    table.insert().values(**fields, cases=json.dumps([case])).returning(table.c.id)
+                ).scalar_one()
+            else:
+                id = found.id
+                cases = json.dumps(sorted({*found.cases, case}))
+                connection.execute(table.update().where(table.c.id == id).values(cases=cases))
+            return next(one for one in self._read(connection) if one.id == id)
+
+    def close(
+        self, id: int, status: Literal["accepted", "declined"], by: str, reason: str, now: datetime
+    ) -> Proposal:
+        """Accept or decline an open proposal. Accepting changes no rubric: a person writes the next
+        version from the draft.
+
+        Raises:
+            DataError: If there is no such proposal, it is closed already, or name or reason are
+                empty.
+        """
+        by, reason = signed(by, reason, f"proposal {id}")
+        table = self._database.tables.proposals
+        with self._database.writing() as connection:
+            found = next((one for one in self._read(connection) if one.id == id), None)
+            if found is None:
+                raise DataError(
+                    f"there is no proposal {id}; `plumbline rubric proposals list` shows them"
+                )
+            if found.status != "open":
+                raise DataError(
+                    f"proposal {id} was {found.status} by {found.by} at {found.closed_at}; a closed"
+                    " proposal does not change"
+                )
+            connection.execute(
+                table.update()
+                .where(table.c.id == id)
+                .values(status=status, by=by, reason=reason, closed_at=to_text(now))
+            )
+            return next(one for one in self._read(connection) if one.id == id)
+
+    def all(self) -> tuple[Proposal, ...]:
+        """Every proposal, the oldest first."""
+        with self._database.reading() as connection:
+            return self._read(connection)
+
+    def _read(self, connection: "Connection") -> tuple[Proposal, ...]:
+        from sqlalchemy import select
+
+        table = self._database.tables.proposals
+        rows = connection.execute(select(table).order_by(table.c.id)).mappings()
+        return tuple(
+            Proposal.model_validate(
+                {
+                    **row,
+                    "adjudications": tuple(json.loads(row["adjudications"])),
+                    "cases": tuple(json.loads(row["cases"] or "[]")),
+                    "opened_at": datetime.fromisoformat(row["opened_at"]),
+                    "closed_at": (
+                        None
+                        if row["closed_at"] is None
+                        else datetime.fromisoformat(row["closed_at"])
+                    ),
+                }
+            )
+            for row in rows
+        )
+
+    def record(
+        self,
+        item: QueueItem,
+        rubric: Rubric,
+        *,
+        clause: str,
+        decision: Choice,
+        by: str,
+        reason: str,
+        proposal_after: int,
+        now: datetime,
+    ) -> Decided:
+        """Decide on an item and open the proposals that this makes due, in one transaction.
+
+        Raises:
+            DataError: If the item is queued under another rubric, or the decision cannot be
+                recorded.
+            ConfigError: If the rubric has no such clause.
+        """
+        if item.rubric != rubric.label:
+            raise DataError(
+                f"item {item.item} was queued under {item.rubric}, the rubric is now"
+                f" {rubric.label}; materialize preference_data again"
+            )
+        rubric.clause(clause)
+        with self._database.writing() as connection:
+            made = Adjudications(self._database).record(
+                connection,
+                item.item,
+                rubric.label,
+                clause,
+                decision,
+                chosen_of(item, decision),
+                by,
+                reason,
+                now,
+            )
+            return Decided(made, self._open_due(connection, rubric.label, proposal_after, now))
+
+
+def adjudicate(
+    database: Database,
+    item: QueueItem,
+    rubric: Rubric,
+    *,
+    clause: str,
+    decision: Choice,
+    by: str,
+    reason: str,
+    proposal_after: int,
+    now: datetime,
+) -> Decided:
+    """Decide on an item of the queue; see `Proposals.record`."""
+    return Proposals(database).record(
+        item,
+        rubric,
+        clause=clause,
+        decision=decision,
+        by=by,
+        reason=reason,
+        proposal_after=proposal_after,
+        now=now,
+    )
+
+
+def draft_revision(
+    proposal: Proposal,
+    rubric: Rubric,
+    adjudications: Iterable[Adjudication],
+    queue: Mapping[str, QueueItem],
+) -> str:
+    """The next version of the rubric as YAML, under comments that name each decision; a person
+    rewrites the clause and signs it.
+
+    The draft is a valid rubric: one version higher, still accepting judgments under the version
+    before.
+
+    Args:
+        proposal: The proposal.
+        rubric: The rubric as it is.
+        adjudications: The decisions in the database.
+        queue: Items of the newest queue by name, for their texts; a decided item may have left it.
+
+    Raises:
+        DataError: If the proposal is about another version of the rubric.
+    """
+    import yaml
+
+    if proposal.rubric != rubric.label:
+        raise DataError(
+            f"proposal {proposal.id} is about {proposal.rubric}, the rubric is now {rubric.label}"
+        )
+    clause = rubric.clause(proposal.clause)
+    cited = [one for one in adjudications if one.id in proposal.adjudications]
+    head = [
+        (
+            f"Proposal {proposal.id} to revise the clause `{clause.id}` of {rubric.label}, opened"
+            f" {proposal.opened_at:%Y-%m-%d}."
+        ),
+        f"The clause now reads: {clause.name}",
+        *(
+            [f"People had to decide {len(cited)} items on it, because the votes did not:"]
+            if cited
+            else []
+        ),
+        *(line for one in cited for line in _reasons(one, queue.get(one.item))),
+        *(
+            [
+                f"People sent {len(proposal.cases)} failures to it; `plumbline failures list` shows"
+                f" them: {', '.join(proposal.cases)}"
+            ]
+            if proposal.cases
+            else []
+        ),
+        (
+            "Rewrite the clause so that the next annotator does not have to ask, fill in the"
+            " approval, and remove these lines."
+        ),
+        (
+            f"Judgments under {rubric.label} keep counting; remove it under `accepts` if the new"
+            " wording turns them round."
+        ),
+    ]
+    approval = Approval(
+        approved_by="nobody yet",
+        date="not approved",
+        reason=f"proposal {proposal.id} on clause {clause.id}",
+    )
+    following = rubric.model_copy(
+        update={
+            "version": rubric.version + 1,
+            "approval": approval,
+            "accepts": (*rubric.accepts, rubric.label),
+        }
+    )
+    body = yaml.safe_dump(
+        following.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=150
+    )
+    return "".join(f"# {line}\n" for text in head for line in text.splitlines()) + body
+
+
+def _reasons(one: Adjudication, item: QueueItem | None) -> list[str]:
+    lines = [
+        f"- decision {one.id}, {one.decided_at:%Y-%m-%d}, {_short(one.by)}: {one.decision}:"
+        f" {_short(one.reason)}"
+    ]
+    if item is not None:
+        lines += [
+            f"    prompt: {_short(item.prompt[-1].content)}",
+            *(
+                f"    {name}: {_short(t)}"
+                for name, t in zip(("first", "second"), item.responses, strict=True)
+            ),
+        ]
+        lines += [f"    vote: {_short(vote.reason)}" for vote in item.votes if vote.reason]
+    return lines
+
+
+def _short(text: str) -> str:
+    """At most 120 characters of a text, as one line of printable characters."""
+    line = " ".join(text.split())
+    line = line if len(line) <= 120 else line[:117] + "..."
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in line
+    )

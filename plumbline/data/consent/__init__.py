@@ -1,0 +1,1 @@
+"""Consent that was withdrawn, what it excludes, and erasure."""

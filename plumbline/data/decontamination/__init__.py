@@ -1,0 +1,1 @@
+"""Near duplicates, and texts that repeat held-out ones."""

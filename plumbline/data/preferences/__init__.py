@@ -1,0 +1,1 @@
+"""From accepted events to preference pairs: votes, splits, files."""

@@ -1,0 +1,333 @@
+"""The files of a version of the preference data, written once, in canonical JSON and in an order
+that follows from their content."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from plumbline.data.batch_index.index import DIMENSIONS
+from plumbline.data.preferences.aggregation import Decisions, Reasons, Settled
+from plumbline.data.preferences.vote_table import NO_RATING, VoteTable, hexadecimal
+from plumbline.data.preferences.vote_texts import VoteTexts
+from plumbline.records import Record, canonical_json, parse_json
+from plumbline.schema.preferences import SPLITS, Split
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from plumbline.data.decontamination.contamination import HeldOutMatch
+    from plumbline.data.decontamination.near_duplicates import NearDuplicates
+
+LABELS, GUARDRAIL, SET_ASIDE, QUEUE = (
+    "labels.jsonl",
+    "guardrail.jsonl",
+    "set_aside.jsonl",
+    "adjudication_queue.jsonl",
+)
+ADJUDICATED, NEAR_DUPLICATES, CONTAMINATION = (
+    "adjudicated.jsonl",
+    "near_duplicates.jsonl",
+    "contamination.jsonl",
+)
+
+
+class SetAside(NamedTuple):
+    """An event that is in no pair, with the reason."""
+
+    id: str
+    reason: str
+
+
+class Writer:
+    """Writes the files of one build.
+
+    Args:
+        folder: Where they go.
+        votes: All votes.
+        texts: Their texts.
+        splits: The split of each prompt group, as its place in SPLITS.
+    """
+
+    def __init__(
+        self, folder: Path, votes: VoteTable, texts: VoteTexts, splits: "NDArray[np.int8]"
+    ) -> None:
+        self._folder = folder
+        self._votes = votes
+        self._texts = texts
+        self._splits = splits
+
+    def pairs(self, settled: Settled, pairs: Decisions) -> dict[Split, int]:
+        """Write the pairs of each split; `pairs` are sorted by id. Returns how many each split
+        has."""
+        import numpy as np
+
+        sides = self._splits[self._votes.prompt[pairs.row]]
+        sizes: dict[Split, int] = {}
+        for place, name in enumerate(SPLITS):
+            here = pairs.take(np.flatnonzero(sides == place))
+            with (self._folder / f"{name}.jsonl").open("wb") as stream:
+                stream.writelines(self._pair_lines(settled, here))
+            sizes[name] = len(here)
+        return sizes
+
+    def _pair_lines(self, settled: Settled, pairs: Decisions) -> Iterator[bytes]:
+        rubrics = [canonical_json(name)[:-1] for name in self._votes.names["rubric"]]
+        columns = zip(
+            self._texts.fragments(pairs.row),
+            self._events(settled, pairs),
+            self._ratings(settled, pairs),
+            *(
+                column.tolist()
+                for column in (
+                    pairs.id,
+                    pairs.side,
+                    pairs.margin,
+                    pairs.votes,
+                    pairs.weight,
+                    pairs.agreement,
+                    pairs.synthetic,
+                )
+            ),
+            self._votes.columns["rubric"][pairs.row].tolist(),
+            strict=True,
+        )
+        for (
+            text,
+            events,
+            ratings,
+            identity,
+            side,
+            margin,
+            votes,
+            weight,
+            agreement,
+            synthetic,
+            rubric,
+        ) in columns:
+            chosen, rejected = (text.right, text.left) if side else (text.left, text.right)
+            yield (
+                b'{"agreement":%a,"chosen":%b,"context":%b,"event_ids":["%b"],"id":"%b","margin":%a,"prompt":%b,"ratings":%b,"rejected":%b,"rubric":%b,'
+                b'"synthetic":%b,"votes":%d,"weight":%a}\n'
+            ) % (
+                agreement, chosen, text.context, b'","'.join(events), hexadecimal(identity, 20).encode(), margin, text.prompt, ratings, rejected,
+                rubrics[rubric], _TRUTH[synthetic], votes, weight,
+            )  # fmt: skip
+
+    def labels(self, settled: Settled) -> int:
+        """Write the unpaired labels, sorted by id."""
+        labels = settled.labels
+        splits = self._splits[self._votes.prompt[labels.row]]
+        with (self._folder / LABELS).open("wb") as stream:
+            for number, (text, events) in enumerate(
+                zip(self._texts.fragments(labels.row), self._events(settled, labels), strict=True)
+            ):
+                values: dict[str, Any] = {
+                    "id": hexadecimal(labels.id[number], 20),
+                    "desirable": bool(labels.side[number] == 0),
+                    "votes": int(labels.votes[number]),
+                    "agreement": float(labels.agreement[number]),
+                    "event_ids": [event.decode() for event in events],
+                    "rubric": self._votes.names["rubric"][
+                        self._votes.columns["rubric"][labels.row[number]]
+                    ],
+                    "synthetic": bool(labels.synthetic[number]),
+                    "split": SPLITS[splits[number]],
+                }
+                parts = {"prompt": text.prompt, "response": text.left, "context": text.context}
+                stream.write(_line(values, parts))
+        return len(labels)
+
+    def guardrail(self, rows: "NDArray[np.int64]") -> int:
+        """Write the events with an attack; `rows` are their first rows, in the order of the
+        events."""
+        with (self._folder / GUARDRAIL).open("wb") as stream:
+            for row in rows.tolist():
+                event = parse_json(self._texts.line(row))
+                kept = {
+                    name: event[name]
+                    for name in (
+                        "id",
+                        "attack",
+                        "prompt",
+                        "judgment",
+                        "acceptable",
+                        "rubric",
+                        "context",
+                        "synthetic",
+                    )
+                }
+                split = SPLITS[self._splits[self._votes.prompt[row]]]
+                stream.write(
+                    canonical_json(
+                        kept
+                        | {
+                            "responses": [response["text"] for response in event["responses"]],
+                            "split": split,
+                        }
+                    )
+                )
+        return len(rows)
+
+    def queue(self, items: Iterable[Record]) -> int:
+        """Write the pairs that wait for adjudication."""
+        count = 0
+        with (self._folder / QUEUE).open("wb") as stream:
+            for item in items:
+                stream.write(item.to_json())
+                count += 1
+        return count
+
+    def adjudicated(self, pairs: Decisions, decisions: Mapping[str, Any]) -> int:
+        """Write which labels a person decided; sorted by pair."""
+        import numpy as np
+
+        chosen = np.flatnonzero(pairs.adjudicated)
+        with (self._folder / ADJUDICATED).open("wb") as stream:
+            for number in chosen.tolist():
+                item = "sha256:" + hexadecimal(self._votes.judged[pairs.row[number]], 32)
+                one = decisions[item]
+                row = {
+                    "pair": hexadecimal(pairs.id[number], 20),
+                    "item": item,
+                    "share": float(pairs.share[number]),
+                    "clause": one.clause,
+                }
+                stream.write(
+                    canonical_json(
+                        row
+                        | {
+                            "decision": one.decision,
+                            "chosen": one.chosen,
+                            "by": one.by,
+                            "reason": one.reason,
+                        }
+                    )
+                )
+        return len(chosen)
+
+    def near_duplicates(
+        self, pairs: Decisions, found: "NearDuplicates | None", kept: "NDArray[np.bool_]"
+    ) -> int:
+        """Write the groups of near duplicates, sorted by their first pair; `kept` are the pairs
+        that stay. Returns how many pairs are in a group."""
+        import numpy as np
+
+        members: dict[int, list[int]] = {}
+        similarity: dict[int, float] = {}
+        if found is not None:
+            crowded = np.flatnonzero(
+                np.bincount(found.group, minlength=len(found.group))[found.group] > 1
+            )
+            for row in crowded.tolist():
+                members.setdefault(int(found.group[row]), []).append(row)
+            for link in found.links:
+                group = int(found.group[link.first])
+                similarity[group] = min(similarity.get(group, 1.0), link.similarity)
+        with (self._folder / NEAR_DUPLICATES).open("wb") as stream:
+            for group, rows in sorted(members.items()):
+                listed = [
+                    {
+                        "id": hexadecimal(pairs.id[row], 20),
+                        "split": SPLITS[self._splits[self._votes.prompt[pairs.row[row]]]],
+                        "kept": bool(kept[row]),
+                    }
+                    for row in rows
+                ]
+                stream.write(
+                    canonical_json({"pairs": listed, "least_similarity": similarity[group]})
+                )
+        return sum(map(len, members.values()))
+
+    def contamination(
+        self, rows: "NDArray[np.int64]", matches: "Mapping[int, HeldOutMatch]"
+    ) -> int:
+        """Write which judged pairs have a held-out prompt: pair, held-out prompt, kind of the
+        match, share, and the events. Returns the number of pairs."""
+        found: dict[tuple[str, str], tuple[HeldOutMatch, str | None, list[str]]] = {}
+        for row in rows.tolist():
+            match = matches[int(self._votes.prompt[row])]
+            item = "sha256:" + hexadecimal(self._votes.judged[row], 32)
+            pair = hexadecimal(self._votes.pair[row], 20) if self._votes.pair[row] else None
+            found.setdefault((item, pair or ""), (match, pair, []))[2].append(
+                hexadecimal(self._votes.event[row], 20)
+            )
+        with (self._folder / CONTAMINATION).open("wb") as stream:
+            for (item, _), (match, pair, events) in sorted(found.items()):
+                row = {
+                    "pair": pair,
+                    "item": item,
+                    "held_out": match.held_out,
+                    "kind": match.kind,
+                    "share": float(match.share),
+                    "events": events,
+                }
+                stream.write(canonical_json(row))
+        return len(found)
+
+    def set_aside(
+        self, places: "NDArray[np.int16]", first_rows: "NDArray[np.int64]", reasons: Reasons
+    ) -> dict[str, int]:
+        """Write the events that are nowhere else, sorted by id; `places` is the reason of each
+        event, 0 for none. Returns the events by reason."""
+        import numpy as np
+
+        chosen = np.flatnonzero(places)
+        texts = [canonical_json(text)[:-1] for text in reasons.texts]
+        with (self._folder / SET_ASIDE).open("wb") as stream:
+            for event, reason in zip(
+                self._votes.event[first_rows[chosen]].tolist(), places[chosen].tolist(), strict=True
+            ):
+                stream.write(
+                    b'{"id":"%b","reason":%b}\n' % (hexadecimal(event, 20).encode(), texts[reason])
+                )
+        counts = np.bincount(places[chosen], minlength=len(reasons.texts)).tolist()
+        return {
+            text: count for text, count in sorted(zip(reasons.texts, counts, strict=True)) if count
+        }
+
+    def _events(self, settled: Settled, pairs: Decisions) -> Iterator[list[bytes]]:
+        """Ids of the events behind each decision, sorted."""
+        for start, stop in zip(pairs.start.tolist(), pairs.stop.tolist(), strict=True):
+            yield [
+                hexadecimal(event, 20).encode()
+                for event in self._votes.event[settled.rows[start:stop]].tolist()
+            ]
+
+    def _ratings(self, settled: Settled, pairs: Decisions) -> Iterator[bytes]:
+        """Mean difference of the scores of chosen and rejected by dimension, over the votes that
+        rated both, as JSON."""
+        import math
+
+        if self._votes.ratings is None:
+            yield from [b"{}"] * len(pairs)
+            return
+        for start, stop, side in zip(
+            pairs.start.tolist(), pairs.stop.tolist(), pairs.side.tolist(), strict=True
+        ):
+            scores = self._votes.ratings[settled.rows[start:stop]]
+            given = {
+                name: [one for one in scores[:, place].tolist() if one != NO_RATING]
+                for place, name in enumerate(DIMENSIONS)
+            }
+            sign = -1 if side else 1
+            yield canonical_json(
+                {
+                    name: sign * math.fsum(values) / len(values)
+                    for name, values in given.items()
+                    if values
+                }
+            )[:-1]
+
+
+_TRUTH: dict[bool, Literal[b"true", b"false"]] = {True: b"true", False: b"false"}
+
+
+def _line(values: Mapping[str, Any], parts: Mapping[str, bytes]) -> bytes:
+    """Canonical JSON of an object of which some values are JSON already."""
+    encoded = {name: canonical_json(value)[:-1] for name, value in values.items()} | dict(parts)
+    return (
+        b"{"
+        + b",".join(canonical_json(name)[:-1] + b":" + encoded[name] for name in sorted(encoded))
+        + b"}\n"
+    )

@@ -1,0 +1,1 @@
+"""What keeps an event out, or holds it until a person decides."""

@@ -1,0 +1,1 @@
+"""The feedback store: events, batches, deliveries, tasks and keys on SQLite or PostgreSQL."""

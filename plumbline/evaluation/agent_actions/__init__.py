@@ -1,0 +1,1 @@
+"""Tool calls of an agent, judged by the action table of a rubric."""

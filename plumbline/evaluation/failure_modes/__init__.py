@@ -1,0 +1,1 @@
+"""Five ways in which a policy gets better on paper only."""

@@ -1,0 +1,99 @@
+"""Length drift: how much longer the aligned policy answers than the reference, and whether the
+reward model pays for length."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from plumbline.evaluation.scoring import ScoredSample
+from plumbline.records import Record
+from plumbline.schema.estimates import Estimate
+from plumbline.schema.eval_report import EvalReport
+from plumbline.schema.identifiers import Identifier
+from plumbline.schema.samples import Policy
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+class LengthDrift(Record):
+    """Tokens and their pay."""
+
+    tokens: dict[Identifier, Estimate] = Field(
+        description="sampled tokens of aligned minus reference on the same prompts, by slice"
+    )
+    paid: dict[Policy, Estimate] = Field(
+        description=(
+            "correlation of reward and tokens within the slices, -1 to 1: above 0 the reward model"
+            " likes longer responses to like prompts"
+        )
+    )
+    unavailable: dict[Policy, str] = Field(
+        description="policies without a correlation, with the reason"
+    )
+
+
+def length_drift(report: EvalReport, scored: Sequence[ScoredSample]) -> LengthDrift:
+    """Length drift of a report and of the samples behind it; samples that were set aside are left
+    out."""
+    tokens = {
+        name: difference
+        for name, metrics in report.slices.items()
+        if "tokens" in metrics and (difference := metrics["tokens"].difference) is not None
+    }
+    paid: dict[Policy, Estimate] = {}
+    unavailable: dict[Policy, str] = {}
+    for policy in dict.fromkeys(one.policy for one in scored):
+        rows = [
+            (one.slice, one.reward, one.tokens)
+            for one in scored
+            if one.policy == policy and one.reward is not None and one.set_aside is None
+        ]
+        found = _correlation(rows, report.level)
+        if isinstance(found, str):
+            unavailable[policy] = found
+        else:
+            paid[policy] = found
+    return LengthDrift(tokens=tokens, paid=paid, unavailable=unavailable)
+
+
+def _correlation(rows: Sequence[tuple[str, float, int]], level: float) -> Estimate | str:
+    """Pearson's correlation of reward and tokens, each less its mean of the slice, with Fisher's
+    interval; or why there is none.
+
+    Without the means a slice whose right answers are long and well paid would look like a taste for
+    length.
+    """
+    import numpy as np
+    from scipy.stats import pearsonr
+
+    if len(rows) < 10:
+        return f"{len(rows)} responses have a reward; 10 are needed"
+    names = np.array([name for name, _, _ in rows])
+    rewards, tokens = (
+        _centered(np.array([row[i] for row in rows], dtype=float), names) for i in (1, 2)
+    )
+    if not rewards.any() or not tokens.any():
+        return "all responses of a slice have the same reward or the same length"
+    found = pearsonr(rewards, tokens)
+    interval = found.confidence_interval(level)
+    value = float(found.statistic)
+    low, high = min(float(interval.low), value), max(float(interval.high), value)
+    return Estimate(
+        value=value,
+        low=low,
+        high=high,
+        level=level,
+        n=len(rows),
+        unscored=0,
+        method="Pearson within slices, Fisher z",
+    )
+
+
+def _centered(values: "NDArray[np.float64]", names: "NDArray[np.str_]") -> "NDArray[np.float64]":
+    import numpy as np
+
+    _, place = np.unique(names, return_inverse=True)
+    return values - (np.bincount(place, values) / np.bincount(place))[place]

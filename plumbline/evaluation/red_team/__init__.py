@@ -1,0 +1,1 @@
+"""Attacks by people, their success, and what becomes of each failure."""

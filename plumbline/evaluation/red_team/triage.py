@@ -1,0 +1,210 @@
+"""Routes: what a failure leads to. A person sends it to the next dataset, the rubric or the
+guardrail, and the ledger keeps who, where and why.
+
+=============  =======================================================  =================================================================
+to             a failure on a held-out prompt                           a red-team success
+=============  =======================================================  =================================================================
+``dataset``    a request for new feedback of its slice and locale       a task: people compare the response with the one that should have
+                                                                        been given
+``rubric``     a proposal to revise the clause that should have decided the same
+``guardrail``  a request for verdicts of its slice and locale           a labelled violation in the next fit
+=============  =======================================================  =================================================================
+
+Held-out prompts tune nothing, so a failure on one hands on no text. A red-team success is either a
+test or a lesson: once it is routed to the dataset or the guardrail it leaves the regression suite
+(see `plumbline.evaluation.vault.regression_suite`).
+"""
+
+from datetime import datetime
+from typing import Final, Literal, NamedTuple
+
+from pydantic import Field
+
+from plumbline.data.adjudication.decisions import signed
+from plumbline.data.adjudication.rubric_revisions import Proposals
+from plumbline.data.store.events import FeedbackStore
+from plumbline.data.store.tasks import Task, Tasks
+from plumbline.errors import DataError
+from plumbline.evaluation.failure_cases import FailureCase
+from plumbline.evaluation.red_team.attempts import Attempt
+from plumbline.lineage.ledger import Ledger
+from plumbline.records import Record, canonical_json
+from plumbline.schema.conversations import Response, ResponseSource
+from plumbline.schema.feedback import Context, Provenance
+from plumbline.schema.identifiers import Identifier, Text
+from plumbline.schema.rubric import Rubric
+
+KIND: Final = "route"
+"""Kind of the ledger entry; its key is `<profile>/<case>/<to>`."""
+SLICE: Final = "red-team"
+"""Slice of the tasks that red-team successes become."""
+Destination = Literal["dataset", "rubric", "guardrail"]
+
+
+class Route(Record):
+    """Where one failure was sent, by whom and why."""
+
+    case: Identifier = Field(description="id of the failure case, or of the red-team attempt")
+    kind: Literal["failure", "red-team"]
+    to: Destination
+    by: Text
+    reason: Text
+    detail: dict[str, str] = Field(
+        description=(
+            "what came of it: the task, the proposal and its clause, the attempt, or what is"
+            " asked for"
+        )
+    )
+
+
+class Order(NamedTuple):
+    """What a person decided about one failure."""
+
+    case: FailureCase | Attempt
+    to: Destination
+    by: str
+    reason: str
+    clause: str | None = None
+    """Clause of the rubric, for `rubric` only."""
+    response: str | None = None
+    """What should have been answered, for a red-team success that goes to `dataset` only."""
+
+
+def route(
+    ledger: Ledger, store: FeedbackStore, profile: str, rubric: Rubric, order: Order, now: datetime
+) -> Route:
+    """Carry out an order and record it; the same order again changes nothing.
+
+    Raises:
+        DataError: If name or reason are empty, the attempt is no success, something needed is
+            missing or has no place, or somebody sent this failure there before for another reason.
+        ConfigError: If the rubric has no such clause.
+    """
+    by, reason = signed(order.by, order.reason, f"the route of {order.case.id}")
+    _check(order)
+    key = f"{profile}/{order.case.id}/{order.to}"
+    kind: Literal["failure", "red-team"] = (
+        "red-team" if isinstance(order.case, Attempt) else "failure"
+    )
+    entry = ledger.find(KIND, key)
+    if entry is not None:
+        before = Route.model_validate_json(canonical_json(entry.body))
+        if (before.by, before.reason) != (by, reason):
+            raise DataError(
+                f"{order.case.id} was sent to the {order.to} before by {before.by}:"
+                f" {before.reason}; a recorded route does not change"
+            )
+        return before
+    # what comes of it is the same however often it is done, so a crash before the entry is mended
+    # by giving the order again
+    made = Route(
+        case=order.case.id,
+        kind=kind,
+        to=order.to,
+        by=by,
+        reason=reason,
+        detail=_carry_out(store, rubric, order, now),
+    )
+    ledger.append(KIND, key, made.model_dump(mode="json"))
+    return made
+
+
+def routes(ledger: Ledger, profile: str) -> tuple[Route, ...]:
+    """Every route of a profile, in the order in which they were made."""
+    return tuple(
+        Route.model_validate_json(canonical_json(entry.body))
+        for entry in ledger.entries(KIND)
+        if entry.key.startswith(f"{profile}/")
+    )
+
+
+def lessons(ledger: Ledger, profile: str) -> frozenset[str]:
+    """Ids of the red-team attempts that something learns from: they are no test any more."""
+    return frozenset(
+        one.case
+        for one in routes(ledger, profile)
+        if one.kind == "red-team" and one.to in ("dataset", "guardrail")
+    )
+
+
+def sent_to_guardrail(ledger: Ledger, profile: str) -> frozenset[str]:
+    """Ids of the red-team attempts that the next fit of the guardrail takes in."""
+    return frozenset(
+        one.case
+        for one in routes(ledger, profile)
+        if one.kind == "red-team" and one.to == "guardrail"
+    )
+
+
+def _check(order: Order) -> None:
+    if isinstance(order.case, Attempt) and not order.case.success:
+        raise DataError(
+            f"attempt {order.case.id} did not break the policy, so there is no failure to send"
+            " anywhere"
+        )
+    needs_clause, needs_response = (
+        order.to == "rubric",
+        order.to == "dataset" and isinstance(order.case, Attempt),
+    )
+    for given, needed, name, why in (
+        (
+            order.clause,
+            needs_clause,
+            "clause",
+            "names the clause of the rubric that should have decided",
+        ),
+        (
+            order.response,
+            needs_response,
+            "response",
+            "is what should have been answered to a red-team success that becomes a task",
+        ),
+    ):
+        if (given is not None and given.strip() != "") != needed:
+            raise DataError(
+                f"the route of {order.case.id} to the {order.to}: --{name} {why};"
+                f" {'give it' if needed else 'leave it out here'}"
+            )
+
+
+def _carry_out(store: FeedbackStore, rubric: Rubric, order: Order, now: datetime) -> dict[str, str]:
+    case = order.case
+    if order.to == "rubric":
+        proposal = Proposals(store.database).open_for_case(rubric, str(order.clause), case.id, now)
+        return {"proposal": str(proposal.id), "clause": str(order.clause), "rubric": rubric.label}
+    if isinstance(case, Attempt):
+        if order.to == "guardrail":
+            return {"attempt": case.id}
+        task = _task(case, str(order.response), order.by.strip())
+        Tasks(store.database).add([task], now)
+        return {"task": task.id}
+    asked = "comparisons of new prompts" if order.to == "dataset" else "verdicts on new prompts"
+    return {
+        "request": asked,
+        "suite": case.suite,
+        "slice": case.slice,
+        "metric": case.metric,
+        "expected": case.expected,
+    }
+
+
+def _task(attempt: Attempt, response: str, by: str) -> Task:
+    """The broken response beside the one that should have been given. It has no attack: with one,
+    the judgment would go to the guardrail."""
+    broken = ResponseSource(
+        policy=attempt.policy, chat_template="unknown", role_format="unknown", decoder=None
+    )
+    meant = ResponseSource(
+        policy="human", chat_template="unknown", role_format="unknown", decoder=None
+    )
+    return Task.create(
+        prompt=attempt.prompt,
+        responses=(
+            Response(text=attempt.response, source=broken),
+            Response(text=response.strip(), source=meant),
+        ),
+        context=Context(locale=attempt.locale, domain=attempt.domain or SLICE, slice=SLICE),
+        provenance=Provenance(
+            written_by=attempt.annotator, filtered_by=attempt.judged_by, approved_by=by
+        ),
+    )

@@ -1,0 +1,1 @@
+"""How good a reward model is: accuracy and calibration."""

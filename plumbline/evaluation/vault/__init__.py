@@ -1,0 +1,1 @@
+"""The eval vault: pinned, budgeted suites that one function opens."""

@@ -1,0 +1,1 @@
+"""What was made from what, and who can confirm it: ledger, materializations, descendants."""

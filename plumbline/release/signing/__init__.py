@@ -1,0 +1,1 @@
+"""Who signs, with which key, for which candidate, and who is trusted."""

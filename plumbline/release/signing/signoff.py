@@ -1,0 +1,359 @@
+"""The sign-off: whether the people whom the rule asks for reviewed and approved exactly this
+candidate.
+
+It is concluded anew each time from the signatures in the store, the ledger, the trust file and the
+clock; nothing remembers an earlier answer. A signature that does not count is listed with the
+reason. A gap in the evidence (a signature that was removed, a ledger that does not verify) keeps
+the sign-off from being complete until it is repaired.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Literal
+
+from pydantic import AwareDatetime, Field
+
+from plumbline.errors import SignatureRefused
+from plumbline.lineage.ledger import GENESIS, Ledger, LedgerEntry
+from plumbline.profile.release import SignoffRule
+from plumbline.records import Record
+from plumbline.release.candidate import (
+    Candidate,
+    candidate_of,
+    failure_cases_of,
+    require_evidence,
+    trained_by,
+)
+from plumbline.release.decision import Decision
+from plumbline.release.signing.envelopes import Opened, open_envelope
+from plumbline.release.signing.statements import Action, Override, Review
+from plumbline.release.signing.stored import Found, find_signatures
+from plumbline.release.signing.terms import Terms, open_points, terms_of
+from plumbline.release.signing.trust import Trust
+from plumbline.schema.identifiers import Digest
+from plumbline.storage.artifacts import ArtifactStore
+
+
+class Signature(Record):
+    """One signature that counts."""
+
+    envelope: Digest = Field(description="digest of the envelope in the store")
+    sequence: int = Field(ge=1, description="place in the ledger")
+    action: Action
+    by: str
+    key: Digest
+    at: AwareDatetime
+    reason: str
+    verdict: Literal["accept", "reject"] | None = Field(default=None, description="of a review")
+    cases: tuple[str, ...] = Field(default=(), description="failure cases that a reviewer read")
+    notes: dict[str, str] = Field(
+        default_factory=dict, description="failure case to what the reviewer wrote about it"
+    )
+    scope: tuple[str, ...] = Field(
+        default=(), description="gates and checks that an override names"
+    )
+    expires: AwareDatetime | None = Field(default=None, description="when an override ends")
+
+
+class RefusedSignature(Record):
+    """One signature that does not count."""
+
+    envelope: str
+    action: Action | None = Field(description="null when the envelope cannot be read")
+    by: str | None = Field(
+        description="who says to have signed; null when the envelope cannot be read"
+    )
+    reason: str
+
+
+class Signoff(Record):
+    """What is signed for a candidate, and what is still missing."""
+
+    candidate: Digest
+    decision: Digest
+    complete: bool
+    released_by: Literal["gates", "override"] | None = Field(
+        description="what lets a complete candidate through; null while it is not complete"
+    )
+    missing: tuple[str, ...] = Field(
+        description="what still has to happen, in words; empty when complete"
+    )
+    reviews: tuple[Signature, ...] = Field(
+        description="the newest review of each person, accepting or rejecting"
+    )
+    approvals: tuple[Signature, ...]
+    overrides: tuple[Signature, ...]
+    refused: tuple[RefusedSignature, ...]
+    trust: Digest = Field(description="digest of the trust file")
+    ledger_head: Digest
+    at: AwareDatetime
+
+    @property
+    def people(self) -> tuple[str, ...]:
+        """Everybody whose signature counts, each once."""
+        return tuple(
+            dict.fromkeys(one.by for one in (*self.reviews, *self.approvals, *self.overrides))
+        )
+
+
+def signoff_of(
+    store: ArtifactStore,
+    ledger: Ledger,
+    trust: Trust,
+    decision: str,
+    rule: SignoffRule,
+    now: datetime,
+) -> tuple[Candidate, Signoff]:
+    """The candidate of a decision, every byte behind it hashed again, and its sign-off.
+
+    Raises:
+        ArtifactError: If anything behind the candidate is missing or was changed: no signature
+            counts then.
+        LedgerError: If the ledger cannot be read.
+        SignatureRefused: If nobody could sign: the decision contradicts its manifest or its evals,
+            its failure cases or who trained it are not recorded.
+    """
+    terms = terms_at(store, trust, decision, rule, now)
+    return terms.candidate, conclude(store, ledger, terms)
+
+
+def terms_at(
+    store: ArtifactStore, trust: Trust, decision: str, rule: SignoffRule, now: datetime
+) -> Terms:
+    """The terms for signatures under a decision; raises like `signoff_of`."""
+    candidate = candidate_of(store, decision)
+    cases = tuple(case.id for case in failure_cases_of(store, decision))
+    made = require_evidence(store, decision)
+    return terms_of(
+        candidate,
+        made,
+        rule,
+        trust,
+        trained_by=trained_by(store, candidate),
+        failure_cases=cases,
+        now=now,
+    )
+
+
+def signoff(
+    store: ArtifactStore,
+    ledger: Ledger,
+    trust: Trust,
+    candidate: Candidate,
+    rule: SignoffRule,
+    *,
+    trained_by: frozenset[str],
+    now: datetime,
+    failure_cases: Sequence[str],
+    decision: Decision,
+) -> Signoff:
+    """The sign-off of a candidate; `signoff_of` finds the arguments.
+
+    Args:
+        store: The artifact store, with the envelopes.
+        ledger: The record of what was signed.
+        trust: Whose keys count.
+        candidate: From `candidate_of`, which hashed every byte.
+        rule: How many people must sign.
+        trained_by: Names of those who trained the policy; their signatures do not count.
+        now: The time by which signatures expire.
+        failure_cases: Ids of the failure cases, the worst first.
+        decision: The decision that the candidate names.
+
+    Raises:
+        LedgerError: If the ledger cannot be read.
+        ValueError: If the decision is not the one that the candidate names.
+    """
+    return conclude(
+        store,
+        ledger,
+        terms_of(
+            candidate,
+            decision,
+            rule,
+            trust,
+            trained_by=trained_by,
+            failure_cases=failure_cases,
+            now=now,
+        ),
+    )
+
+
+def conclude(store: ArtifactStore, ledger: Ledger, terms: Terms) -> Signoff:
+    """The sign-off under these terms."""
+    gaps = [
+        f"the ledger does not verify: {finding.what}; {finding.remedy}"
+        for finding in ledger.verify()
+    ]
+    entries = ledger.entries()
+    heads = {entry.hash: entry.sequence for entry in entries} | {GENESIS: 0}
+    counted: dict[Action, dict[str, Signature]] = {
+        "review": {},
+        "approval": {},
+        "override": {},
+        "rollback": {},
+    }
+    refused: list[RefusedSignature] = []
+    for found in find_signatures(store.root, entries, terms.candidate.decision):
+        if found.entry is not None and found.entry.kind == "rollback":
+            continue  # says something about the champion, nothing about this sign-off
+        gap, outcome = _judge(found, terms, heads)
+        gaps += [] if gap is None else [gap]
+        if isinstance(outcome, Signature):
+            counted[outcome.action][outcome.by] = (
+                outcome  # of one person's signatures the newest counts
+            )
+        else:
+            refused.append(outcome)
+    reviews, approvals, overrides = (
+        tuple(counted[action].values()) for action in ("review", "approval", "override")
+    )
+    missing = (*gaps, *_missing(terms, reviews, approvals, overrides))
+    return Signoff(
+        candidate=terms.candidate.digest(),
+        decision=terms.candidate.decision,
+        complete=not missing,
+        released_by=(
+            None if missing else "gates" if terms.decision.verdict == "release" else "override"
+        ),
+        missing=missing,
+        reviews=reviews,
+        approvals=approvals,
+        overrides=overrides,
+        refused=tuple(refused),
+        trust=terms.trust.digest(),
+        ledger_head=entries[-1].hash if entries else GENESIS,
+        at=terms.now,
+    )
+
+
+def _judge(
+    found: Found, terms: Terms, heads: Mapping[str, int]
+) -> tuple[str | None, Signature | RefusedSignature]:
+    """A gap in the evidence that this signature shows, if any, and the signature or why it does not
+    count."""
+    entry = found.entry
+    if found.content is None:
+        what = f"the file of {_named(found.envelope, entry)} is missing or was changed"
+        gap = (
+            None
+            if entry is None
+            else (
+                f"{what}, but the ledger knows it as entry {entry.sequence}: restore the store's"
+                " folder `signatures` from a copy"
+            )
+        )
+        return gap, _refused(found, None, what)
+    try:
+        opened = open_envelope(found.content, terms.trust)
+    except SignatureRefused as error:
+        return None, _refused(found, None, str(error))
+    if entry is None:
+        return None, _refused(
+            found,
+            opened,
+            "the ledger does not know it: a signature is made with `plumbline review`, `approve` or"
+            " `override`, not copied",
+        )
+    if entry.kind != opened.statement.ACTION:
+        return None, _refused(
+            found,
+            opened,
+            f"the ledger has it as {entry.kind}, but it is signed as {opened.statement.ACTION}",
+        )
+    reason = terms.refusal(opened.statement, opened.key)
+    if reason is not None:
+        return None, _refused(found, opened, reason)
+    place = heads.get(opened.statement.ledger)
+    if place is None or place >= entry.sequence:
+        gap = (
+            f"{_named(found.envelope, entry)} was signed on a ledger with the head"
+            f" {opened.statement.ledger}, which is not before it in this one: entries were cut off,"
+            " or the ledger was written anew. Restore it from a copy"
+        )
+        return gap, _refused(found, opened, "the ledger that it was signed on is not this one")
+    return None, _signature(found.envelope, entry, opened)
+
+
+def _signature(envelope: str, entry: LedgerEntry, opened: Opened) -> Signature:
+    said = opened.statement
+    fields = {
+        "envelope": envelope,
+        "sequence": entry.sequence,
+        "action": said.ACTION,
+        "by": opened.person,
+        "key": opened.key,
+        "at": said.at,
+        "reason": said.reason,
+    }
+    if isinstance(said, Review):
+        fields |= {"verdict": said.verdict, "cases": said.cases, "notes": said.notes}
+    if isinstance(said, Override):
+        fields |= {"scope": said.scope, "expires": said.expires}
+    return Signature.model_validate(fields)
+
+
+def _refused(found: Found, opened: Opened | None, reason: str) -> RefusedSignature:
+    said = None if opened is None else opened.statement
+    return RefusedSignature(
+        envelope=found.envelope,
+        action=None if said is None else said.ACTION,
+        by=None if said is None else said.by,
+        reason=reason,
+    )
+
+
+def _named(envelope: str, entry: LedgerEntry | None) -> str:
+    who = "" if entry is None else f"{entry.kind} of {entry.body.get('by')}, "
+    return (
+        f"signature {envelope[7:19]}" if entry is None else f"the {who}signature {envelope[7:19]}"
+    )
+
+
+def _missing(
+    terms: Terms,
+    reviews: Sequence[Signature],
+    approvals: Sequence[Signature],
+    overrides: Sequence[Signature],
+) -> list[str]:
+    """What people still have to do, in words."""
+    rule, name = terms.rule, terms.candidate.decision[7:19]
+    rejecting = [one for one in reviews if one.verdict == "reject"]
+    missing = [
+        f"{one.by} reviewed and rejected it: {one.reason}. Only an accepting review by {one.by}"
+        " lifts that; otherwise change the policy"
+        for one in rejecting
+    ]
+    accepting = len(reviews) - len(rejecting)
+    if accepting < rule.reviews:
+        read = (
+            f"read the {len(terms.required_cases())} worst of {len(terms.failure_cases)} failure"
+            " cases"
+        )
+        missing.append(
+            f"{_more(rule.reviews - accepting, 'accepting review')}: a reviewer who did not train"
+            f" it has to {read} (`plumbline review {name}`)"
+        )
+    approvers = {one.by for one in approvals}
+    if terms.decision.verdict != "release":
+        if not overrides:
+            points = ", ".join(open_points(terms.decision)) or "no gate was judged"
+            missing.append(
+                f"the decision is {terms.decision.verdict} ({points}): improve the policy and"
+                " decide again. Somebody with the role owner can override it with `plumbline"
+                f" override {name}`, which stands out everywhere after"
+            )
+        else:
+            # two people at least answer for a release against the gates
+            approvers = max((approvers - {one.by} for one in overrides), key=len)
+    if len(approvers) < rule.approvals:
+        other = " by somebody else than who overrides" if overrides else ""
+        missing.append(
+            f"{_more(rule.approvals - len(approvers), 'approval')}{other}: an approver who did not"
+            f" train it (`plumbline approve {name}`)"
+        )
+    return missing
+
+
+def _more(count: int, what: str) -> str:
+    return f"{count} more {what}{'s' if count > 1 else ''}"

@@ -1,0 +1,1 @@
+"""The release report: everything that a person reads before signing."""

@@ -1,0 +1,302 @@
+"""Figures of the release page as inline SVG: interval bars, curves with intervals, and the
+reliability diagram.
+
+A bar has no view box: its places are percentages of its width, so it fits a phone and a printed
+page without being distorted. Colours come from the classes of the page's style sheet, so one
+drawing serves light and dark. Every figure carries its numbers as its accessible name.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from plumbline.schema.estimates import Estimate
+from plumbline.text.unsafe_characters import visible
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+ROW: Final = 9
+"""Height that one interval takes in a bar, in pixels."""
+PLOT: Final = (380, 250)
+"""Size of a plot with two axes, in units of its view box, which are pixels on a phone."""
+MARGIN: Final = (46, 12, 14, 38)
+"""Left, right, top and bottom of a plot."""
+
+
+class Axis(NamedTuple):
+    """A linear scale."""
+
+    low: float
+    high: float
+
+    def share(self, value: float) -> float:
+        """Where a value lies, 0 at the low end and 1 at the high end; values beyond the ends lie on
+        them."""
+        return min(max((value - self.low) / (self.high - self.low), 0.0), 1.0)
+
+    def percent(self, value: float) -> str:
+        """The same as a length in SVG."""
+        return f"{100 * self.share(value):.2f}%"
+
+    def ticks(self, count: int = 4) -> tuple[float, ...]:
+        """Round values on the axis, at most one more than this."""
+        step = _round_step((self.high - self.low) / count)
+        first = math.ceil(self.low / step - 1e-9)
+        return tuple(step * i for i in range(first, math.floor(self.high / step + 1e-9) + 1))
+
+
+class Mark(NamedTuple):
+    """One interval of a bar or a plot."""
+
+    kind: str
+    """Class of the style sheet: reference, aligned, champion, better, worse, unclear, or a
+    verdict."""
+    estimate: Estimate
+
+
+class Point(NamedTuple):
+    """One point of a plot: two intervals, or a number and an interval."""
+
+    x: float
+    x_low: float
+    x_high: float
+    y: Estimate
+    name: str
+    kind: str = "aligned"
+
+
+def axis_over(
+    values: Iterable[float],
+    *,
+    floor: float | None = None,
+    ceiling: float | None = None,
+    zero: bool = False,
+) -> Axis:
+    """An axis that holds all values with a little room, and ends on round numbers.
+
+    Args:
+        values: What has to be on it.
+        floor: The least value that the quantity can have.
+        ceiling: The greatest one.
+        zero: Whether zero has to be on it.
+    """
+    found = [*values, *([0.0] if zero else [])]
+    low, high = min(found), max(found)
+    room = 0.06 * (high - low) or 0.5
+    step = _round_step((high - low + 2 * room) / 8)
+    low, high = math.floor((low - room) / step) * step, math.ceil((high + room) / step) * step
+    return Axis(
+        low if floor is None else max(low, floor), high if ceiling is None else min(high, ceiling)
+    )
+
+
+def interval_bar(
+    marks: Sequence[Mark],
+    axis: Axis,
+    label: str,
+    *,
+    threshold: float | None = None,
+    good_side: str | None = None,
+) -> "Markup":
+    """Intervals above each other on one scale.
+
+    Args:
+        marks: The intervals, from the top.
+        axis: Their common scale.
+        label: What the bar shows, in words and numbers, for people who do not see it.
+        threshold: Where a gate's line is drawn.
+        good_side: `below` or `above` shades the side of the threshold on which the gate passes.
+    """
+    from markupsafe import Markup
+
+    height = ROW * len(marks) + ROW
+    parts = []
+    if threshold is not None:
+        at = axis.share(threshold)
+        start, width = (0.0, at) if good_side == "below" else (at, 1 - at)
+        parts.append(
+            Markup('<rect class="allowed" x="{}%" width="{}%" y="0" height="{}"/>').format(
+                f"{100 * start:.2f}", f"{100 * width:.2f}", height
+            )
+        )
+    parts.append(
+        Markup('<line class="base" x1="0" x2="100%" y1="{0}" y2="{0}"/>').format(height - 0.5)
+    )
+    if axis.low < 0 < axis.high:
+        parts.append(
+            Markup('<line class="zero" x1="{0}" x2="{0}" y1="0" y2="{1}"/>').format(
+                axis.percent(0), height
+            )
+        )
+    if threshold is not None:
+        parts.append(
+            Markup('<line class="threshold" x1="{0}" x2="{0}" y1="-2" y2="{1}"/>').format(
+                axis.percent(threshold), height + 2
+            )
+        )
+    parts += [_interval(mark, axis, ROW * (i + 1) - 0.5) for i, mark in enumerate(marks)]
+    return Markup(
+        '<svg class="bar" role="img" aria-label="{}" width="100%" height="{}">{}</svg>'
+    ).format(visible(label), height, Markup("").join(parts))
+
+
+def scale(axis: Axis, texts: Sequence[tuple[float, str]]) -> "Markup":
+    """The numbers under a group of bars."""
+    from markupsafe import Markup
+
+    ticks = []
+    for value, text in texts:
+        share = axis.share(value)
+        anchor = "start" if share < 0.04 else "end" if share > 0.96 else "middle"
+        ticks.append(
+            Markup('<text x="{}" y="11" text-anchor="{}">{}</text>').format(
+                axis.percent(value), anchor, text
+            )
+        )
+    return Markup('<svg class="scale" aria-hidden="true" width="100%" height="14">{}</svg>').format(
+        Markup("").join(ticks)
+    )
+
+
+def plot(
+    points: Sequence[Point],
+    x: Axis,
+    y: Axis,
+    *,
+    x_title: str,
+    y_title: str,
+    label: str,
+    joined: bool = False,
+    diagonal: bool = False,
+    named: bool = False,
+) -> "Markup":
+    """Points with their intervals on two axes.
+
+    Args:
+        points: In the order in which a line joins them.
+        x: Scale of the first number.
+        y: Scale of the second.
+        x_title: What the first number is, with its unit.
+        y_title: What the second number is, with its unit.
+        label: What the plot shows, in words, for people who do not see it.
+        joined: Whether a line joins the points.
+        diagonal: Whether the line of equality is drawn.
+        named: Whether each point's name stands beside it.
+    """
+    from markupsafe import Markup
+
+    width, height = PLOT
+    place = _Place(x, y)
+    parts = _axes(place)
+    if diagonal:
+        low, high = max(x.low, y.low), min(x.high, y.high)
+        line = Markup('<line class="equal" x1="{}" y1="{}" x2="{}" y2="{}"/>')
+        parts.append(
+            line.format(place.across(low), place.up(low), place.across(high), place.up(high))
+        )
+    if joined:
+        path = " ".join(f"{place.across(point.x)},{place.up(point.y.value)}" for point in points)
+        parts.append(Markup('<polyline class="joined" points="{}"/>').format(path))
+    parts += [_point(point, place, named=named) for point in points]
+    parts.append(
+        Markup('<text class="title" x="{}" y="{}" text-anchor="end">{}</text>').format(
+            width - MARGIN[1], height - 5, visible(x_title)
+        )
+    )
+    head = Markup('<figcaption class="y-title">{}</figcaption>').format(visible(y_title))
+    return head + Markup(
+        '<svg class="plot" role="img" aria-label="{}" viewBox="0 0 {} {}">{}</svg>'
+    ).format(visible(label), width, height, Markup("").join(parts))
+
+
+class _Place(NamedTuple):
+    """Where numbers lie in the view box of a plot."""
+
+    x: Axis
+    y: Axis
+
+    def across(self, value: float) -> str:
+        return f"{MARGIN[0] + self.x.share(value) * (PLOT[0] - MARGIN[0] - MARGIN[1]):.1f}"
+
+    def up(self, value: float) -> str:
+        return (
+            f"{PLOT[1] - MARGIN[3] - self.y.share(value) * (PLOT[1] - MARGIN[2] - MARGIN[3]):.1f}"
+        )
+
+
+def _axes(place: _Place) -> list["Markup"]:
+    """Grid, ticks, base line and zero line."""
+    from markupsafe import Markup
+
+    left, end, floor = MARGIN[0], PLOT[0] - MARGIN[1], PLOT[1] - MARGIN[3]
+    parts = [
+        Markup(
+            '<line class="grid" x1="{}" x2="{}" y1="{y}" y2="{y}"/><text x="{}" y="{y}" dy="3.5"'
+            ' text-anchor="end">{}</text>'
+        ).format(left, end, left - 6, _number(tick), y=place.up(tick))
+        for tick in place.y.ticks()
+    ]
+    parts += [
+        Markup(
+            '<line class="tick" x1="{x}" x2="{x}" y1="{}" y2="{}"/><text x="{x}" y="{}"'
+            ' text-anchor="middle">{}</text>'
+        ).format(floor, floor + 4, floor + 16, _number(tick), x=place.across(tick))
+        for tick in place.x.ticks()
+    ]
+    parts.append(
+        Markup('<line class="base" x1="{}" x2="{}" y1="{y}" y2="{y}"/>').format(left, end, y=floor)
+    )
+    if place.y.low < 0 < place.y.high:
+        parts.append(
+            Markup('<line class="zero" x1="{}" x2="{}" y1="{y}" y2="{y}"/>').format(
+                left, end, y=place.up(0)
+            )
+        )
+    return parts
+
+
+def _point(point: Point, place: _Place, *, named: bool) -> "Markup":
+    from markupsafe import Markup
+
+    x, y = place.across(point.x), place.up(point.y.value)
+    parts = [
+        Markup("<title>{}</title>").format(visible(point.name)),
+        Markup('<line x1="{x}" x2="{x}" y1="{}" y2="{}"/>').format(
+            place.up(point.y.low), place.up(point.y.high), x=x
+        ),
+    ]
+    if point.x_low < point.x_high:
+        parts.append(
+            Markup('<line x1="{}" x2="{}" y1="{y}" y2="{y}"/>').format(
+                place.across(point.x_low), place.across(point.x_high), y=y
+            )
+        )
+    parts.append(Markup('<circle cx="{}" cy="{}" r="4"/>').format(x, y))
+    if named:
+        anchor, shift = ("end", -8) if place.x.share(point.x) > 0.6 else ("start", 8)
+        text = Markup('<text class="name" x="{}" y="{}" dx="{}" dy="-8" text-anchor="{}">{}</text>')
+        parts.append(text.format(x, y, shift, anchor, visible(point.name)))
+    return Markup('<g class="{}">{}</g>').format(point.kind, Markup("").join(parts))
+
+
+def _interval(mark: Mark, axis: Axis, y: float) -> "Markup":
+    from markupsafe import Markup
+
+    one = mark.estimate
+    return Markup(
+        '<g class="{}"><line x1="{}" x2="{}" y1="{y}" y2="{y}"/><circle cx="{}" cy="{y}"'
+        ' r="3.5"/></g>'
+    ).format(mark.kind, axis.percent(one.low), axis.percent(one.high), axis.percent(one.value), y=y)
+
+
+def _round_step(least: float) -> float:
+    """The smallest of 1, 2, 2.5, 5 and 10 times a power of ten that is not below."""
+    power = 10.0 ** math.floor(math.log10(least))
+    return float(
+        min(factor for factor in (1, 2, 2.5, 5, 10) if factor * power >= least * (1 - 1e-9)) * power
+    )
+
+
+def _number(value: float) -> str:
+    return f"{value + 0.0:.4g}".replace("-", "\N{MINUS SIGN}")

@@ -1,0 +1,1 @@
+"""Records without behaviour: what is said, never how it is computed."""

@@ -1,0 +1,31 @@
+"""Named checks of a release: what a gate on one metric cannot say, in the same four verdicts."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from plumbline.records import Record
+from plumbline.schema.estimates import Estimate
+from plumbline.schema.identifiers import Identifier, Text
+
+Verdict = Literal["pass", "fail", "inconclusive", "error"]
+CHECKS_FILE = "checks.json"
+"""File of a tree that holds what the named checks on it found."""
+
+
+class CheckVerdict(Record):
+    """What one named check found; like a gate, it lets a release through only with `pass`."""
+
+    name: Identifier = Field(description="for example `refusal-shortcut`")
+    verdict: Verdict
+    explanation: Text = Field(description="what was found, with numbers")
+    remedy: str = Field(default="", description="what to do next; empty when it passed")
+    estimates: dict[str, Estimate] = Field(
+        default_factory=dict, description="the numbers behind it, by name"
+    )
+
+
+class CheckReport(Record):
+    """What the named checks on one artifact found: `CHECKS_FILE` of its tree."""
+
+    checks: tuple[CheckVerdict, ...]

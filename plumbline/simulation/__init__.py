@@ -1,0 +1,1 @@
+"""Simulated people: they rate and attack a real policy of the sandbox."""

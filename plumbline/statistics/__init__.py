@@ -1,0 +1,1 @@
+"""Intervals, paired tests and agreement: numbers that say how sure they are."""

@@ -1,0 +1,1 @@
+"""A job: its specification, its folder and its checkpoints."""

@@ -1,0 +1,1 @@
+"""What every method shares: the loop, receipts, validation and facts."""
