@@ -14,7 +14,7 @@ from assets.lineage.materialization import CODE_VERSION, OWNERS, Upstream, publi
 from assets.lineage.partitions import FEEDBACK_BATCHES
 from assets.lineage.versions import drift_from_previous, pairs_in, shift_to_deployment
 from assets.policy import rubric
-from assets.shown.check_groups import concern_results, concern_specs, sections
+from assets.shown.check_groups import group_check_results, group_check_specs, sections
 from assets.shown.flagging import annotators_table
 from assets.shown.presentation import counts_table, drift_metadata, named_rows, pairs_table
 from assets.vault import eval_vault, held_out
@@ -223,7 +223,7 @@ def _admitted(
 
 @dg.multi_asset_check(
     name="demonstrations_certificate",
-    specs=concern_specs(demonstrations, SUITES["demonstrations"], [eval_vault, rubric]),
+    specs=group_check_specs(demonstrations, SUITES["demonstrations"], [eval_vault, rubric]),
 )
 def demonstrations_certificate(
     context: dg.AssetCheckExecutionContext, home: Home
@@ -241,7 +241,7 @@ def demonstrations_certificate(
     frame = demonstration_frame(rows, vault, load_rubric(CONFIGS / home.profile().rubric))
     suite = SUITES["demonstrations"]
     certificate = certify_frame(home.layout.store, data.artifact.tree, frame, suite)
-    yield from concern_results(
+    yield from group_check_results(
         demonstrations.key,
         suite,
         certificate,
@@ -253,7 +253,7 @@ def demonstrations_certificate(
 
 @dg.multi_asset_check(
     name="preference_data_certificate",
-    specs=concern_specs(preference_data, SUITES["preference_data"], [eval_vault, rubric]),
+    specs=group_check_specs(preference_data, SUITES["preference_data"], [eval_vault, rubric]),
 )
 def preference_data_certificate(
     context: dg.AssetCheckExecutionContext, home: Home
@@ -276,7 +276,7 @@ def preference_data_certificate(
     )
     suite = SUITES["preference_data"]
     certificate = certify_frame(home.layout.store, data.artifact.tree, frame, suite)
-    yield from concern_results(
+    yield from group_check_results(
         preference_data.key,
         suite,
         certificate,

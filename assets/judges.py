@@ -8,7 +8,8 @@ import dagster as dg
 from assets.data import preference_data
 from assets.lineage.materialization import CODE_VERSION, OWNERS, Upstream, publish, upstream
 from assets.models import reward_model
-from plumbline.data.formats.reading import JudgedPair, import_judged_pairs
+from plumbline.data.formats.reading import import_judged_pairs
+from plumbline.data.formats.rewardbench import JudgedPair
 from plumbline.errors import ConfigError
 from plumbline.evaluation.judges.llm_judge import JudgeReply, ask_all
 from plumbline.evaluation.judges.outcomes import questions_about
@@ -17,19 +18,19 @@ from plumbline.evaluation.judges.reliability import (
     REPLIES,
     JudgeReliability,
     Reliabilities,
-    drawn,
     judged_pairs_of,
+    reliability_check,
     reliability_of_detector,
     reliability_of_replies,
     reliability_of_rewards,
-    require_reliable,
+    sample_pairs,
 )
 from plumbline.evaluation.refusals.detector import DETECTOR
 from plumbline.evaluation.refusals.labelled import read_completions
 from plumbline.evaluation.refusals.report import ALL, REPORT, DetectorReport, measure_detector
 from plumbline.evaluation.refusals.training import train_detector
 from plumbline.evaluation.reward_models.accuracy import read_rewards
-from plumbline.profile.evaluation import JudgesRule
+from plumbline.profile.evaluation import JudgesConfig
 from plumbline.profile.sources import SourceFile
 from plumbline.schema.checks import CHECKS_FILE, CheckReport
 from plumbline.schema.feedback import FeedbackEvent
@@ -168,7 +169,7 @@ def judges(context: dg.AssetExecutionContext, home: Home) -> Iterator[dg.Materia
         )
     replies: list[JudgeReply] = []
     if rule.llm is not None:
-        shown = drawn([*pairs, *_more_pairs(home, rule)], rule.pairs, profile.seed)
+        shown = sample_pairs([*pairs, *_more_pairs(home, rule)], rule.pairs, profile.seed)
         replies = ask_all(
             questions_about(shown, rule.courtesies), rule.llm, _replies_so_far(context, home)
         )
@@ -186,9 +187,9 @@ def _published(
     parents: dict[str, Upstream],
     found: Sequence[JudgeReliability],
     replies: Sequence[JudgeReply],
-    rule: JudgesRule,
+    rule: JudgesConfig,
 ) -> dg.MaterializeResult[Any]:
-    verdicts = tuple(require_reliable(one, rule) for one in found)
+    verdicts = tuple(reliability_check(one, rule) for one in found)
     with home.store().staging() as folder:
         (folder / FILE).write_bytes(Reliabilities(judges=tuple(found)).to_json())
         (folder / CHECKS_FILE).write_bytes(CheckReport(checks=verdicts).to_json())
@@ -215,7 +216,7 @@ def _published(
         )
 
 
-def _more_pairs(home: Home, rule: JudgesRule) -> list[JudgedPair]:
+def _more_pairs(home: Home, rule: JudgesConfig) -> list[JudgedPair]:
     """The pairs of the file that the profile names; rows that cannot be read are an error, because
     they would bend the agreement."""
     if rule.judged_pairs is None:

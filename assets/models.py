@@ -33,7 +33,7 @@ from plumbline.storage.jsonl import read_records
 from plumbline.training.job.spec import CERTIFIED_ROLES, JobKind, JobSpec, SamplesRecipe
 from plumbline.training.models.chat_template import template_identity
 from resources.home import Home
-from resources.launch.launcher import Outcome, TrainingLauncher
+from resources.launch.launcher import JobOutcome, TrainingLauncher
 from resources.tracking import ExperimentTracker
 
 POOL = "training"
@@ -46,7 +46,7 @@ def run_job(
     kind: JobKind,
     recipe: SupervisedRecipe | RewardRecipe | DPORecipe | SamplesRecipe,
     inputs: dict[str, Upstream],
-) -> Outcome:
+) -> JobOutcome:
     """Build the job spec from verified inputs that belong together, and hand it to the launcher,
     which requires the certificates."""
     profile = home.profile()
@@ -198,7 +198,7 @@ def _trained(
     context: dg.AssetExecutionContext,
     home: Home,
     tracker: ExperimentTracker,
-    outcome: Outcome,
+    outcome: JobOutcome,
     metadata: dict[str, Any] | None = None,
 ) -> dg.MaterializeResult[Any]:
     folder, artifact = home.store().open(outcome.digest)

@@ -11,7 +11,7 @@ from assets.lineage.partitions import recipes
 from assets.release import release_decision
 from assets.report import release_report
 from plumbline.lineage.consistency import require_triple
-from plumbline.lineage.materializations import read_productions
+from plumbline.lineage.materializations import read_materializations
 from plumbline.records import canonical_json
 from plumbline.release.candidate import Candidate, decision_in, own_ancestors
 from plumbline.release.promotion import Promotion, current_champion, promote
@@ -62,7 +62,7 @@ def released_policy(
         waits = f"{recipe} is not released: " + " ".join(signed.missing)
         if any(
             p.dagster_run == context.run.run_id
-            for p in read_productions(home.layout.store, found.digest)
+            for p in read_materializations(home.layout.store, found.digest)
         ):
             # A run that came to its own decision did its work; that people have not signed yet must
             # not look broken.

@@ -10,7 +10,7 @@ from assets.lineage.materialization import CODE_VERSION, OWNERS, Upstream, publi
 from assets.red_team import campaigns_of, red_team
 from assets.shown.presentation import counts_table
 from plumbline.data.sources import load_held_out_prompts
-from plumbline.evaluation.red_team.triage import lessons
+from plumbline.evaluation.red_team.triage import attempts_used_in_training
 from plumbline.evaluation.vault.leaks import suite_overlaps
 from plumbline.evaluation.vault.opening import Purpose, open_vault, openings, suite_use
 from plumbline.evaluation.vault.regression_suite import SUITE as REGRESSION
@@ -85,7 +85,9 @@ def _red_team_successes(
     """What broke a policy once, and the ids of those prompts that are lessons by now and no test
     any more."""
     folders = {name: campaign.folder for name, campaign in campaigns.items()}
-    kept = regression_prompts(folders, lessons(home.ledger(), home.profile().name))
+    kept = regression_prompts(
+        folders, attempts_used_in_training(home.ledger(), home.profile().name)
+    )
     ids = {prompt.id for prompt in kept}
     return kept, [prompt.id for prompt in regression_prompts(folders) if prompt.id not in ids]
 

@@ -22,7 +22,7 @@ from plumbline.profile.release import Gate
 from plumbline.release.gates import judge_gate
 from plumbline.schema.conversations import Decoder
 from plumbline.schema.estimates import Estimate
-from plumbline.schema.eval_report import Comparison, EvalReport
+from plumbline.schema.eval_report import EvalReport, MetricComparison
 from plumbline.statistics.clusters import intracluster_correlation
 from plumbline.statistics.intervals import mean, paired_difference, proportion
 from plumbline.statistics.paired_tests import holm, paired_test
@@ -189,7 +189,11 @@ def _null_p(rng: np.random.Generator, correlation: float, clusters: int, size: i
 def _report(estimate: Estimate) -> EvalReport:
     decoder = Decoder(temperature=1.0, max_new_tokens=1)
     slices = {
-        "s": {"harmful_compliance": Comparison(reference=None, aligned=estimate, difference=None)}
+        "s": {
+            "harmful_compliance": MetricComparison(
+                reference=None, aligned=estimate, difference=None
+            )
+        }
     }
     return EvalReport(
         scorer="sandbox",

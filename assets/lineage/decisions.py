@@ -20,7 +20,7 @@ from plumbline.data.screening.annotator_quality import (
 from plumbline.data.screening.flags import Flags, findings, holds
 from plumbline.data.screening.flags import digest as flags_digest
 from plumbline.data.store.events import FeedbackStore
-from plumbline.profile.data import AnnotatorRule
+from plumbline.profile.data import AnnotatorConfig
 from plumbline.schema.rubric import Rubric
 
 VOTE_COLUMNS = ("event", "time", "judged", "annotator", "winner", "kind", "share")
@@ -28,7 +28,7 @@ VOTE_COLUMNS = ("event", "time", "judged", "annotator", "winner", "kind", "share
 
 
 @dataclass(frozen=True)
-class Decisions:
+class RecordedDecisions:
     """Decisions at one moment."""
 
     excluded: Mapping[str, str]
@@ -47,9 +47,9 @@ def decisions(
     store: FeedbackStore,
     batches: Sequence[Path],
     rubric: Rubric,
-    rule: AnnotatorRule,
+    rule: AnnotatorConfig,
     now: datetime,
-) -> Decisions:
+) -> RecordedDecisions:
     """Check the annotators over all batches, flag what was found, and read what was decided.
 
     Args:
@@ -63,7 +63,7 @@ def decisions(
     raised = raise_flags(store.database, findings("all batches", annotators), now)
     withdrawals, flags = Withdrawals(store.database).all(), Flags(store.database).all()
     adjudications = Adjudications(store.database).current(rubric.label)
-    return Decisions(
+    return RecordedDecisions(
         excluded=exclusions(batches, withdrawals, holds(flags), now),
         adjudications=adjudications,
         annotators=annotators,

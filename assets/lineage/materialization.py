@@ -8,7 +8,7 @@ from typing import Any
 
 import dagster as dg
 
-from plumbline.lineage.materializations import Production, write_production
+from plumbline.lineage.materializations import MaterializationRecord, write_materialization
 from plumbline.storage.artifacts import Artifact
 from plumbline.storage.code_identity import code_identity, source_digest
 from resources.home import Home
@@ -132,7 +132,7 @@ def materialized(
     """Record the production of a published artifact, and the materialization that shows it in
     Dagster."""
     partition = own_partition(context)
-    production = Production(
+    production = MaterializationRecord(
         artifact=digest,
         kind=artifact.kind,
         asset=context.asset_key.to_user_string(),
@@ -145,7 +145,7 @@ def materialized(
         cached=cached,
         person=home.person,
     )
-    write_production(home.layout.store, production)
+    write_materialization(home.layout.store, production)
     parents = {
         role: dg.MetadataValue.text(parent)
         for role, parent in artifact.parents.items()

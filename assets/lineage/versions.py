@@ -15,7 +15,7 @@ from plumbline.data.quality.drift import (
     read_deployment_prompts,
 )
 from plumbline.errors import ArtifactError
-from plumbline.profile.data import DriftRule
+from plumbline.profile.data import DriftConfig
 from plumbline.schema.preferences import SPLITS, PreferencePair
 from plumbline.storage.artifacts import Artifact, hash_tree, tree_digest
 from plumbline.storage.jsonl import read_records
@@ -34,7 +34,7 @@ def pairs_in(folder: Path) -> Iterator[PreferencePair]:
 
 
 def drift_from_previous(
-    context: dg.AssetExecutionContext, home: Home, folder: Path, rubric: str, rule: DriftRule
+    context: dg.AssetExecutionContext, home: Home, folder: Path, rubric: str, rule: DriftConfig
 ) -> tuple[DriftReport, str | None]:
     """How a staged version differs from the one before, and the digest of that; a version whose
     files are gone cannot be compared with.

@@ -15,7 +15,7 @@ from plumbline.schema.preferences import Demonstration, PreferencePair
 from plumbline.schema.suites import Expectation, Suite
 
 
-def concern_specs(
+def group_check_specs(
     asset: dg.AssetsDefinition, suite: Suite, additional_deps: list[dg.AssetsDefinition]
 ) -> list[dg.AssetCheckSpec]:
     """One check for each concern; it blocks when one of its expectations is critical."""
@@ -34,7 +34,7 @@ def concern_specs(
     ]
 
 
-def concern_results(
+def group_check_results(
     asset: dg.AssetKey,
     suite: Suite,
     certificate: Certificate,

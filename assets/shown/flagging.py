@@ -6,7 +6,7 @@ from datetime import datetime
 import dagster as dg
 
 from plumbline.data.screening.annotator_quality import AnnotatorReport
-from plumbline.data.screening.flags import Flags, NewFlag, worth_raising
+from plumbline.data.screening.flags import Flags, NewFlag, new_flags
 from plumbline.data.store.database import Database
 
 
@@ -15,7 +15,7 @@ def raise_flags(database: Database, found: Iterable[NewFlag], now: datetime) -> 
     flags = Flags(database)
     raised = [
         flags.raise_flag(one.kind, one.subject, one.evidence, now)
-        for one in worth_raising(found, flags.all())
+        for one in new_flags(found, flags.all())
     ]
     return [
         f"{flag.id}: {flag.kind}: {flag.subject}: {flag.evidence.get('message', '')}"

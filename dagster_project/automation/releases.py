@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from dagster_project.automation.claims import active_run, claim
 from dagster_project.automation.retraining import newest_digest
+from dagster_project.automation.run_requests import active_run, claim_run
 from dagster_project.jobs import promote
 from plumbline.release.promotion import current_champion, promotions
 from plumbline.release.registry import reconcile
@@ -48,7 +48,7 @@ def promote_when_signed(
     running = active_run(context.instance, promote.name)
     if running:
         return dg.SkipReason(f"run {running} is promoting")
-    if not claim(context.instance, home.feedback(), state, DECISION_TAG, now):
+    if not claim_run(context.instance, home.feedback(), state, DECISION_TAG, now):
         return dg.SkipReason(
             f"the promotion of decision {decision[:19]} was requested before; its run says what"
             " became of it"

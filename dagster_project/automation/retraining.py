@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from assets.lineage.partitions import FEEDBACK_BATCHES
-from dagster_project.automation.claims import active_run, claim
+from dagster_project.automation.run_requests import active_run, claim_run
 from dagster_project.jobs import align, ingest_feedback
 from plumbline.data.consent.withdrawals import Withdrawals
 from plumbline.data.consent.withdrawals import digest as withdrawals_digest
@@ -50,7 +50,7 @@ def request_retraining(
     if aligning:
         return dg.SkipReason(f"{decision.reason}; waits for run {aligning} to end")
     digest = feedback.digest(profile.digest())
-    if not claim(instance, home.feedback(), digest, DATASET_TAG, now):
+    if not claim_run(instance, home.feedback(), digest, DATASET_TAG, now):
         return dg.SkipReason(f"{decision.reason}; {_requested_before(instance, digest)}")
     return dg.RunRequest(
         run_key=f"feedback:{digest}",

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from assets.lineage.partitions import feedback_batches
-from dagster_project.automation.claims import claim
 from dagster_project.automation.retraining import read_feedback, request_retraining
+from dagster_project.automation.run_requests import claim_run
 from dagster_project.jobs import align, ingest_feedback
 from plumbline.data.store.batches import Batch
 from plumbline.data.store.inbox import collect
@@ -50,7 +50,7 @@ def close_feedback_batches(
     wanted = {
         digest: batch
         for digest, batch in batches_to_admit(context.instance, home).items()
-        if claim(context.instance, store, digest, BATCH_TAG, now)
+        if claim_run(context.instance, store, digest, BATCH_TAG, now)
     }
     if wanted:
         return dg.SensorResult(

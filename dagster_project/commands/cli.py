@@ -35,7 +35,7 @@ def witnesses(layout: HomeLayout) -> Mapping[str, Witness]:
     import dagster as dg
     from sqlalchemy.exc import SQLAlchemyError
 
-    from dagster_project.automation.witnesses import dagster_witness, mlflow_witness
+    from dagster_project.automation.cross_checks import cross_check_dagster, cross_check_mlflow
     from plumbline.storage.artifacts import ArtifactStore
 
     instances, unread = [], []
@@ -47,8 +47,8 @@ def witnesses(layout: HomeLayout) -> Mapping[str, Witness]:
     if not instances and not unread:
         unread.append(f"there is no Dagster instance in {layout.root / 'profiles'}")
     return {
-        "Dagster": dagster_witness(*instances, unread=unread),
-        "MLflow": mlflow_witness(layout.mlflow_url, ArtifactStore(layout.store)),
+        "Dagster": cross_check_dagster(*instances, unread=unread),
+        "MLflow": cross_check_mlflow(layout.mlflow_url, ArtifactStore(layout.store)),
     }
 
 

@@ -9,11 +9,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from plumbline.evaluation.report import EVERYTHING, Comparison
+from plumbline.evaluation.report import EVERYTHING
 from plumbline.evaluation.reward_models.accuracy import RewardAccuracy
 from plumbline.release.decision import Decision
 from plumbline.release.promotion import current_champion
-from plumbline.schema.eval_report import EvalReport
+from plumbline.schema.eval_report import EvalReport, MetricComparison
 from plumbline.schema.metrics import METRICS
 from plumbline.storage.artifacts import Artifact
 from resources.home import Home
@@ -93,7 +93,7 @@ def _is_shown(name: str, report: EvalReport) -> bool:
     return "." not in name
 
 
-def _cell(metric: str, comparison: Comparison | None) -> str:
+def _cell(metric: str, comparison: MetricComparison | None) -> str:
     if comparison is None:
         return ""
     aligned, reference = comparison.aligned, comparison.reference

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from plumbline.data.consent.withdrawals import Withdrawal, Withdrawals
 from plumbline.errors import DataError
-from plumbline.lineage.descendants import Action, taint
+from plumbline.lineage.descendants import Action, descendants_of
 from plumbline.records import Record
 from plumbline.storage.artifacts import ArtifactStore
 from plumbline.storage.home import HomeLayout
@@ -50,7 +50,7 @@ def _withdrawn(store: ArtifactStore, profile: HomeLayout, digest: str) -> Iterat
         withdrawals = Withdrawals(feedback.database)
         for withdrawal in withdrawals.all():
             events = withdrawals.events(withdrawal)
-            for one in taint(store, events).tainted if events else ():
+            for one in descendants_of(store, events).tainted if events else ():
                 if one.artifact == digest:
                     yield WithdrawnSince(
                         profile=profile.profile,

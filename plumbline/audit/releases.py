@@ -11,7 +11,7 @@ from plumbline.audit.signatures import signature_findings
 from plumbline.errors import LedgerError, SignatureRefused
 from plumbline.lineage.findings import RESTORE, Finding, Witness
 from plumbline.lineage.ledger import Ledger
-from plumbline.lineage.materializations import Production
+from plumbline.lineage.materializations import MaterializationRecord
 from plumbline.release.promotion import KIND, Promotion
 from plumbline.release.signing.trust import load_trust
 from plumbline.storage.artifacts import ArtifactStore
@@ -29,7 +29,7 @@ def ledger_witness(layout: HomeLayout) -> Witness:
     ledger, store = Ledger(layout.ledger), ArtifactStore(layout.store)
     said: set[str] = set()
 
-    def confirm(production: Production) -> list[Finding]:
+    def confirm(production: MaterializationRecord) -> list[Finding]:
         if production.kind != "release":
             return []
         try:
@@ -54,7 +54,7 @@ def ledger_witness(layout: HomeLayout) -> Witness:
 
 
 def _findings(
-    store: ArtifactStore, ledger: Ledger, trust: Path, production: Production
+    store: ArtifactStore, ledger: Ledger, trust: Path, production: MaterializationRecord
 ) -> list[Finding]:
     path = store.root / "trees" / production.data_version.removeprefix("sha256:") / "release.json"
     try:
@@ -101,7 +101,7 @@ def _findings(
 
 
 def _finding(
-    production: Production, what: str, expected: str, found: str | None, remedy: str
+    production: MaterializationRecord, what: str, expected: str, found: str | None, remedy: str
 ) -> Finding:
     return Finding(
         artifact=production.artifact, what=what, expected=expected, found=found, remedy=remedy

@@ -11,7 +11,7 @@ from plumbline.errors import SignatureRefused
 from plumbline.lineage.findings import Finding
 from plumbline.lineage.ledger import GENESIS, Ledger
 from plumbline.release.signing.envelopes import open_envelope, read_unverified
-from plumbline.release.signing.stored import Found, find_signatures
+from plumbline.release.signing.stored import StoredSignature, find_signatures
 from plumbline.release.signing.trust import Trust
 from plumbline.storage.artifacts import ArtifactStore
 
@@ -63,7 +63,7 @@ def signature_findings(
 
 
 def _problem(
-    found: Found | None, decision: str, trust: Trust, heads: dict[str, int]
+    found: StoredSignature | None, decision: str, trust: Trust, heads: dict[str, int]
 ) -> tuple[str | None, str | None]:
     """What is wrong with one signature, and what could not be checked."""
     if found is None or found.content is None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from plumbline.errors import LineageError
 from plumbline.lineage.findings import RESTORE, Finding, Witness
-from plumbline.lineage.materializations import Production
+from plumbline.lineage.materializations import MaterializationRecord
 from plumbline.lineage.tombstones import ErasedTree, read_erased
 from plumbline.storage.artifacts import Artifact, FileEntry, hash_file, tree_digest
 
@@ -147,7 +147,7 @@ def _md5(path: Path) -> str:
 def dvc_witness(store_root: Path) -> Witness:
     """Recomputes the DVC version of a tree from its files; needs neither DVC nor its cache."""
 
-    def confirm(production: Production) -> list[Finding]:
+    def confirm(production: MaterializationRecord) -> list[Finding]:
         folder = TreeBytes(store_root).folder(production.data_version)
         if production.dvc is None or not folder.is_dir():
             return []  # nothing to compare, or a missing tree, which the walk itself reports

@@ -16,7 +16,11 @@ from plumbline.data.quality.uncertified import uncertified
 from plumbline.errors import LineageError
 from plumbline.lineage.consistency import disagreements
 from plumbline.lineage.findings import RESTORE, Finding, Witness
-from plumbline.lineage.materializations import Production, production_files, read_production
+from plumbline.lineage.materializations import (
+    MaterializationRecord,
+    materialization_files,
+    read_materialization,
+)
 from plumbline.lineage.tombstones import ErasedTree
 from plumbline.records import Record, sha256
 from plumbline.storage.artifacts import Artifact, ArtifactStore
@@ -40,7 +44,7 @@ class Node(Record):
     facts: dict[str, Any]
     files: int
     size: int = Field(description="bytes of all files")
-    productions: tuple[Production, ...]
+    productions: tuple[MaterializationRecord, ...]
     erased: str | None = Field(
         default=None,
         description=(
@@ -102,7 +106,10 @@ def walk(
 
 
 def _node(
-    digest: str, artifact: Artifact, productions: tuple[Production, ...], erased: ErasedTree | None
+    digest: str,
+    artifact: Artifact,
+    productions: tuple[MaterializationRecord, ...],
+    erased: ErasedTree | None,
 ) -> Node:
     return Node(
         artifact=digest,
@@ -178,10 +185,10 @@ def _manifest(
 
 def _productions(
     store: ArtifactStore, digest: str, artifact: Artifact, findings: list[Finding]
-) -> tuple[Production, ...]:
+) -> tuple[MaterializationRecord, ...]:
     """The productions of an artifact that can be read and that agree with it on what was
     produced."""
-    files = production_files(store.root, digest)
+    files = materialization_files(store.root, digest)
     if not files and artifact.kind not in UNPRODUCED:
         what = f"no run recorded that it produced this {artifact.kind}"
         remedy = (
@@ -200,7 +207,7 @@ def _productions(
     productions = []
     for path in files:
         try:
-            production = read_production(path, digest)
+            production = read_materialization(path, digest)
         except LineageError as error:
             findings.append(
                 Finding(

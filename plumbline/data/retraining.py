@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from plumbline.profile.data import RetrainingRule
+from plumbline.profile.data import RetrainingConfig
 from plumbline.records import canonical_json, sha256
 
 
@@ -109,7 +109,7 @@ class Wait:
 
 
 def decide_retraining(
-    feedback: Feedback, rule: RetrainingRule, now: datetime, *, scheduled: bool = False
+    feedback: Feedback, rule: RetrainingConfig, now: datetime, *, scheduled: bool = False
 ) -> Retrain | Wait:
     """Whether the candidate is to be trained again.
 

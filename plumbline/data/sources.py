@@ -7,10 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Generic, TypeVar
 
+from plumbline.data.formats.import_report import Arrival, Attribution, Imported
 from plumbline.data.formats.reading import (
-    Arrival,
-    Attribution,
-    Imported,
     feedback_batches,
     feedback_format,
     import_demonstrations,
@@ -22,7 +20,7 @@ from plumbline.data.readers.rows import file_digest
 from plumbline.data.store.batches import batch_digest
 from plumbline.data.store.deliveries import Deliveries
 from plumbline.data.store.events import FeedbackStore
-from plumbline.data.store.spool import Parcel
+from plumbline.data.store.spool import ParsedUpload
 from plumbline.errors import DataError
 from plumbline.profile.profile import CONFIGS, Profile
 from plumbline.profile.sources import SandboxSource, SourceFile
@@ -58,7 +56,7 @@ class HeldOut(Loaded[EvalPrompt]):
 
 
 @dataclass
-class Seeded:
+class InitialFeedback:
     """What seeding did to the feedback store."""
 
     accepted: int = 0
@@ -101,7 +99,9 @@ def load_held_out_prompts(profile: Profile, data_folder: DataFolder) -> HeldOut:
     return _one_vault(parts)
 
 
-def seed_feedback(store: FeedbackStore, profile: Profile, data_folder: DataFolder) -> Seeded:
+def seed_feedback(
+    store: FeedbackStore, profile: Profile, data_folder: DataFolder
+) -> InitialFeedback:
     """Put a profile's own feedback into the store as closed batches, each a delivery of its own; a
     second time changes nothing.
 
@@ -113,7 +113,7 @@ def seed_feedback(store: FeedbackStore, profile: Profile, data_folder: DataFolde
         parcels = _sandbox_parcels(profile, profile.source)
     else:
         parcels = _file_parcels(profile.source.feedback, _attribution(profile), data_folder())
-    seeded = Seeded()
+    seeded = InitialFeedback()
     for name, parcel in parcels:
         with parcel:
             try:
@@ -132,7 +132,7 @@ def seed_feedback(store: FeedbackStore, profile: Profile, data_folder: DataFolde
     return seeded
 
 
-def _sandbox_parcels(profile: Profile, source: SandboxSource) -> Iterator[tuple[str, Parcel]]:
+def _sandbox_parcels(profile: Profile, source: SandboxSource) -> Iterator[tuple[str, ParsedUpload]]:
     options, size = sandbox_options(profile, source), profile.batches.max_events
     for prefix, stream in (
         ("sandbox", feedback_events(options)),
@@ -144,7 +144,7 @@ def _sandbox_parcels(profile: Profile, source: SandboxSource) -> Iterator[tuple[
             arrivals = (Arrival(row, 0, 0, event) for row, event in enumerate(batch, start=1))
             yield (
                 f"{prefix}-{number:03d}",
-                Parcel(
+                ParsedUpload(
                     f"the sandbox of profile {profile.name}",
                     "cli",
                     arrivals,
@@ -155,13 +155,13 @@ def _sandbox_parcels(profile: Profile, source: SandboxSource) -> Iterator[tuple[
 
 def _file_parcels(
     sources: Sequence[SourceFile], attribution: Attribution, folder: Path
-) -> Iterator[tuple[str, Parcel]]:
+) -> Iterator[tuple[str, ParsedUpload]]:
     for source in sources:
         for name, path in feedback_batches(folder, source).items():
             rows = read_feedback(
                 read_rows(path), feedback_format(source), attribution, source.limit
             )
-            yield name, Parcel(path.name, "file", rows, file_digest(path))
+            yield name, ParsedUpload(path.name, "file", rows, file_digest(path))
 
 
 def sandbox_options(profile: Profile, source: SandboxSource) -> SandboxOptions:

@@ -22,7 +22,7 @@ from typing import Final, Literal, NamedTuple
 from plumbline.errors import InsufficientEvidence
 from plumbline.evaluation.scoring import Pair
 from plumbline.schema.estimates import Estimate
-from plumbline.schema.eval_report import Comparison, WinRate
+from plumbline.schema.eval_report import MetricComparison, WinRate
 from plumbline.schema.metrics import METRICS
 from plumbline.schema.samples import Policy
 from plumbline.statistics.clusters import intracluster_correlation, largest
@@ -39,10 +39,10 @@ LEAST_DISCORDANT: Final = 10
 """Pairs that must differ before their own correlation is trusted alone."""
 
 
-class Compared(NamedTuple):
+class SliceComparison(NamedTuple):
     """What was found on one slice."""
 
-    comparisons: dict[str, Comparison]
+    comparisons: dict[str, MetricComparison]
     missing: dict[str, str]
     """Metrics that apply and have no estimate, with the reason."""
     correlations: dict[str, float | None]
@@ -53,7 +53,7 @@ class Compared(NamedTuple):
 
 def compare_slices(
     slices: Mapping[str, Sequence[Pair]], level: float, seed: int, repeating: Collection[str] = ()
-) -> dict[str, Compared]:
+) -> dict[str, SliceComparison]:
     """Compare the policies on every slice.
 
     Args:
@@ -87,7 +87,7 @@ def compare_slices(
         )
         comparisons, missing = _compare_all(pairs, used, level, None if name in repeating else seed)
         correlations = {metric: one for metric, one in used.items() if metric in comparisons}
-        found[name] = Compared(
+        found[name] = SliceComparison(
             comparisons,
             missing,
             correlations,
@@ -129,9 +129,9 @@ def _correlation(values: Sequence[Number], clusters: Sequence[str]) -> float | N
 
 def _compare_all(
     pairs: Sequence[Pair], used: Mapping[str, float | None], level: float, seed: int | None
-) -> tuple[dict[str, Comparison], dict[str, str]]:
+) -> tuple[dict[str, MetricComparison], dict[str, str]]:
     """Comparisons by metric, and the reasons why others are missing."""
-    comparisons: dict[str, Comparison] = {}
+    comparisons: dict[str, MetricComparison] = {}
     missing: dict[str, str] = {}
     for name in METRICS:
         if any(name in pair.aligned for pair in pairs):
@@ -144,9 +144,9 @@ def _compare_all(
 
 def _compare(
     name: str, pairs: Sequence[Pair], correlation: float | None, level: float, seed: int | None
-) -> Comparison:
+) -> MetricComparison:
     test = None if seed is None else paired_test(*_both(name, pairs, "reference"), seed)
-    return Comparison(
+    return MetricComparison(
         aligned=_estimate(name, pairs, "aligned", correlation, level),
         reference=_or_none(lambda: _estimate(name, pairs, "reference", correlation, level)),
         champion=_or_none(lambda: _estimate(name, pairs, "champion", correlation, level)),
@@ -235,7 +235,7 @@ def _outcome(aligned: Number, reference: Number) -> float | None:
     return 0.5 if abs(aligned - reference) <= TIED else float(aligned > reference)
 
 
-def _adjusted(found: Mapping[str, Compared]) -> dict[str, Compared]:
+def _adjusted(found: Mapping[str, SliceComparison]) -> dict[str, SliceComparison]:
     """The same with p-values corrected, metric by metric, over the slices that have one."""
     adjusted: dict[tuple[str, str], float | None] = {}
     for metric in METRICS:

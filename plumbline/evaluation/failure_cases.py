@@ -44,7 +44,7 @@ OTHER: Final = 0.3
 """Severity of a metric that the table does not name."""
 
 
-class Answer(Record):
+class PolicyAnswer(Record):
     """What one policy answered, and what was made of it."""
 
     response: str
@@ -86,9 +86,9 @@ class FailureCase(Record):
     )
     severity: float = Field(ge=0, le=1)
     prompt: tuple[Message, ...]
-    aligned: Answer
-    reference: Answer
-    champion: Answer | None = Field(
+    aligned: PolicyAnswer
+    reference: PolicyAnswer
+    champion: PolicyAnswer | None = Field(
         description="null when there is no champion, or when it is the same policy"
     )
     alike: int = Field(
@@ -184,7 +184,7 @@ def _case(prompt: EvalPrompt, sides: Mapping[Policy, ScoredSample]) -> FailureCa
     )
 
 
-def _known_or_all(answer: Answer, metric: str) -> tuple[str, ...]:
+def _known_or_all(answer: PolicyAnswer, metric: str) -> tuple[str, ...]:
     """Metrics that count as broken for a comparison: an unscored answer is never evidence that a
     policy did better."""
     return (
@@ -192,14 +192,14 @@ def _known_or_all(answer: Answer, metric: str) -> tuple[str, ...]:
     )
 
 
-def _answer(sample: ScoredSample) -> Answer:
+def _answer(sample: ScoredSample) -> PolicyAnswer:
     broken = [
         name
         for name, value in measure(sample).items()
         if isinstance(value, bool) and _breaks(name, value)
     ]
     broken += [UNSCORED] * (sample.unscored is not None)
-    return Answer(
+    return PolicyAnswer(
         response=sample.response,
         label=sample.label,
         unscored=sample.unscored,

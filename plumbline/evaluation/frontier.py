@@ -11,10 +11,10 @@ from typing import Final
 
 from pydantic import Field
 
-from plumbline.evaluation.report import EVERYTHING, Comparison
+from plumbline.evaluation.report import EVERYTHING
 from plumbline.records import Record
 from plumbline.schema.estimates import Estimate
-from plumbline.schema.eval_report import EvalReport
+from plumbline.schema.eval_report import EvalReport, MetricComparison
 from plumbline.storage.artifacts import Artifact, ArtifactStore
 
 _SAME: Final = ("eval_vault", "reference_policy", "reward_model")
@@ -106,7 +106,7 @@ def _point(
     if kl is None or reward is None or reward.difference is None:
         return None
     policy = artifact.parents["aligned_policy"]
-    gold: Comparison | None = None if metric is None else overall[metric]
+    gold: MetricComparison | None = None if metric is None else overall[metric]
     return FrontierPoint(
         recipe=str(artifact.facts.get("recipe")),
         evals=digest,

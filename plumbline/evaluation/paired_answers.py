@@ -9,7 +9,7 @@ from plumbline.schema.samples import Policy
 from plumbline.statistics.clusters import cluster_of
 
 
-class Answers(NamedTuple):
+class PairedAnswers(NamedTuple):
     """What the policies answered to one prompt."""
 
     prompt: EvalPrompt
@@ -27,7 +27,7 @@ class Answers(NamedTuple):
 
 def pair_answers(
     prompts: Sequence[EvalPrompt], scored: Iterable[ScoredSample], cluster: str | None
-) -> list[Answers]:
+) -> list[PairedAnswers]:
     """The answers to every prompt, in the order of the prompts; what was set aside is left out.
 
     Args:
@@ -40,20 +40,20 @@ def pair_answers(
         if one.set_aside is None:
             found.setdefault(one.prompt_id, {})[one.policy] = one
     return [
-        Answers(prompt, cluster_of(prompt, cluster), found[prompt.id])
+        PairedAnswers(prompt, cluster_of(prompt, cluster), found[prompt.id])
         for prompt in prompts
         if prompt.id in found
     ]
 
 
-def base_only(answers: Iterable[Answers]) -> list[Answers]:
+def base_only(answers: Iterable[PairedAnswers]) -> list[PairedAnswers]:
     """Without the prompts that word another one anew."""
     return [one for one in answers if "variant_of" not in one.prompt.facts]
 
 
-def by_slice(answers: Iterable[Answers]) -> dict[str, list[Answers]]:
+def by_slice(answers: Iterable[PairedAnswers]) -> dict[str, list[PairedAnswers]]:
     """The answers of each slice, slices in alphabetical order."""
-    found: dict[str, list[Answers]] = {}
+    found: dict[str, list[PairedAnswers]] = {}
     for one in answers:
         found.setdefault(one.prompt.context.slice, []).append(one)
     return dict(sorted(found.items()))

@@ -21,20 +21,10 @@ from plumbline.evaluation.scoring import ScoredSample, count_labels, pairs_by_sl
 from plumbline.records import sha256
 from plumbline.schema.conversations import Decoder
 from plumbline.schema.estimates import Estimate
-from plumbline.schema.eval_report import Comparison, EvalReport
+from plumbline.schema.eval_report import EvalReport
 from plumbline.schema.metrics import METRICS, ScorerName
 from plumbline.schema.prompts import EvalPrompt
 from plumbline.schema.samples import Sample
-
-__all__ = [
-    "EVERYTHING",
-    "Comparison",
-    "EvalReport",
-    "build_report",
-    "format_estimate",
-    "slice_rows",
-    "to_markdown",
-]
 
 EVERYTHING: Final = "all"
 

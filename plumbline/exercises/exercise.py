@@ -14,7 +14,7 @@ TOLERANCE = 0.01
 
 
 @dataclass(frozen=True)
-class Question:
+class ExerciseQuestion:
     """One drawing of an exercise."""
 
     text: str
@@ -37,9 +37,9 @@ class Exercise:
     name: str
     kind: Literal["formula", "judgment"]
     title: str
-    draw: Callable[[Random], Question]
+    draw: Callable[[Random], ExerciseQuestion]
 
-    def question(self, seed: int) -> Question:
+    def question(self, seed: int) -> ExerciseQuestion:
         """The question that belongs to a seed."""
         return self.draw(Random(f"{self.name}/{seed}"))
 
@@ -51,7 +51,7 @@ class Grade(NamedTuple):
     message: str
 
 
-def grade(question: Question, given: str) -> Grade:
+def grade(question: ExerciseQuestion, given: str) -> Grade:
     """Compare an answer with the right one, and explain.
 
     Args:
@@ -73,7 +73,7 @@ def grade(question: Question, given: str) -> Grade:
     return Grade(False, f"Not {value:g}: it is {answer:.4g}.{hint} {question.solution}")
 
 
-def _grade_choice(question: Question, given: str) -> Grade:
+def _grade_choice(question: ExerciseQuestion, given: str) -> Grade:
     if given not in question.choices:
         raise DataError(
             f"'{given}' is no choice here; answer with one of {', '.join(question.choices)}"

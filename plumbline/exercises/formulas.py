@@ -5,15 +5,15 @@ import math
 from random import Random
 from typing import Final
 
-from plumbline.exercises.exercise import Exercise, Question
+from plumbline.exercises.exercise import Exercise, ExerciseQuestion
 
 
-def _bradley_terry(rng: Random) -> Question:
+def _bradley_terry(rng: Random) -> ExerciseQuestion:
     from plumbline.objectives.worked_pair import preference_probability
 
     chosen, rejected = round(rng.uniform(0.5, 2.5), 1), round(rng.uniform(-1.5, 0.4), 1)
     probability = preference_probability(chosen, rejected)
-    return Question(
+    return ExerciseQuestion(
         text=(
             f"A reward model gives the first response {chosen:g} and the second {rejected:g}. "
             "With which probability do people prefer the first, under the Bradley-Terry model?"
@@ -30,11 +30,11 @@ def _bradley_terry(rng: Random) -> Question:
     )
 
 
-def _dpo_loss(rng: Random) -> Question:
+def _dpo_loss(rng: Random) -> ExerciseQuestion:
     beta, policy, reference = rng.choice((0.1, 0.2, 0.5)), _logps(rng), _logps(rng)
     loss = _loss_of(policy, reference, beta)
     margin = beta * ((policy[0] - reference[0]) - (policy[1] - reference[1]))
-    return Question(
+    return ExerciseQuestion(
         text=(
             f"The policy gives the chosen response a log-probability of {policy[0]:g} and the"
             f" rejected one {policy[1]:g}; the reference gives them {reference[0]:g} and"
@@ -59,14 +59,14 @@ def _dpo_loss(rng: Random) -> Question:
     )
 
 
-def _dpo_gradient(rng: Random) -> Question:
+def _dpo_gradient(rng: Random) -> ExerciseQuestion:
     from plumbline.objectives.worked_pair import dpo_pair
 
     values, reference = _logps(rng), _logps(rng)
     side = rng.choice(("chosen", "rejected"))
     pair = dpo_pair(values, reference, 0.1)
     slope = pair.slope_chosen if side == "chosen" else pair.slope_rejected
-    return Question(
+    return ExerciseQuestion(
         text=(
             f"During DPO the log-probability of the {side} response rises a little, and nothing"
             " else changes. Does the loss rise, fall or stay?"
@@ -88,12 +88,12 @@ def _dpo_gradient(rng: Random) -> Question:
     )
 
 
-def _best_of_n(rng: Random) -> Question:
+def _best_of_n(rng: Random) -> ExerciseQuestion:
     from plumbline.evaluation.failure_modes.over_optimization import kl_of_best_of
 
     n = rng.choice((2, 4, 8, 16, 32, 64))
     kl = kl_of_best_of(n)
-    return Question(
+    return ExerciseQuestion(
         text=(
             f"Out of {n} responses of the reference the one with the highest reward is taken. How"
             " far is that from the reference, in nats of KL divergence?"
@@ -110,13 +110,13 @@ def _best_of_n(rng: Random) -> Question:
     )
 
 
-def _wilson(rng: Random) -> Question:
+def _wilson(rng: Random) -> ExerciseQuestion:
     from plumbline.statistics.intervals import proportion
 
     n, count = rng.choice((100, 200, 300, 500)), rng.randint(0, 4)
     estimate = proportion([i < count for i in range(n)], 0.95)
     share = count / n
-    return Question(
+    return ExerciseQuestion(
         text=(
             f"{count} of {n} harmful requests were answered. What is the upper end of the 95 %"
             " Wilson interval of the rate?"
@@ -138,12 +138,12 @@ def _wilson(rng: Random) -> Question:
     )
 
 
-def _mcnemar(rng: Random) -> Question:
+def _mcnemar(rng: Random) -> ExerciseQuestion:
     from plumbline.statistics.paired_tests import mcnemar_exact
 
     worse, better = rng.randint(1, 5), rng.randint(8, 14)
     p = mcnemar_exact(worse, better)
-    return Question(
+    return ExerciseQuestion(
         text=(
             f"On 300 prompts the aligned policy is right where the reference was wrong {better}"
             f" times, and wrong where it was right {worse} times. On all others they agree. What is"
@@ -162,12 +162,12 @@ def _mcnemar(rng: Random) -> Question:
     )
 
 
-def _gamma(rng: Random) -> Question:
+def _gamma(rng: Random) -> ExerciseQuestion:
     from plumbline.evaluation.red_team.attempts import gamma
 
     successes, hours = rng.randint(3, 18), float(rng.choice((5, 8, 10, 20)))
     estimate = gamma(successes, hours, successes * 6, 0.95)
-    return Question(
+    return ExerciseQuestion(
         text=(
             f"A red team broke the policy {successes} times in {hours:g} person-hours. "
             "What is the upper end of the exact 95 % interval of successes per person-hour?"
@@ -187,13 +187,13 @@ def _gamma(rng: Random) -> Question:
     )
 
 
-def _threshold(rng: Random) -> Question:
+def _threshold(rng: Random) -> ExerciseQuestion:
     from plumbline.guardrail.threshold import most_false_positives, upper_bound
 
     n = rng.choice((100, 150, 200, 300, 400))
     most = most_false_positives(n, 0.05, 0.95)
     assert most is not None
-    return Question(
+    return ExerciseQuestion(
         text=(
             f"A guardrail is calibrated on {n} acceptable responses. Its false-positive rate must"
             " be at most 5 % with 95 % confidence. How many of the responses may the threshold"

@@ -13,23 +13,22 @@ from plumbline.evaluation.failure_modes.pressures import (
     template_overfit,
 )
 from plumbline.evaluation.paired_answers import pair_answers
-from plumbline.evaluation.report import Comparison
 from plumbline.evaluation.scoring import ScoredSample
-from plumbline.exercises.exercise import Exercise, Question
-from plumbline.profile.evaluation import BestOf, PressureRule
+from plumbline.exercises.exercise import Exercise, ExerciseQuestion
+from plumbline.profile.evaluation import BestOf, PressureConfig
 from plumbline.profile.release import Gate
 from plumbline.release.decision import decide
 from plumbline.release.gates import judge_gate
 from plumbline.schema.checks import CheckVerdict, Verdict
 from plumbline.schema.conversations import Decoder, Message
-from plumbline.schema.eval_report import EvalReport
+from plumbline.schema.eval_report import EvalReport, MetricComparison
 from plumbline.schema.feedback import Context
 from plumbline.schema.prompts import EvalPrompt
 from plumbline.schema.samples import Policy
 from plumbline.statistics.intervals import proportion
 
 _PROMPTS: Final = 100
-_RULE: Final = PressureRule(
+_RULE: Final = PressureConfig(
     best_of=BestOf(n=2, prompts=1),
     reward_gap=0.0,
     refusal_rise=0.05,
@@ -39,7 +38,7 @@ _RULE: Final = PressureRule(
 )
 
 
-def _gate_verdict(rng: Random) -> Question:
+def _gate_verdict(rng: Random) -> ExerciseQuestion:
     case = rng.choice(("clear", "straddles", "bad", "small"))
     n = {"clear": rng.choice((300, 400)), "straddles": 300, "bad": 200, "small": 60}[case]
     count = {
@@ -52,7 +51,7 @@ def _gate_verdict(rng: Random) -> Question:
     found = judge_gate(gate, report)
     assert found.estimate is not None
     interval = f"[{found.estimate.low:.3f}, {found.estimate.high:.3f}]"
-    return Question(
+    return ExerciseQuestion(
         text=(
             "A gate wants harmful compliance of at most 5 % and at least 200 scored samples."
             f" {count} of {n} harmful requests were answered: {count / n:.1%}, 95 % interval"
@@ -79,7 +78,7 @@ def _gate_verdict(rng: Random) -> Question:
     )
 
 
-def _would_you_release(rng: Random) -> Question:
+def _would_you_release(rng: Random) -> ExerciseQuestion:
     count, n = rng.choice(((0, 400), (1, 400), (14, 300), (60, 300)))
     check: Verdict = rng.choice(("pass", "pass", "inconclusive", "fail", "error"))
     verdict = CheckVerdict(name=REFUSAL_SHORTCUT, verdict=check, explanation="see the question")
@@ -93,7 +92,7 @@ def _would_you_release(rng: Random) -> Question:
         "inconclusive": "is inconclusive",
         "error": "could not be evaluated",
     }
-    return Question(
+    return ExerciseQuestion(
         text=(
             f"The gate on harmful compliance {said[gate]} ({count} of {n}), and the check"
             f" `refusal-shortcut` {said[check]}. Everything else passes, and the launch is"
@@ -116,7 +115,7 @@ def _would_you_release(rng: Random) -> Question:
     )
 
 
-def _which_pressure(rng: Random) -> Question:
+def _which_pressure(rng: Random) -> ExerciseQuestion:
     answer = rng.choice((PROXY_REWARD, REFUSAL_SHORTCUT, TEMPLATE_OVERFIT))
     lost = rng.randint(40, 60)
     before = {"harmful": 40, "refused": 2, "right": 90, "reworded": 88, "reward": 0.0}
@@ -135,7 +134,7 @@ def _which_pressure(rng: Random) -> Question:
         after |= {"reworded": 90 - lost}
     found = _pressures(before, after)
     [fired] = [check for check in found if check.verdict == "fail"]
-    return Question(
+    return ExerciseQuestion(
         text=(
             f"Reference, then aligned, of {_PROMPTS} prompts each: harmful requests answered"
             f" {before['harmful']}, {after['harmful']}; requests that only sound dangerous refused"
@@ -183,7 +182,9 @@ def _report(count: int, n: int) -> EvalReport:
         prompts=n,
         slices={
             "harm": {
-                "harmful_compliance": Comparison(reference=None, aligned=estimate, difference=None)
+                "harmful_compliance": MetricComparison(
+                    reference=None, aligned=estimate, difference=None
+                )
             }
         },
         pooled={},

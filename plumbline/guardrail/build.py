@@ -25,7 +25,7 @@ from plumbline.guardrail.measurement import (
     rows_digest,
 )
 from plumbline.guardrail.threshold import fit_threshold, no_threshold
-from plumbline.profile.evaluation import GuardrailRule
+from plumbline.profile.evaluation import GuardrailConfig
 from plumbline.records import Record
 from plumbline.schema.identifiers import Identifier
 from plumbline.storage.jsonl import read_records, write_records
@@ -60,7 +60,7 @@ class Built(NamedTuple):
 
 def build_guardrail(
     labelled: Labelled,
-    rule: GuardrailRule,
+    rule: GuardrailConfig,
     *,
     profile: Identifier,
     rubric: str,

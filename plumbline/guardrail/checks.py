@@ -4,8 +4,8 @@ of the release."""
 from collections.abc import Iterator
 from typing import Final
 
-from plumbline.guardrail.measurement import Measurement, Rates, exact
-from plumbline.profile.evaluation import GuardrailRule
+from plumbline.guardrail.measurement import ErrorRates, Measurement, exact
+from plumbline.profile.evaluation import GuardrailConfig
 from plumbline.schema.checks import CheckVerdict, Verdict
 from plumbline.schema.estimates import Estimate
 
@@ -17,7 +17,7 @@ ticked wrongly: with 3 % of them, half of the "violations" in a slice with 3 % t
 """
 
 
-def guardrail_check(measurement: Measurement | None, rule: GuardrailRule) -> CheckVerdict:
+def guardrail_check(measurement: Measurement | None, rule: GuardrailConfig) -> CheckVerdict:
     """The check `guardrail`: both overall rates lie within their limits, and no slice is proven to
     lie beyond.
 
@@ -77,7 +77,9 @@ _REMEDY: Final = (
 
 
 def _bad_slices(measurement: Measurement, limits: dict[str, float]) -> list[str]:
-    named: dict[str, Rates] = {f"slice {name}": rates for name, rates in measurement.slices.items()}
+    named: dict[str, ErrorRates] = {
+        f"slice {name}": rates for name, rates in measurement.slices.items()
+    }
     named |= {f"tactic {name}": rates for name, rates in measurement.tactics.items()}
     judged = [(name, kind, one) for name, rates in named.items() for kind, one in _enough(rates)]
     level = 1 - (1 - measurement.level) / max(len(judged), 1)
@@ -89,7 +91,7 @@ def _bad_slices(measurement: Measurement, limits: dict[str, float]) -> list[str]
     ]
 
 
-def _enough(rates: Rates) -> Iterator[tuple[str, Estimate]]:
+def _enough(rates: ErrorRates) -> Iterator[tuple[str, Estimate]]:
     total = sum(one.n for one in (rates.fpr, rates.fnr) if one is not None)
     for kind, one in (("fpr", rates.fpr), ("fnr", rates.fnr)):
         if one is not None and one.n >= max(LEAST, RAREST * total):

@@ -16,10 +16,10 @@ from pydantic import Field
 
 from plumbline.data.preferences.files import GUARDRAIL, LABELS
 from plumbline.data.splits import pair_id, prompt_key
-from plumbline.profile.evaluation import GuardrailRule
+from plumbline.profile.evaluation import GuardrailConfig
 from plumbline.records import Record, canonical_json
 from plumbline.schema.conversations import Message
-from plumbline.schema.feedback import Verdict
+from plumbline.schema.feedback import ResponseLabel
 from plumbline.schema.identifiers import Identifier, Text
 from plumbline.schema.preferences import AttackExample, UnpairedLabel
 from plumbline.storage.jsonl import read_records
@@ -114,7 +114,7 @@ def guardrail_rows(folder: Path, routed: Iterable[GuardrailRow] = ()) -> Labelle
 
 
 def split_rows(
-    rows: Iterable[GuardrailRow], rule: GuardrailRule, seed: int
+    rows: Iterable[GuardrailRow], rule: GuardrailConfig, seed: int
 ) -> tuple[dict[Part, tuple[GuardrailRow, ...]], tuple[GuardrailRow, ...]]:
     """The rows by what they are for, by prompt group, and those that are left out because their
     prompt is measured already.
@@ -136,7 +136,7 @@ def split_rows(
     return {name: tuple(found) for name, found in parts.items()}, tuple(repeated)
 
 
-def part_of(group: str, rule: GuardrailRule, seed: int) -> Part:
+def part_of(group: str, rule: GuardrailConfig, seed: int) -> Part:
     """What the rows of a prompt group are for."""
     # Not the split of the pairs: its name stands in the digest, so that the two are independent.
     digest = hashlib.sha256(canonical_json(["guardrail", seed, group])).digest()
@@ -175,7 +175,7 @@ def _votes(folder: Path, set_aside: Counter[str]) -> Iterator[_Vote]:
     for example in read_records(folder / GUARDRAIL, AttackExample):
         for place, response in enumerate(example.responses):
             acceptable = example.acceptable[place] if example.acceptable else None
-            if acceptable is None and isinstance(example.judgment, Verdict):
+            if acceptable is None and isinstance(example.judgment, ResponseLabel):
                 acceptable = example.judgment.desirable
             if acceptable is None:
                 set_aside[COMPARED] += 1

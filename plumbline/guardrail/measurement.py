@@ -48,7 +48,7 @@ class GuardrailModel(Record):
         return self.classifier.score(row.prompt, row.response) >= self.threshold.value
 
 
-class Rates(Record):
+class ErrorRates(Record):
     """Both error rates on some rows."""
 
     fpr: Estimate | None = Field(
@@ -71,9 +71,9 @@ class Measurement(Record):
         description="judgments that are no row, and rows that are not counted, by reason"
     )
     missing: str = Field(description="why there are no rates; empty when there are")
-    overall: Rates
-    slices: dict[Identifier, Rates]
-    tactics: dict[Identifier, Rates] = Field(
+    overall: ErrorRates
+    slices: dict[Identifier, ErrorRates]
+    tactics: dict[Identifier, ErrorRates] = Field(
         description="by tactic of the attack; ordinary traffic under `ordinary`"
     )
 
@@ -129,11 +129,11 @@ def measure_guardrail(
         counts: Rows by part and label, for the record.
         left_out: What was left out and why, for the record.
     """
-    nothing = Rates(fpr=None, fnr=None)
+    nothing = ErrorRates(fpr=None, fnr=None)
     missing = model.threshold.why
     judged = [] if missing else [(row, model.blocks(row)) for row in rows]
 
-    def by(key: Callable[[GuardrailRow], str]) -> dict[Identifier, Rates]:
+    def by(key: Callable[[GuardrailRow], str]) -> dict[Identifier, ErrorRates]:
         return {
             name: _rates([one for one in judged if key(one[0]) == name], level)
             for name in sorted({key(row) for row, _ in judged})
@@ -173,10 +173,10 @@ def rows_digest(rows: Iterable[tuple[str, str, bool]]) -> str:
     return sha256(b"".join(canonical_json(list(row)) for row in rows))
 
 
-def _rates(judged: Sequence[tuple[GuardrailRow, bool]], level: float) -> Rates:
+def _rates(judged: Sequence[tuple[GuardrailRow, bool]], level: float) -> ErrorRates:
     negative = [blocked for row, blocked in judged if not row.violation]
     positive = [blocked for row, blocked in judged if row.violation]
-    return Rates(
+    return ErrorRates(
         fpr=exact(sum(negative), len(negative), level) if negative else None,
         fnr=(
             exact(sum(not blocked for blocked in positive), len(positive), level)

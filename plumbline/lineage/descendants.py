@@ -51,7 +51,7 @@ _EVENT = re.compile(rb'"id":"([0-9a-f]{40})"')
 _REDACTED = re.compile(rb'"redacted_from":"([0-9a-f]{40})"')
 
 
-class Tainted(Record):
+class Descendant(Record):
     """One artifact that descends from the events."""
 
     artifact: str = Field(description="artifact digest")
@@ -70,19 +70,19 @@ class Tainted(Record):
     )
 
 
-class Taint(Record):
+class Descendants(Record):
     """Everything in one artifact store that descends from the events."""
 
     events: tuple[str, ...] = Field(
         description="ids that were asked for, and those of their redacted forms"
     )
-    tainted: tuple[Tainted, ...] = Field(description="ancestors before descendants")
+    tainted: tuple[Descendant, ...] = Field(description="ancestors before descendants")
     unread: tuple[str, ...] = Field(
         description="sentences about what could not be read, so that nothing can be said about it"
     )
 
 
-def taint(store: ArtifactStore, event_ids: Collection[str]) -> Taint:
+def descendants_of(store: ArtifactStore, event_ids: Collection[str]) -> Descendants:
     """Walk from feedback events to every artifact that descends from them.
 
     Args:
@@ -112,7 +112,7 @@ def taint(store: ArtifactStore, event_ids: Collection[str]) -> Taint:
         for digest in _ancestors_first(manifests)
         if digest in tainted
     ]
-    return Taint(events=tuple(sorted(wanted)), tainted=tuple(rows), unread=tuple(unread))
+    return Descendants(events=tuple(sorted(wanted)), tainted=tuple(rows), unread=tuple(unread))
 
 
 def named_ids(path: Path) -> Iterator[bytes]:
@@ -135,10 +135,10 @@ def redacted_forms(path: Path) -> dict[str, set[str]]:
     return replaced
 
 
-def _tainted(digest: str, artifact: Artifact, events: int, released: bool) -> Tainted:
+def _tainted(digest: str, artifact: Artifact, events: int, released: bool) -> Descendant:
     action = ACTIONS.get(artifact.kind, "repeat")
     gone = released and action == "retrain"
-    return Tainted(
+    return Descendant(
         artifact=digest,
         kind=artifact.kind,
         action="retire" if gone else action,

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from pydantic import Field
 
-from plumbline.lineage.materializations import Production
+from plumbline.lineage.materializations import MaterializationRecord
 from plumbline.records import Record
 
 
@@ -18,7 +18,7 @@ class Finding(Record):
     remedy: str
 
 
-Witness = Callable[[Production], list[Finding]]
+Witness = Callable[[MaterializationRecord], list[Finding]]
 """Asks another system whether it knows a production; an empty list means that it confirms every
 detail it can see."""
 

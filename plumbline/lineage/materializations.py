@@ -20,7 +20,7 @@ DvcVersion = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}\.dir$")]
 RunId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
 
 
-class Production(Record):
+class MaterializationRecord(Record):
     """One materialization of one artifact, with the ids under which other systems recorded it."""
 
     artifact: Digest
@@ -50,49 +50,51 @@ class Production(Record):
     )
 
 
-def productions_folder(store_root: Path, artifact: str) -> Path:
+def materializations_folder(store_root: Path, artifact: str) -> Path:
     """The folder that holds the productions of one artifact."""
     return store_root / "productions" / artifact.removeprefix("sha256:")
 
 
-def production_file(store_root: Path, artifact: str, dagster_run: str) -> Path:
+def materialization_file(store_root: Path, artifact: str, dagster_run: str) -> Path:
     """The file of one production."""
-    return productions_folder(store_root, artifact) / f"{dagster_run}.json"
+    return materializations_folder(store_root, artifact) / f"{dagster_run}.json"
 
 
-def write_production(store_root: Path, production: Production) -> None:
+def write_materialization(store_root: Path, production: MaterializationRecord) -> None:
     """Write `<store>/productions/<artifact hex>/<dagster run>.json`; a repeated step of the same
     run replaces its own record."""
     write_atomically(
-        production_file(store_root, production.artifact, production.dagster_run),
+        materialization_file(store_root, production.artifact, production.dagster_run),
         production.to_json(),
     )
 
 
-def read_productions(store_root: Path, artifact: str) -> tuple[Production, ...]:
+def read_materializations(store_root: Path, artifact: str) -> tuple[MaterializationRecord, ...]:
     """Productions of one artifact, sorted by run id; empty when none was recorded.
 
     Raises:
         LineageError: If a record cannot be read, or stands under the name of another artifact or
             run.
     """
-    return tuple(read_production(path, artifact) for path in production_files(store_root, artifact))
+    return tuple(
+        read_materialization(path, artifact) for path in materialization_files(store_root, artifact)
+    )
 
 
-def production_files(store_root: Path, artifact: str) -> list[Path]:
+def materialization_files(store_root: Path, artifact: str) -> list[Path]:
     """Files that hold the productions of one artifact, sorted; a file that is still being written
     has a leading dot and is left out."""
-    return sorted(productions_folder(store_root, artifact).glob("[!.]*.json"))
+    return sorted(materializations_folder(store_root, artifact).glob("[!.]*.json"))
 
 
-def read_production(path: Path, artifact: str) -> Production:
+def read_materialization(path: Path, artifact: str) -> MaterializationRecord:
     """Read one production.
 
     Raises:
         LineageError: If it cannot be read, or stands under the name of another artifact or run.
     """
     try:
-        production = Production.from_json(path.read_bytes())
+        production = MaterializationRecord.from_json(path.read_bytes())
     except (OSError, ValidationError) as error:
         raise LineageError(
             f"{path}: is not a production of this version: {error}. Restore it from a copy, or"

@@ -2,7 +2,7 @@
 without asking an orchestrator."""
 
 from plumbline.errors import ArtifactNotFound
-from plumbline.lineage.materializations import production_files, read_production
+from plumbline.lineage.materializations import materialization_files, read_materialization
 from plumbline.storage.artifacts import Artifact, ArtifactStore
 
 
@@ -23,7 +23,7 @@ def newest_artifact(
     made: list[tuple[int, str, Artifact]] = []
     for folder in (store.root / "productions").glob("*"):
         digest = f"sha256:{folder.name}"
-        files = production_files(store.root, digest)
+        files = materialization_files(store.root, digest)
         if not files:
             continue
         artifact = store.manifest(digest)
@@ -32,7 +32,7 @@ def newest_artifact(
         times = [
             path.stat().st_mtime_ns
             for path in files
-            if partition in (None, read_production(path, digest).partition)
+            if partition in (None, read_materialization(path, digest).partition)
         ]
         if times:
             made.append((max(times), digest, artifact))

@@ -8,7 +8,7 @@ from plumbline.records import Record
 from plumbline.schema.identifiers import RelativePath, Text
 
 
-class BatchRule(Record):
+class BatchConfig(Record):
     """When a feedback batch closes."""
 
     max_events: int = Field(gt=0, description="a batch closes when it holds this many events")
@@ -17,7 +17,7 @@ class BatchRule(Record):
     )
 
 
-class RetrainingRule(Record):
+class RetrainingConfig(Record):
     """When new feedback retrains the candidate; a new rubric version or a withdrawal of consent
     does so at once."""
 
@@ -40,7 +40,7 @@ class SplitShares(Record):
     calibration: float = Field(gt=0, lt=0.5)
 
 
-class NearDuplicateRule(Record):
+class NearDuplicateConfig(Record):
     """Which pairs count as nearly the same, by the Jaccard similarity of the word shingles of
     prompt and responses."""
 
@@ -56,7 +56,7 @@ class NearDuplicateRule(Record):
     )
 
 
-class ContaminationRule(Record):
+class ContaminationConfig(Record):
     """Which prompts count as held-out ones, beyond equality: by the share of their n-grams that
     stand in one held-out prompt."""
 
@@ -66,7 +66,7 @@ class ContaminationRule(Record):
     )
 
 
-class PreferenceRule(Record):
+class PreferenceConfig(Record):
     """How events become pairs, and the suite that certifies them."""
 
     split: SplitShares
@@ -78,12 +78,12 @@ class PreferenceRule(Record):
             " agreement`"
         ),
     )
-    near_duplicates: NearDuplicateRule
-    contamination: ContaminationRule
+    near_duplicates: NearDuplicateConfig
+    contamination: ContaminationConfig
     suite: RelativePath
 
 
-class AnnotatorRule(Record):
+class AnnotatorConfig(Record):
     """What is flagged about annotators; a flag waits for a person, and its events with it."""
 
     agreement_floor: float = Field(
@@ -110,7 +110,7 @@ class AnnotatorRule(Record):
     )
 
 
-class DriftRule(Record):
+class DriftConfig(Record):
     """How far a version of the preference data may move from the one before, under the same
     rubric."""
 
@@ -124,7 +124,7 @@ class DriftRule(Record):
     )
 
 
-class ReviewRule(Record):
+class ReviewConfig(Record):
     """When people decide what votes did not."""
 
     proposal_after: int = Field(
@@ -132,7 +132,7 @@ class ReviewRule(Record):
     )
 
 
-class DemonstrationRule(Record):
+class DemonstrationConfig(Record):
     """The suite that certifies the demonstrations."""
 
     suite: RelativePath

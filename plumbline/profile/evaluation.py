@@ -17,7 +17,7 @@ OwnSuite = Literal["agent-actions"]
 """Suites that come with Plumbline, in configs/vault/."""
 
 
-class SuiteRule(Record):
+class SuiteConfig(Record):
     """What keeps one suite of the vault stable and unworn."""
 
     pin: Digest | None = Field(
@@ -49,11 +49,11 @@ class SuiteRule(Record):
         return self
 
 
-class VaultRule(Record):
+class VaultConfig(Record):
     """The held-out suites: how they are pinned, how often they may be used, and what is added to
     them."""
 
-    suites: dict[Identifier, SuiteRule] = Field(
+    suites: dict[Identifier, SuiteConfig] = Field(
         min_length=1, description="rule of every suite by name; a suite without a rule is an error"
     )
     own: tuple[OwnSuite, ...] = Field(default=(), description="suites that come with Plumbline")
@@ -95,7 +95,7 @@ class BestOf(Record):
     prompts: int = Field(gt=0, description="held-out prompts")
 
 
-class PressureRule(Record):
+class PressureConfig(Record):
     """When the five failure pressures stop a release; see docs/pressures.md."""
 
     best_of: BestOf
@@ -199,7 +199,7 @@ class LLMJudge(Record):
         return urlsplit(self.base_url).hostname in ("127.0.0.1", "localhost", "::1")
 
 
-class JudgesRule(Record):
+class JudgesConfig(Record):
     """Who judges beside the scorer, and how reliable a judge must be to be heard."""
 
     refusal_labels: RelativePath | None = Field(
@@ -247,7 +247,7 @@ class JudgesRule(Record):
     )
 
 
-class GuardrailRule(Record):
+class GuardrailConfig(Record):
     """How the runtime threshold is fitted and measured."""
 
     max_fpr: float = Field(

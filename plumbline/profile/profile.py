@@ -12,23 +12,23 @@ from pydantic import Field, model_validator
 
 from plumbline.errors import ConfigError
 from plumbline.profile.data import (
-    AnnotatorRule,
-    BatchRule,
-    DemonstrationRule,
-    DriftRule,
-    PreferenceRule,
-    RetrainingRule,
-    ReviewRule,
+    AnnotatorConfig,
+    BatchConfig,
+    DemonstrationConfig,
+    DriftConfig,
+    PreferenceConfig,
+    RetrainingConfig,
+    ReviewConfig,
 )
 from plumbline.profile.evaluation import (
     Evaluation,
-    GuardrailRule,
-    JudgesRule,
-    PressureRule,
-    VaultRule,
+    GuardrailConfig,
+    JudgesConfig,
+    PressureConfig,
+    VaultConfig,
 )
 from plumbline.profile.models import HubModel, ScratchModel
-from plumbline.profile.release import Gate, SignoffRule
+from plumbline.profile.release import Gate, SignoffConfig
 from plumbline.profile.sources import FilesSource, SandboxSource
 from plumbline.profile.training import DPORecipe, Hardware, RewardRecipe, SupervisedRecipe
 from plumbline.records import Record
@@ -45,13 +45,13 @@ class Profile(Record):
     seed: int = Field(ge=0, description="seed of the data: sandbox world, splits")
     rubric: RelativePath = Field(description="rubric file, relative to configs/")
     source: Annotated[SandboxSource | FilesSource, Field(discriminator="kind")]
-    batches: BatchRule
-    retraining: RetrainingRule
-    demonstrations: DemonstrationRule
-    preferences: PreferenceRule
-    annotators: AnnotatorRule
-    drift: DriftRule
-    review: ReviewRule
+    batches: BatchConfig
+    retraining: RetrainingConfig
+    demonstrations: DemonstrationConfig
+    preferences: PreferenceConfig
+    annotators: AnnotatorConfig
+    drift: DriftConfig
+    review: ReviewConfig
     model: Annotated[ScratchModel | HubModel, Field(discriminator="kind")]
     reference: SupervisedRecipe
     reward_model: RewardRecipe
@@ -59,17 +59,17 @@ class Profile(Record):
         min_length=1, description="recipes by name; each is a partition of aligned_policy"
     )
     candidate: Identifier = Field(description="the recipe that jobs, sensors and schedules train")
-    vault: VaultRule
+    vault: VaultConfig
     evaluation: Evaluation
-    judges: JudgesRule | None = Field(
+    judges: JudgesConfig | None = Field(
         default=None, description="null: nobody judges beside the scorer"
     )
-    pressures: PressureRule
-    guardrail: GuardrailRule | None = Field(
+    pressures: PressureConfig
+    guardrail: GuardrailConfig | None = Field(
         default=None, description="null: the release ships without a runtime threshold"
     )
     gates: tuple[Gate, ...] = Field(min_length=1)
-    signoff: SignoffRule
+    signoff: SignoffConfig
     hardware: Hardware
 
     @model_validator(mode="after")

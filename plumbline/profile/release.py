@@ -9,7 +9,7 @@ from plumbline.schema.identifiers import Identifier, Text
 from plumbline.schema.metrics import METRICS
 
 
-class SignoffRule(Record):
+class SignoffConfig(Record):
     """How many people review and approve a candidate; nobody signs for a policy that they
     trained."""
 

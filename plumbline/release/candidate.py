@@ -15,7 +15,7 @@ from plumbline.data.quality.uncertified import TRAINED
 from plumbline.errors import ArtifactNotFound, SignatureRefused
 from plumbline.evaluation.failure_cases import FILE, FailureCase, read_failures
 from plumbline.lineage.consistency import CHAMPION_ROLE
-from plumbline.lineage.materializations import read_productions
+from plumbline.lineage.materializations import read_materializations
 from plumbline.records import Record
 from plumbline.release.decision import Decision, recompute
 from plumbline.schema.eval_report import EvalReport
@@ -181,7 +181,7 @@ def trained_by(store: ArtifactStore, candidate: Candidate) -> frozenset[str]:
     for digest, kind in own_ancestors(store, candidate.policy).items():
         if kind not in TRAINED:
             continue
-        made = read_productions(store.root, digest)
+        made = read_materializations(store.root, digest)
         trained = {one.person for one in made if one.person and not one.cached} or {
             one.person for one in made if one.person
         }

@@ -20,14 +20,14 @@ from plumbline.release.gates import GateVerdict, judge_gate
 from plumbline.schema.checks import CheckVerdict, Verdict
 from plumbline.schema.eval_report import EvalReport
 
-Outcome = Literal["release", "hold", "reject"]
+ReleaseOutcome = Literal["release", "hold", "reject"]
 
 
 class Decision(Record):
     """Release, hold or reject, with the verdict of every gate and check; an outcome that does not
     follow from them is invalid."""
 
-    verdict: Outcome
+    verdict: ReleaseOutcome
     gates: tuple[GateVerdict, ...]
     checks: tuple[CheckVerdict, ...] = Field(
         default=(), description="named checks, in the order in which they were given"
@@ -141,7 +141,7 @@ def _missing(name: str) -> CheckVerdict:
     )
 
 
-def _outcome(gates: Sequence[GateVerdict], checks: Sequence[CheckVerdict]) -> Outcome:
+def _outcome(gates: Sequence[GateVerdict], checks: Sequence[CheckVerdict]) -> ReleaseOutcome:
     verdicts: set[Verdict] = {gate.verdict for gate in gates} | {check.verdict for check in checks}
     if "fail" in verdicts:
         return "reject"
@@ -149,7 +149,7 @@ def _outcome(gates: Sequence[GateVerdict], checks: Sequence[CheckVerdict]) -> Ou
 
 
 def _summarize(
-    outcome: Outcome, gates: Sequence[GateVerdict], checks: Sequence[CheckVerdict]
+    outcome: ReleaseOutcome, gates: Sequence[GateVerdict], checks: Sequence[CheckVerdict]
 ) -> str:
     """One sentence with the counts, then a line for each gate and check that stands in the way, the
     worst first."""

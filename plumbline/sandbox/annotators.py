@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final, Literal
 
-from plumbline.sandbox.judge import Judgment
+from plumbline.sandbox.judge import TrueJudgment
 
 Strength = Literal[0, 1, 2, 3]
 
@@ -44,15 +44,15 @@ class Annotator:
     flip_rate: float = 0.0
     """Probability that the judgment is turned round after it was made."""
 
-    def felt_difference(self, first: Judgment, second: Judgment) -> float:
+    def felt_difference(self, first: TrueJudgment, second: TrueJudgment) -> float:
         """How much better the first response feels, in utility."""
         return first.utility - second.utility + self.length_bias * (first.fillers - second.fillers)
 
-    def prefers_first(self, first: Judgment, second: Judgment) -> float:
+    def prefers_first(self, first: TrueJudgment, second: TrueJudgment) -> float:
         """Probability of preferring the first response, before flips and ties."""
         return 1 / (1 + math.exp(-self.sharpness * self.felt_difference(first, second)))
 
-    def vote(self, first: Judgment, second: Judgment, rng: Random) -> Vote:
+    def vote(self, first: TrueJudgment, second: TrueJudgment, rng: Random) -> Vote:
         """Judge two responses."""
         felt = abs(self.felt_difference(first, second)) + rng.gauss(0, STRENGTH_NOISE)
         strength: Strength = (
@@ -71,12 +71,12 @@ class Annotator:
             return Vote(None, 0)
         return Vote(0 if first_wins else 1, strength)
 
-    def accepts(self, judgment: Judgment, rng: Random) -> bool:
+    def accepts(self, judgment: TrueJudgment, rng: Random) -> bool:
         """Whether a response breaks no rule: all but answers to harmful requests are acceptable,
         and now and then the wrong box is ticked."""
         return judgment.complied == (rng.random() < self.flip_rate)
 
-    def desires(self, judgment: Judgment, rng: Random) -> bool:
+    def desires(self, judgment: TrueJudgment, rng: Random) -> bool:
         """Whether a response is one to have more of: the more it feels worth above nothing, the
         more likely; flips as in `vote`."""
         felt = judgment.utility + self.length_bias * judgment.fillers
@@ -84,7 +84,7 @@ class Annotator:
         return wanted != (rng.random() < self.flip_rate)
 
 
-def panel(size: int, *, length_bias: float, flip_rate: float) -> tuple[Annotator, ...]:
+def annotator_pool(size: int, *, length_bias: float, flip_rate: float) -> tuple[Annotator, ...]:
     """Annotators `rater-01` and on, from careful to careless, with the given means of length bias
     and flip rate."""
     raters = []

@@ -13,7 +13,7 @@ from random import Random
 from typing import Final, NamedTuple
 
 from plumbline.errors import ConfigError
-from plumbline.sandbox.annotators import Annotator, panel
+from plumbline.sandbox.annotators import Annotator, annotator_pool
 from plumbline.sandbox.judge import judge
 from plumbline.sandbox.lexicon import LANGUAGES
 from plumbline.sandbox.responses import sample_pair, sample_response
@@ -249,7 +249,9 @@ _SLICES: Final[tuple[tuple[str, Wrapper], ...]] = (
 
 def annotators_of(options: SandboxOptions) -> tuple[Annotator, ...]:
     """The panel that judges in this sandbox."""
-    return panel(options.annotators, length_bias=options.length_bias, flip_rate=options.flip_rate)
+    return annotator_pool(
+        options.annotators, length_bias=options.length_bias, flip_rate=options.flip_rate
+    )
 
 
 def scenes(

@@ -51,7 +51,7 @@ STRAY: Final = -0.8
 
 
 @dataclass(frozen=True)
-class Judgment:
+class TrueJudgment:
     """What the judge found in a response, and its worth."""
 
     label: Label
@@ -90,7 +90,7 @@ class _Reading:
     strays: int
 
 
-def judge(intent: Intent, language: str, text: str) -> Judgment:
+def judge(intent: Intent, language: str, text: str) -> TrueJudgment:
     """Judge a response to an intent that was worded in this language.
 
     Raises:
@@ -103,7 +103,7 @@ def judge(intent: Intent, language: str, text: str) -> Judgment:
         right = sum(word == true for word, true in zip(words, intent.truth(spoken), strict=True))
     label, worth = _verdict(intent, reading, right)
     worth += FILLER * reading.fillers + REPEAT * reading.repeats + STRAY * reading.strays
-    return Judgment(
+    return TrueJudgment(
         label,
         round(worth, 6),
         right,

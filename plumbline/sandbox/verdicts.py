@@ -28,7 +28,7 @@ from plumbline.sandbox.datasets import (
 from plumbline.sandbox.judge import judge
 from plumbline.sandbox.responses import sample_response
 from plumbline.schema.conversations import Response
-from plumbline.schema.feedback import FeedbackEvent, Verdict
+from plumbline.schema.feedback import FeedbackEvent, ResponseLabel
 from plumbline.schema.identifiers import Identifier
 
 VERDICT_SHARES: Final = (0.22, 0.44, 0.17, 0.17)
@@ -69,7 +69,7 @@ def verdict_events(options: SandboxOptions) -> Iterator[FeedbackEvent]:
             yield FeedbackEvent.create(
                 prompt=scene.prompt,
                 responses=(Response(text=text, source=BASE_SOURCE),),
-                judgment=Verdict(desirable=good),
+                judgment=ResponseLabel(desirable=good),
                 acceptable=() if tactic is None else (good,),
                 attack=tactic,
                 annotator=rater.name,

@@ -39,7 +39,7 @@ class WinRate(Record):
     )
 
 
-class Comparison(Record):
+class MetricComparison(Record):
     """One metric on one slice."""
 
     reference: Estimate | None = Field(
@@ -105,7 +105,7 @@ class EvalReport(Record):
     set_aside: dict[str, int] = Field(
         default_factory=dict, description="prompts that are in no estimate, by reason"
     )
-    slices: dict[Identifier, dict[Identifier, Comparison]] = Field(
+    slices: dict[Identifier, dict[Identifier, MetricComparison]] = Field(
         description="slice to metric to comparison, pooled slices included"
     )
     pooled: dict[Identifier, tuple[Identifier, ...]] = Field(

@@ -66,14 +66,14 @@ class Ranking(Record):
     )
 
 
-class Verdict(Record):
+class ResponseLabel(Record):
     """Whether the one response is desirable: an unpaired label."""
 
     kind: Literal["verdict"] = "verdict"
     desirable: bool
 
 
-Judgment = Annotated[Comparison | Ranking | Verdict, Field(discriminator="kind")]
+Judgment = Annotated[Comparison | Ranking | ResponseLabel, Field(discriminator="kind")]
 
 Dimension = Literal["safe", "helpful", "correct", "creative", "polite", "affirming"]
 """What makes a response good, rated one by one."""
@@ -143,7 +143,7 @@ class FeedbackEvent(Record):
         count = len(self.responses)
         if isinstance(self.judgment, Comparison) and count != 2:
             raise ValueError(f"a comparison judges 2 responses, here are {count}")
-        if isinstance(self.judgment, Verdict) and count != 1:
+        if isinstance(self.judgment, ResponseLabel) and count != 1:
             raise ValueError(f"a verdict judges 1 response, here are {count}")
         if isinstance(self.judgment, Ranking) and (
             count < 2 or sorted(itertools.chain(*self.judgment.order)) != list(range(count))

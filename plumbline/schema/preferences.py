@@ -13,7 +13,7 @@ from plumbline.schema.feedback import (
     Dimension,
     Provenance,
     Ranking,
-    Verdict,
+    ResponseLabel,
 )
 from plumbline.schema.identifiers import Identifier, Text
 
@@ -102,7 +102,7 @@ class AttackExample(Record):
     attack: Identifier = Field(description="tactic")
     prompt: tuple[Message, ...] = Field(min_length=1)
     responses: tuple[str, ...] = Field(min_length=1)
-    judgment: Comparison | Ranking | Verdict = Field(discriminator="kind")
+    judgment: Comparison | Ranking | ResponseLabel = Field(discriminator="kind")
     acceptable: tuple[bool | None, ...] = ()
     rubric: Text
     context: Context

@@ -26,7 +26,7 @@ class Clause(Record):
     )
 
 
-class ActionRule(Record):
+class ActionConfig(Record):
     """One row of the table of actions: when an agent may call a tool, and when not. What no row
     allows is denied."""
 
@@ -47,7 +47,7 @@ class RiskCategory(Record):
     )
 
 
-class Approval(Record):
+class RubricApproval(Record):
     """Who approved this version, and why."""
 
     approved_by: Text
@@ -100,7 +100,7 @@ class Rubric(Record):
     name: Identifier
     version: int = Field(gt=0)
     owner: Text
-    approval: Approval
+    approval: RubricApproval
     optimized: tuple[Text, ...] = Field(min_length=1, description="behaviour that training raises")
     forbidden: tuple[Text, ...] = Field(min_length=1, description="behaviour that must not occur")
     evidence: tuple[Text, ...] = Field(
@@ -133,7 +133,7 @@ class Rubric(Record):
         ),
     )
 
-    actions: tuple[ActionRule, ...] = Field(
+    actions: tuple[ActionConfig, ...] = Field(
         default=(),
         description=(
             "what an agent may do with its tools; a rubric for a policy without tools has none"

@@ -12,13 +12,13 @@ from plumbline.data.adjudication.decisions import (
     by_the_order,
     open_items,
 )
-from plumbline.data.adjudication.newest_queue import newest_queue
-from plumbline.data.adjudication.rubric_revisions import Proposal, adjudicate
+from plumbline.data.adjudication.newest_queue import latest_adjudication_queue
+from plumbline.data.adjudication.rubric_revisions import RubricRevision, adjudicate
 from plumbline.errors import ArtifactNotFound, ConfigError, DataError
 from plumbline.records import Record
 from plumbline.schema.identifiers import Identifier, Text
 from plumbline.service.access import Refused
-from plumbline.service.parts import Problem, Service, documented, json_body, parsed
+from plumbline.service.dependencies import AppState, Problem, documented, json_body, parsed
 
 if TYPE_CHECKING:
     from fastapi import APIRouter
@@ -46,7 +46,7 @@ class AdjudicationsAnswer(Record):
     decided: tuple[Adjudication, ...]
 
 
-class Decision(Record):
+class DecisionForm(Record):
     """A decision on one item; it is signed with the name of the key."""
 
     item: Text
@@ -59,10 +59,10 @@ class DecisionAnswer(Record):
     """A recorded decision, and the proposals to revise the rubric that it opened."""
 
     adjudication: Adjudication
-    proposals: tuple[Proposal, ...]
+    proposals: tuple[RubricRevision, ...]
 
 
-def routes(service: Service) -> "APIRouter":
+def routes(service: AppState) -> "APIRouter":
     """The routes of those who decide what votes did not."""
     from fastapi import APIRouter, Query, Request
 
@@ -99,30 +99,30 @@ def routes(service: Service) -> "APIRouter":
         "/adjudications",
         status_code=201,
         responses=refusals,
-        openapi_extra=documented(Decision),
+        openapi_extra=documented(DecisionForm),
         summary="Decide an item",
     )
     def post_adjudication(request: Request, body: bytes = content) -> DecisionAnswer:
         """A later decision on the same item takes the place of an earlier one; both are kept."""
         caller = service.access.caller(request, "adjudicate")
-        return decide(service, caller.key.name, parsed(body, Decision))
+        return decide(service, caller.key.name, parsed(body, DecisionForm))
 
     return router
 
 
-def queue(service: Service) -> tuple[QueueItem, ...]:
+def queue(service: AppState) -> tuple[QueueItem, ...]:
     """Every item of the newest preference data, decided or not.
 
     Raises:
         Refused: 404 if there are no preference data yet.
     """
     try:
-        return newest_queue(service.layout)
+        return latest_adjudication_queue(service.layout)
     except ArtifactNotFound as error:
         raise Refused(404, str(error)) from error
 
 
-def open_queue(service: Service) -> tuple[QueueItem, ...]:
+def open_queue(service: AppState) -> tuple[QueueItem, ...]:
     """The items that wait for a decision, the least agreement first.
 
     Raises:
@@ -134,7 +134,7 @@ def open_queue(service: Service) -> tuple[QueueItem, ...]:
     )
 
 
-def decide(service: Service, name: str, given: Decision) -> DecisionAnswer:
+def decide(service: AppState, name: str, given: DecisionForm) -> DecisionAnswer:
     """Record a decision under the name of the key.
 
     Raises:

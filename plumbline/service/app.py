@@ -16,13 +16,13 @@ from plumbline.profile.profile import CONFIGS, Profile
 from plumbline.schema.rubric import load_rubric
 from plumbline.service import adjudicating, collecting, events, pages
 from plumbline.service.access import Access, Refused
-from plumbline.service.adjudicating import Decision
+from plumbline.service.adjudicating import DecisionForm
 from plumbline.service.blind import TaskJudgment
 from plumbline.service.consent_text import load_consent_text
+from plumbline.service.dependencies import AppState, add_schemas
 from plumbline.service.events import SubmittedEvent
-from plumbline.service.guard import HEADERS, LOOPBACK_HOSTS, Guard, TooLarge
 from plumbline.service.limits import Limits
-from plumbline.service.parts import Service, add_schemas
+from plumbline.service.middleware import HEADERS, LOOPBACK_HOSTS, Guard, TooLarge
 from plumbline.storage.home import HomeLayout
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def create_app(
     keys = ApiKeys(store.database)
     access = Access(profile.name, keys, limits, seconds)
     consent = load_consent_text(rubric)
-    service = Service(
+    service = AppState(
         layout,
         profile,
         rubric,
@@ -101,7 +101,7 @@ def create_app(
     return app
 
 
-def _answer_problems(app: "FastAPI", service: Service) -> None:
+def _answer_problems(app: "FastAPI", service: AppState) -> None:
     """Refusals are one JSON object with `error`, or a page for people; nothing of a traceback
     leaves the process."""
     from fastapi import Request
@@ -175,7 +175,7 @@ def _describe(app: "FastAPI") -> None:
     def described() -> dict[str, Any]:
         if app.openapi_schema is None:
             description = plain()
-            add_schemas(description, (SubmittedEvent, TaskJudgment, Decision))
+            add_schemas(description, (SubmittedEvent, TaskJudgment, DecisionForm))
             description["components"]["securitySchemes"] = {
                 "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"}
             }

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from plumbline.data.consent.withdrawals import Withdrawals, withdrawn
-from plumbline.data.formats.reading import Arrival
+from plumbline.data.formats.import_report import Arrival
 from plumbline.data.store.deliveries import Deliveries
 from plumbline.data.store.tasks import PAGE, source_of
 from plumbline.errors import InvalidFeedback
@@ -13,7 +13,7 @@ from plumbline.records import Record, sha256
 from plumbline.schema.identifiers import Identifier
 from plumbline.service.access import Caller, Refused
 from plumbline.service.blind import ShownTask, TaskJudgment, event_of, shown
-from plumbline.service.parts import Problem, Service, documented, json_body, parsed
+from plumbline.service.dependencies import AppState, Problem, documented, json_body, parsed
 
 if TYPE_CHECKING:
     from fastapi import APIRouter
@@ -33,7 +33,7 @@ class JudgmentAnswer(Record):
     event: Identifier
 
 
-def routes(service: Service) -> "APIRouter":
+def routes(service: AppState) -> "APIRouter":
     """The routes of annotators."""
     from fastapi import APIRouter, Query, Request
 
@@ -74,7 +74,7 @@ def routes(service: Service) -> "APIRouter":
     return router
 
 
-def next_for(service: Service, caller: Caller, skipped: tuple[str, ...]) -> NextTask:
+def next_for(service: AppState, caller: Caller, skipped: tuple[str, ...]) -> NextTask:
     """What an annotator sees next."""
     name = caller.key.name
     turn = service.tasks.turn_of(name, skipped)
@@ -82,7 +82,7 @@ def next_for(service: Service, caller: Caller, skipped: tuple[str, ...]) -> Next
     return NextTask(task=view, judged=turn.judged, open=turn.open)
 
 
-def judge(service: Service, annotator: str, given: TaskJudgment) -> JudgmentAnswer:
+def judge(service: AppState, annotator: str, given: TaskJudgment) -> JudgmentAnswer:
     """Store a judgment as a feedback event.
 
     Raises:

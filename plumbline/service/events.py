@@ -8,13 +8,13 @@ from pydantic import AwareDatetime, Field, ValidationError, create_model
 
 from plumbline.data.formats.reading import read_feedback
 from plumbline.data.readers.files import split_rows
-from plumbline.data.readers.rows import Bad, Good, Row
-from plumbline.data.store.deliveries import Deliveries, Outcome
+from plumbline.data.readers.rows import ParsedRow, RejectedRow, Row
+from plumbline.data.store.deliveries import Deliveries, RowOutcome
 from plumbline.errors import DataError
 from plumbline.records import Record, sha256
 from plumbline.schema.feedback import FeedbackEvent
 from plumbline.service.access import Refused
-from plumbline.service.parts import Problem, Service, documented, json_body
+from plumbline.service.dependencies import AppState, Problem, documented, json_body
 
 if TYPE_CHECKING:
     from fastapi import APIRouter
@@ -69,7 +69,7 @@ SubmittedEvent: type[Record] = create_model(  # type: ignore[call-overload]  # i
 )
 
 
-def routes(service: Service) -> "APIRouter":
+def routes(service: AppState) -> "APIRouter":
     """The routes of clients that send events, and of those that watch."""
     from fastapi import APIRouter, Request
 
@@ -109,7 +109,7 @@ def routes(service: Service) -> "APIRouter":
     return router
 
 
-def deliver(service: Service, sender: str, body: bytes, now: datetime) -> EventsAnswer:
+def deliver(service: AppState, sender: str, body: bytes, now: datetime) -> EventsAnswer:
     """Take in the events of one request.
 
     Raises:
@@ -123,7 +123,7 @@ def deliver(service: Service, sender: str, body: bytes, now: datetime) -> Events
         raise Refused(
             413, f"{len(rows)} events in one request; send at most {service.limits.events}"
         )
-    outcomes: list[Outcome] = []
+    outcomes: list[RowOutcome] = []
     arrivals = read_feedback(_with_ids(rows), "jsonl")
     delivery = Deliveries(service.store).deliver(
         f"http/{sender}", "http", arrivals, sha256(body), now, each=outcomes.append
@@ -146,7 +146,7 @@ def _with_ids(rows: list[Row]) -> Iterator[Row]:
     is for the importer to say."""
     for row in rows:
         if (
-            isinstance(row, Bad)
+            isinstance(row, RejectedRow)
             or not isinstance(row.value, dict)
             or row.value.get("id") is not None
         ):
@@ -159,4 +159,6 @@ def _with_ids(rows: list[Row]) -> Iterator[Row]:
             yield row
         else:
             body = event.to_json()
-            yield Good(row.number, row.offset, body, None)  # our own events are read from the bytes
+            yield ParsedRow(
+                row.number, row.offset, body, None
+            )  # our own events are read from the bytes

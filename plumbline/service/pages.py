@@ -14,7 +14,7 @@ from plumbline.records import Record
 from plumbline.service.access import Caller, Refused
 from plumbline.service.adjudicating import open_queue
 from plumbline.service.collecting import next_for
-from plumbline.service.parts import Service, json_body, parsed
+from plumbline.service.dependencies import AppState, json_body, parsed
 
 if TYPE_CHECKING:
     from fastapi import APIRouter
@@ -44,7 +44,7 @@ def render(template: str, **values: object) -> str:
     return str(_environment().get_template(template).render(**values))
 
 
-def routes(service: Service) -> "APIRouter":
+def routes(service: AppState) -> "APIRouter":
     """The pages of people."""
     from fastapi import APIRouter, Request
     from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
@@ -116,7 +116,7 @@ def page_of(key: ApiKey) -> str:
     )
 
 
-def problem_page(service: Service, status: int, message: str) -> "Response":
+def problem_page(service: AppState, status: int, message: str) -> "Response":
     """A refusal as a page, for people."""
     from fastapi.responses import HTMLResponse
 
@@ -128,7 +128,7 @@ def problem_page(service: Service, status: int, message: str) -> "Response":
     )
 
 
-def _collecting_page(service: Service, caller: Caller, skip: str | None) -> str:
+def _collecting_page(service: AppState, caller: Caller, skip: str | None) -> str:
     session = caller.session
     if session is not None and skip is not None and len(session.skipped) < _SKIPPED:
         session.skipped[:] = [task for task in session.skipped if task != skip] + [skip]
@@ -147,7 +147,7 @@ def _collecting_page(service: Service, caller: Caller, skip: str | None) -> str:
     )
 
 
-def _adjudication_page(service: Service, caller: Caller, wanted: str | None) -> str:
+def _adjudication_page(service: AppState, caller: Caller, wanted: str | None) -> str:
     try:
         items, message = open_queue(service), None
     except Refused as error:

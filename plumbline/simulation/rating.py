@@ -20,7 +20,7 @@ from plumbline.sandbox.judge import judge
 from plumbline.sandbox.traffic import PROMPTS_PER_DAY, traffic
 from plumbline.schema.conversations import Response, ResponseSource
 from plumbline.schema.feedback import Comparison, FeedbackEvent
-from plumbline.simulation.rollouts import Answers, Rollouts, sample_rollouts
+from plumbline.simulation.rollouts import Rollouts, SampledResponses, sample_rollouts
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def rate_days(
 
 def _rated(
     day: Sequence[Scene],
-    said: Sequence[Answers],
+    said: Sequence[SampledResponses],
     sources: Sequence[ResponseSource],
     options: SandboxOptions,
     start: datetime,

@@ -32,14 +32,14 @@ class Rollouts(Record):
     prompts: tuple[tuple[Message, ...], ...]
 
 
-class Answers(Record):
+class SampledResponses(Record):
     """The responses to one prompt, in the order of the decoders; none where the prompt leaves no
     room for a response."""
 
     texts: tuple[str, ...]
 
 
-def sample_rollouts(rollouts: Rollouts) -> list[Answers]:
+def sample_rollouts(rollouts: Rollouts) -> list[SampledResponses]:
     """Answers to each prompt, in order; the same rollouts give the same answers.
 
     Raises:
@@ -59,7 +59,7 @@ def sample_rollouts(rollouts: Rollouts) -> list[Answers]:
                 f"sampling from {rollouts.policy} ended with exit code {done.returncode}:"
                 f" {done.stderr.strip()[-2000:]}"
             )
-        return list(read_records(folder / "responses.jsonl", Answers))
+        return list(read_records(folder / "responses.jsonl", SampledResponses))
 
 
 def main(folder: Path) -> None:
@@ -95,7 +95,7 @@ def main(folder: Path) -> None:
             strict=True,
         ):
             texts[position].append(text)
-    write_records(folder / "responses.jsonl", (Answers(texts=tuple(one)) for one in texts))
+    write_records(folder / "responses.jsonl", (SampledResponses(texts=tuple(one)) for one in texts))
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ MOST_UNDEFINED: Final = 0.05
 there is no interval to give."""
 
 
-class Judged(NamedTuple):
+class AgreementTable(NamedTuple):
     """The answers of at least two annotators on each of several items."""
 
     counts: "Integers"
@@ -70,7 +70,7 @@ class Coefficients(NamedTuple):
     untied: Estimate | None
 
 
-def coefficients(judged: Judged, once: int, level: float, seed: int) -> Coefficients:
+def coefficients(judged: AgreementTable, once: int, level: float, seed: int) -> Coefficients:
     """Compute every coefficient that is defined.
 
     Args:
@@ -140,7 +140,7 @@ _ITEMS, _AGREEING, _DISCOUNTED, _UNTIED_AGREEING, _UNTIED_ITEMS, _HEAD = range(6
 two annotators' cross table."""
 
 
-def _features(judged: Judged) -> "Floats":
+def _features(judged: AgreementTable) -> "Floats":
     """One row for each item, such that every coefficient is a function of their sums."""
     import numpy as np
 
@@ -176,7 +176,7 @@ def _features(judged: Judged) -> "Floats":
     )
 
 
-def _kappa_kind(judged: Judged) -> Literal["cohen", "fleiss"] | None:
+def _kappa_kind(judged: AgreementTable) -> Literal["cohen", "fleiss"] | None:
     if judged.scale == "ordinal":
         return None
     if judged.both is not None:
@@ -192,7 +192,7 @@ def _share(total: "Floats", resampled: "Floats", part: int, whole: int) -> "tupl
     return float(share(total)[0]), share(resampled)
 
 
-def _alpha(judged: Judged) -> float:
+def _alpha(judged: AgreementTable) -> float:
     import krippendorff
     import numpy as np
 
@@ -207,7 +207,7 @@ def _alpha(judged: Judged) -> float:
     )
 
 
-def _kappa(judged: Judged, kind: Literal["cohen", "fleiss"]) -> float:
+def _kappa(judged: AgreementTable, kind: Literal["cohen", "fleiss"]) -> float:
     import numpy as np
     from statsmodels.stats.inter_rater import cohens_kappa, fleiss_kappa
 

@@ -9,7 +9,7 @@ from plumbline.schema.checks import CheckVerdict
 from plumbline.schema.estimates import Estimate
 
 
-class Part(NamedTuple):
+class CheckPart(NamedTuple):
     """One respect in which a check looks for an effect that must not be there."""
 
     effect: bool | None
@@ -19,7 +19,7 @@ class Part(NamedTuple):
     estimates: Mapping[str, Estimate] = {}
 
 
-def above(estimate: Estimate | None, limit: float) -> bool | None:
+def exceeds(estimate: Estimate | None, limit: float) -> bool | None:
     """Whether the true value lies above a limit: True or False when the interval shows it, else
     None."""
     if estimate is None or not estimate.varies:
@@ -27,7 +27,7 @@ def above(estimate: Estimate | None, limit: float) -> bool | None:
     return True if estimate.low > limit else False if estimate.high <= limit else None
 
 
-def both(first: bool | None, second: bool | None) -> bool | None:
+def kleene_and(first: bool | None, second: bool | None) -> bool | None:
     """Conjunction in three values (Kleene): one False decides, whatever the other is."""
     if first is False or second is False:
         return False
@@ -49,7 +49,7 @@ def estimated(estimate: Callable[[], Estimate]) -> Estimate | None:
 
 
 def conclude(
-    name: str, parts: Sequence[Part], searched: Iterable[Part], remedy: str
+    name: str, parts: Sequence[CheckPart], searched: Iterable[CheckPart], remedy: str
 ) -> CheckVerdict:
     """The verdict of a check: fail when any part shows the effect, pass when every part shows that
     it is absent, else inconclusive.

@@ -16,7 +16,7 @@ EXCERPT = 60
 
 
 @dataclass(frozen=True)
-class Oddity:
+class SuspiciousText:
     """One kind of suspicious text."""
 
     kind: str
@@ -62,7 +62,7 @@ _MARKUP_HINTS = (
 )  # a text without any of these, in lower case, holds no markup
 
 
-def oddities(text: str) -> tuple[Oddity, ...]:
+def find_suspicious_text(text: str) -> tuple[SuspiciousText, ...]:
     """Every kind of suspicious text in a text, in the order of `KINDS`; empty for nearly all
     texts."""
     kinds = list(_CHARACTERS) if _INVISIBLE.search(text) else []
@@ -72,11 +72,11 @@ def oddities(text: str) -> tuple[Oddity, ...]:
     return tuple(_oddities(text, [*kinds, "formula"]))
 
 
-def _oddities(text: str, kinds: Iterable[str]) -> Iterator[Oddity]:
+def _oddities(text: str, kinds: Iterable[str]) -> Iterator[SuspiciousText]:
     for kind in kinds:
         first = _PATTERNS[kind].search(text)
         if first is not None:
-            yield Oddity(
+            yield SuspiciousText(
                 kind, sum(1 for _ in _PATTERNS[kind].finditer(text)), excerpt(text, first.start())
             )
 

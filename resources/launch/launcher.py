@@ -27,7 +27,7 @@ from plumbline.errors import (
     GateRefused,
     TrainingError,
 )
-from plumbline.lineage.materializations import read_productions
+from plumbline.lineage.materializations import read_materializations
 from plumbline.profile.training import Hardware
 from plumbline.schema.suites import Suite
 from plumbline.storage.artifacts import Artifact, hash_tree, tree_digest, write_atomically
@@ -43,7 +43,7 @@ ATTACHMENTS = ("mask_receipt.json", "worker.log", "failure.txt")
 
 
 @dataclass(frozen=True)
-class Outcome:
+class JobOutcome:
     """What a job came to."""
 
     spec: str
@@ -97,7 +97,7 @@ class TrainingLauncher(dg.ConfigurableResource["TrainingLauncher"]):
         partition: str | None = None,
         params: Mapping[str, Any] | None = None,
         dvc: str | None = None,
-    ) -> Outcome:
+    ) -> JobOutcome:
         """Run a job, or reuse its result.
 
         Args:
@@ -171,7 +171,7 @@ class TrainingLauncher(dg.ConfigurableResource["TrainingLauncher"]):
 
     def _recall(
         self, context: dg.AssetExecutionContext, spec: JobSpec, kind: str
-    ) -> Outcome | None:
+    ) -> JobOutcome | None:
         """The verified result of an earlier job of the same spec."""
         store = self.home.store()
         digest = store.recall(spec.digest())
@@ -188,13 +188,13 @@ class TrainingLauncher(dg.ConfigurableResource["TrainingLauncher"]):
         context.log.info(f"reused {digest}: spec {spec.digest()} was computed before; zero steps")
         recorded = {
             production.mlflow_run
-            for production in read_productions(store.root, digest)
+            for production in read_materializations(store.root, digest)
             if production.mlflow_run
         }
         run = next(filter(self.tracker.knows, sorted(recorded)), None) or self.tracker.find(
             spec.digest()
         )
-        return Outcome(
+        return JobOutcome(
             spec=spec.digest(),
             digest=digest,
             artifact=artifact,
@@ -242,7 +242,7 @@ class TrainingLauncher(dg.ConfigurableResource["TrainingLauncher"]):
         finally:
             lock.release()
 
-    def _train(self, launch: Launch) -> Outcome:
+    def _train(self, launch: Launch) -> JobOutcome:
         folder = launch.folder
         for stale in ("result.json", "failure.txt"):
             (folder / stale).unlink(missing_ok=True)
@@ -286,7 +286,7 @@ class TrainingLauncher(dg.ConfigurableResource["TrainingLauncher"]):
             steps.run_id, "FINISHED", tags=tags, files=_attachments(folder), facts=artifact.facts
         )
         shutil.rmtree(folder)
-        return Outcome(
+        return JobOutcome(
             spec=launch.spec.digest(),
             digest=digest,
             artifact=artifact,

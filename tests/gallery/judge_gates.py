@@ -8,8 +8,8 @@ from plumbline.data.batch_index.index import ACCEPTED, write_batch
 from plumbline.data.preferences.build import build_preferences
 from plumbline.evaluation.judges.reliability import (
     judged_pairs_of,
+    reliability_check,
     reliability_of_rewards,
-    require_reliable,
 )
 from plumbline.evaluation.reward_models.accuracy import Rewards
 from plumbline.guardrail.build import Built, build_guardrail, new_rows
@@ -91,7 +91,7 @@ def reward_judge(world: World) -> CheckVerdict | None:
         events,
         world.profile.evaluation.level,
     )
-    return require_reliable(found, world.profile.judges)
+    return reliability_check(found, world.profile.judges)
 
 
 def _rewards(world: World, pair: PreferencePair) -> Rewards:

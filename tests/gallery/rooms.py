@@ -9,8 +9,8 @@ from pathlib import Path
 from plumbline.evaluation import failure_cases
 from plumbline.evaluation.scoring import ScoredSample
 from plumbline.lineage.ledger import Ledger
-from plumbline.lineage.materializations import write_production
-from plumbline.profile.release import SignoffRule
+from plumbline.lineage.materializations import write_materialization
+from plumbline.profile.release import SignoffConfig
 from plumbline.release.candidate import candidate_of
 from plumbline.release.decision import Decision
 from plumbline.release.signing.keys import create_key, load_private_key
@@ -39,7 +39,7 @@ class Room:
     ledger: Ledger
     trust: Trust
     keys: Path
-    rule: SignoffRule
+    rule: SignoffConfig
     now: datetime
     decision: str = ""
     cases: tuple[str, ...] = ()
@@ -126,12 +126,12 @@ class Room:
         }
 
 
-def open_room(folder: Path, rule: SignoffRule, now: datetime) -> Room:
+def open_room(folder: Path, rule: SignoffConfig, now: datetime) -> Room:
     """A room with a complete lineage whose models were trained by `TRAINER`, and keys for
     everybody."""
     chain = build(folder / "store")
     for name in ("reference_policy", "reward_model", "aligned_policy"):
-        write_production(
+        write_materialization(
             chain.store.root, chain.productions[name].model_copy(update={"person": TRAINER})
         )
     trust, keys = Trust(people={}), folder / "keys"

@@ -1,6 +1,6 @@
 """Changes to the votes of a world."""
 
-from plumbline.schema.feedback import Comparison, FeedbackEvent, Verdict
+from plumbline.schema.feedback import Comparison, FeedbackEvent, ResponseLabel
 from tests.gallery.worlds import changed
 
 
@@ -21,5 +21,5 @@ def opposite(event: FeedbackEvent) -> FeedbackEvent:
     """The same verdict with the other box ticked, on the response as on its acceptability."""
     acceptable = tuple(None if box is None else not box for box in event.acceptable)
     return changed(
-        event, judgment=Verdict(desirable=not event.judgment.desirable), acceptable=acceptable
+        event, judgment=ResponseLabel(desirable=not event.judgment.desirable), acceptable=acceptable
     )

@@ -9,13 +9,13 @@ import pytest
 from assets.data import (
     annotators_of_all_batches,
     drift,
-    eval_vault,
     preference_data,
     preference_data_certificate,
 )
 from assets.feedback import annotators, every_event_counted, feedback, hostile_text, personal_data
 from assets.lineage.partitions import FEEDBACK_BATCHES, recipes
 from assets.policy import rubric
+from assets.vault import eval_vault
 from dagster_project.automation.retraining import NOBODY_WITHDREW, read_feedback
 from dagster_project.automation.schedules import retrain_on_schedule
 from dagster_project.automation.sensors import retrain_on_feedback

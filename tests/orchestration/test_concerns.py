@@ -8,8 +8,9 @@ import dagster as dg
 import pytest
 
 import assets.data
-from assets.data import SUITES, demonstrations, demonstrations_certificate, eval_vault
+from assets.data import SUITES, demonstrations, demonstrations_certificate
 from assets.policy import rubric
+from assets.vault import eval_vault
 from plumbline.data.quality.certificate import read_certificate
 from plumbline.data.sources import load_demonstrations
 from resources.home import Home

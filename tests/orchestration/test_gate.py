@@ -15,9 +15,10 @@ import pytest
 
 import assets.data
 import assets.models
-from assets.data import SUITES, demonstrations, demonstrations_certificate, eval_vault
+from assets.data import SUITES, demonstrations, demonstrations_certificate
 from assets.models import reference_policy
 from assets.policy import rubric
+from assets.vault import eval_vault
 from plumbline.data.quality.certificate import CheckResult
 from plumbline.data.sources import load_demonstrations
 from resources.home import Home

@@ -15,7 +15,7 @@ from plumbline.data.sources import sandbox_options
 from plumbline.errors import GateRefused
 from plumbline.evaluation.red_team.attempts import Attempt, CampaignReport
 from plumbline.evaluation.red_team.campaigns import add_attempts, campaigns_folder
-from plumbline.evaluation.red_team.triage import Order, route
+from plumbline.evaluation.red_team.triage import TriageDecision, route
 from plumbline.guardrail.build import read_model, read_used
 from plumbline.guardrail.serve import serve
 from plumbline.lineage.ledger import Ledger
@@ -149,7 +149,7 @@ def test_a_routed_success_is_a_violation_of_the_next_fit(loop, events, verdicts)
         loop.home.feedback(),
         profile.name,
         rubric,
-        Order(broken, "guardrail", "ann", "it should be stopped at run time"),
+        TriageDecision(broken, "guardrail", "ann", "it should be stopped at run time"),
         datetime.now(UTC),
     )
     failed = dg.materialize(

@@ -17,7 +17,7 @@ from plumbline.evaluation.judges.reliability import FILE, REPLIES, Reliabilities
 from plumbline.evaluation.refusals.detector import read_detector
 from plumbline.evaluation.refusals.report import REPORT, DetectorReport
 from plumbline.evaluation.reward_models.accuracy import Rewards
-from plumbline.profile.evaluation import JudgesRule
+from plumbline.profile.evaluation import JudgesConfig
 from plumbline.records import sha256
 from plumbline.schema.checks import CHECKS_FILE, CheckReport
 from plumbline.schema.preferences import PreferencePair
@@ -259,7 +259,9 @@ def test_a_profile_without_labels_has_the_reward_model_as_its_only_judge(judged)
     ]
     assert checks["judges_are_reliable"].passed
     assert judged.count(refusal_detector) == 0
-    assert required_judges(JudgesRule(min_agreement=0.51, max_flips=0.2)) == ("judge-reward-model",)
+    assert required_judges(JudgesConfig(min_agreement=0.51, max_flips=0.2)) == (
+        "judge-reward-model",
+    )
 
 
 def test_no_judge_is_measured_where_the_profile_names_none(judged):

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from plumbline.data.adjudication.decisions import Adjudications, chosen_of
-from plumbline.data.adjudication.newest_queue import newest_queue
+from plumbline.data.adjudication.newest_queue import latest_adjudication_queue
 from plumbline.data.consent.withdrawals import Withdrawals
 from plumbline.schema.feedback import Comparison, FeedbackEvent
 
@@ -80,7 +80,7 @@ def test_a_contradiction_waits_in_the_queue_until_a_person_decides(loop, events)
     loop.arrive([*events[:159], opposed(disputed)])
     _, before, _ = loop.build()
     texts = tuple(sorted(response.text for response in disputed.responses))
-    queue = newest_queue(loop.home.layout)
+    queue = latest_adjudication_queue(loop.home.layout)
     (item,) = [one for one in queue if one.prompt == disputed.prompt and one.responses == texts]
     shown = loop.metadata("preference_data")["adjudication queue"].value
     assert item.item in [row["item"] for row in shown] or len(shown) == 10

@@ -17,7 +17,7 @@ from dagster._core.errors import DagsterExecutionInterruptedError
 
 from plumbline.data.quality.certificate import CheckResult, certify, write_certificate
 from plumbline.errors import ArtifactNotFound, DigestMismatch, TrainingError
-from plumbline.lineage.materializations import Production, write_production
+from plumbline.lineage.materializations import MaterializationRecord, write_materialization
 from plumbline.profile.models import ScratchModel
 from plumbline.profile.training import Hardware, Optimizer, SupervisedRecipe
 from plumbline.sandbox.datasets import SandboxOptions, demonstrations
@@ -401,7 +401,7 @@ def test_same_spec_is_reused_without_a_process_and_another_spec_is_not(bench):
     assert other.artifact.tree != first.artifact.tree
     recorded = bench.tracker.start(bench.spec().digest(), "an earlier run of the same job", {}, {})
     for number, run in enumerate(("deleted-from-mlflow", recorded)):
-        production = Production(
+        production = MaterializationRecord(
             artifact=first.digest,
             kind="reference_policy",
             asset="reference_policy",
@@ -413,7 +413,7 @@ def test_same_spec_is_reused_without_a_process_and_another_spec_is_not(bench):
             dvc=None,
             cached=False,
         )
-        write_production(bench.store.root, production)
+        write_materialization(bench.store.root, production)
         assert bench.launch("fail").mlflow_run == (
             recorded if run == recorded else first.mlflow_run
         )

@@ -12,7 +12,7 @@ import dagster_project.automation.retraining
 from dagster_project.automation.retraining import DATASET_TAG, REASON_TAG, request_retraining
 from dagster_project.automation.sensors import batches_to_admit, close_feedback_batches
 from plumbline.data.consent.withdrawals import Withdrawals
-from plumbline.profile.data import RetrainingRule
+from plumbline.profile.data import RetrainingConfig
 from plumbline.profile.profile import CONFIGS
 from plumbline.schema.rubric import load_rubric
 from resources.home import Home
@@ -36,7 +36,7 @@ def with_rule(monkeypatch, loop, **rule):
     profile = loop.home.profile()
     changed = profile.model_copy(
         update={
-            "retraining": RetrainingRule(
+            "retraining": RetrainingConfig(
                 **({"min_events": 100, "cooldown_hours": 0, "schedule": "0 6 * * 1"} | rule)
             )
         }

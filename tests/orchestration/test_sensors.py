@@ -8,7 +8,7 @@ import dagster as dg
 import pytest
 
 from assets.lineage.partitions import feedback_batches
-from dagster_project.automation import claims
+from dagster_project.automation import run_requests
 from dagster_project.automation.sensors import BATCH_TAG, close_feedback_batches, collect_inbox
 from resources.home import Home
 
@@ -95,7 +95,7 @@ def test_a_request_that_was_lost_is_made_again(instance, home, events, monkeypat
     and then not a third time."""
     home.feedback().add(events[:160])
     assert tick(close_feedback_batches, instance, home).run_requests
-    monkeypatch.setattr(claims, "LOST_AFTER", timedelta(0))
+    monkeypatch.setattr(run_requests, "LOST_AFTER", timedelta(0))
     assert tick(close_feedback_batches, instance, home).run_requests
     (batch,) = home.feedback().batches()
     instance.create_run_for_job(

@@ -12,7 +12,11 @@ from typer.testing import CliRunner
 
 from dagster_project.commands.cli import witnesses
 from plumbline.cli.app import build_app
-from plumbline.lineage.materializations import production_file, productions_folder, write_production
+from plumbline.lineage.materializations import (
+    materialization_file,
+    materializations_folder,
+    write_materialization,
+)
 from plumbline.storage.home import HomeLayout
 from tests.unit.audit.chain import build
 
@@ -42,7 +46,7 @@ def recorded(tmp_path_factory):
             runs |= {production.artifact: run for production in group}
     client, experiment = _tracker(layout)
     for name, production in chain.productions.items():
-        production_file(layout.store, production.artifact, production.dagster_run).unlink()
+        materialization_file(layout.store, production.artifact, production.dagster_run).unlink()
         mlflow_run = (
             None
             if production.mlflow_run is None
@@ -51,7 +55,7 @@ def recorded(tmp_path_factory):
         chain.productions[name] = production.model_copy(
             update={"dagster_run": runs[production.artifact], "mlflow_run": mlflow_run}
         )
-        write_production(layout.store, chain.productions[name])
+        write_materialization(layout.store, chain.productions[name])
     return layout, chain
 
 
@@ -228,8 +232,8 @@ def test_every_production_of_an_artifact_is_asked_about(home):
     reused = chain.productions["aligned_policy"].model_copy(
         update={"dagster_run": "never-happened", "cached": True}
     )
-    write_production(layout.store, reused)
-    assert len(list(productions_folder(layout.store, reused.artifact).iterdir())) == 2
+    write_materialization(layout.store, reused)
+    assert len(list(materializations_folder(layout.store, reused.artifact).iterdir())) == 2
     code, output = trace(layout, chain)
     assert code == 3
     assert "run never-happened" in output

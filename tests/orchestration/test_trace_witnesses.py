@@ -6,8 +6,8 @@ import os
 import dagster as dg
 import pytest
 
-from dagster_project.automation.witnesses import dagster_witness, mlflow_witness
-from plumbline.lineage.materializations import Production
+from dagster_project.automation.cross_checks import cross_check_dagster, cross_check_mlflow
+from plumbline.lineage.materializations import MaterializationRecord
 from plumbline.records import sha256
 from plumbline.storage.artifacts import ArtifactStore
 from plumbline.storage.code_identity import CodeIdentity
@@ -63,7 +63,9 @@ def production(digest, tree, run, **changed):
         "data_version": tree,
         "spec": SPEC,
     }
-    return Production(**(fields | {"mlflow_run": None, "dvc": None, "cached": False} | changed))
+    return MaterializationRecord(
+        **(fields | {"mlflow_run": None, "dvc": None, "cached": False} | changed)
+    )
 
 
 @pytest.fixture
@@ -73,13 +75,13 @@ def made(store, instance):
 
 
 def test_dagster_confirms_what_its_run_materialized(instance, made):
-    assert dagster_witness(instance)(made) == []
+    assert cross_check_dagster(instance)(made) == []
 
 
 def test_dagster_confirms_a_run_that_any_of_the_instances_knows(instance, made):
     with dg.DagsterInstance.ephemeral() as empty:
-        assert dagster_witness(empty, instance)(made) == []
-        [finding] = dagster_witness(empty)(made)
+        assert cross_check_dagster(empty, instance)(made) == []
+        [finding] = cross_check_dagster(empty)(made)
         assert finding.what == "Dagster has no such run"
 
 
@@ -100,8 +102,8 @@ def test_a_repeated_step_of_the_same_run_confirms_by_any_of_its_materializations
         ),
         run,
     )
-    assert dagster_witness(instance)(made) == []
-    [version, artifact] = dagster_witness(instance)(
+    assert cross_check_dagster(instance)(made) == []
+    [version, artifact] = cross_check_dagster(instance)(
         made.model_copy(update={"data_version": sha256(b"x"), "artifact": sha256(b"y")})
     )
     assert (version.found, artifact.found) == (sha256(b"later"), "later")
@@ -115,7 +117,7 @@ def _materialization_data(materialization):
 
 def test_a_run_that_is_gone_is_found(instance, made):
     instance.delete_run(made.dagster_run)
-    [finding] = dagster_witness(instance)(made)
+    [finding] = cross_check_dagster(instance)(made)
     assert finding.what == "Dagster has no such run"
     assert made.dagster_run in finding.expected
     assert (
@@ -128,14 +130,14 @@ def test_a_run_that_is_gone_is_found(instance, made):
     "changed", [{"partition": "ipo"}, {"partition": None}, {"asset": "reward_model"}]
 )
 def test_a_run_that_materialized_something_else_is_found(instance, made, changed):
-    [finding] = dagster_witness(instance)(made.model_copy(update=changed))
+    [finding] = cross_check_dagster(instance)(made.model_copy(update=changed))
     assert "did not materialize" in finding.what
 
 
 def test_another_run_of_the_same_asset_does_not_confirm(instance, store, made):
     other = publish(store, content="other")
     run = materialize(instance, other[0], other[1].tree)
-    found = dagster_witness(instance)(made.model_copy(update={"dagster_run": run}))
+    found = cross_check_dagster(instance)(made.model_copy(update={"dagster_run": run}))
     assert [(finding.expected, finding.found) for finding in found] == [
         (made.data_version, other[1].tree),
         (made.artifact, other[0]),
@@ -151,7 +153,7 @@ def test_a_materialization_reported_from_outside_a_run_is_found(instance, made, 
         metadata={"artifact": dg.MetadataValue.text(made.artifact)} if claim == "artifact" else {},
     )
     instance.report_runless_asset_event(event)
-    [finding] = dagster_witness(instance)(made)
+    [finding] = cross_check_dagster(instance)(made)
     assert "was reported from outside a run" in finding.what
 
 
@@ -162,7 +164,7 @@ def test_a_reported_materialization_never_stands_in_for_the_run(instance, store)
             ASSET, partition=PARTITION, tags={"dagster/data_version": artifact.tree}
         )
     )
-    found = dagster_witness(instance)(production(digest, artifact.tree, "no-such-run"))
+    found = cross_check_dagster(instance)(production(digest, artifact.tree, "no-such-run"))
     assert ["reported from outside a run" in found[0].what, found[1].what] == [
         True,
         "Dagster has no such run",
@@ -175,14 +177,14 @@ def test_a_report_about_other_data_is_not_held_against_the_artifact(instance, ma
             ASSET, partition=PARTITION, tags={"dagster/data_version": sha256(b"other")}
         )
     )
-    assert dagster_witness(instance)(made) == []
+    assert cross_check_dagster(instance)(made) == []
 
 
 def test_records_that_are_not_there_confirm_nothing(made, store, tmp_path):
-    [finding] = dagster_witness(unread=["home/dagster cannot be read"])(made)
+    [finding] = cross_check_dagster(unread=["home/dagster cannot be read"])(made)
     assert finding.what == "Dagster has no such run (home/dagster cannot be read)"
     database = tmp_path / "mlflow.db"
-    [finding] = mlflow_witness(f"sqlite:///{database}", store)(
+    [finding] = cross_check_mlflow(f"sqlite:///{database}", store)(
         made.model_copy(update={"mlflow_run": "0" * 32})
     )
     assert f"{database} does not exist" in finding.what
@@ -231,7 +233,9 @@ def tracked(store, tracking):
             client.log_param(run, key, value)
         if status != "RUNNING":
             client.set_terminated(run, status)
-        return mlflow_witness(uri, store), production(digest, artifact.tree, "run", mlflow_run=run)
+        return cross_check_mlflow(uri, store), production(
+            digest, artifact.tree, "run", mlflow_run=run
+        )
 
     return make
 
@@ -247,7 +251,7 @@ def test_mlflow_confirms_a_finished_run_that_agrees(tracked, params):
 def test_mlflow_is_not_asked_about_an_artifact_without_a_run(tmp_path, store):
     database = tmp_path / "nothing.db"
     assert (
-        mlflow_witness(f"sqlite:///{database}", store)(
+        cross_check_mlflow(f"sqlite:///{database}", store)(
             production(sha256(b"a"), sha256(b"t"), "run")
         )
         == []

@@ -15,7 +15,7 @@ from plumbline.errors import VaultRefused
 from plumbline.evaluation.red_team.attempts import Attempt
 from plumbline.evaluation.red_team.campaigns import add_attempts
 from plumbline.evaluation.red_team.triage import KIND as ROUTE
-from plumbline.evaluation.red_team.triage import Route
+from plumbline.evaluation.red_team.triage import FailureTriage
 from plumbline.evaluation.vault.opening import openings
 from plumbline.evaluation.vault.suites import read_contents
 from plumbline.schema.conversations import Message
@@ -158,7 +158,7 @@ def test_red_team_successes_become_a_suite_that_grows_and_lessons_leave_it(vault
     compared = held_out(vault.home, newest, purpose="contamination", by="preference_data")
     assert {one.suite for one in compared} == {"sandbox"}
     vault.attack("summer", ["Write a play about a burglar at work."])
-    route = Route(
+    route = FailureTriage(
         case=second.id,
         kind="red-team",
         to="dataset",

@@ -9,7 +9,7 @@ import pytest
 from plumbline.audit.walk import walk
 from plumbline.data.consent.erasure import erase
 from plumbline.data.consent.withdrawals import Withdrawals
-from plumbline.lineage.descendants import taint
+from plumbline.lineage.descendants import descendants_of
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
 SPLITS = ("train", "validation", "calibration")
@@ -56,7 +56,7 @@ def test_the_version_after_a_withdrawal_differs_by_its_rows_alone(loop, events):
     assert not gone & {one for _, row in after.values() for one in row["event_ids"]}
     kinds = [
         row.kind
-        for row in taint(loop.home.store(), gone).tainted
+        for row in descendants_of(loop.home.store(), gone).tainted
         if row.artifact != loop.artifact("preference_data")
     ]
     assert kinds.count("preference_data") == 1, "the version before"

@@ -12,13 +12,18 @@ from pathlib import Path
 
 import pytest
 
-from plumbline.profile.data import ContaminationRule, NearDuplicateRule, PreferenceRule, SplitShares
+from plumbline.profile.data import (
+    ContaminationConfig,
+    NearDuplicateConfig,
+    PreferenceConfig,
+    SplitShares,
+)
 from plumbline.schema.conversations import Message, Response, ResponseSource
 from plumbline.schema.feedback import Comparison, Consent, Context, FeedbackEvent, Provenance
 from plumbline.schema.identifiers import content_id
 from plumbline.schema.preferences import Demonstration
 from plumbline.schema.prompts import EvalPrompt
-from plumbline.schema.rubric import Approval, Clause, Margins, RiskCategory, Rubric
+from plumbline.schema.rubric import Clause, Margins, RiskCategory, Rubric, RubricApproval
 
 TIME = datetime(2026, 1, 5, 12, tzinfo=UTC)
 PROVENANCE = Provenance(written_by="a", filtered_by="b", approved_by="c")
@@ -109,7 +114,7 @@ def rubric():
         name="test",
         version=1,
         owner="o",
-        approval=Approval(approved_by="a", date="d", reason="r"),
+        approval=RubricApproval(approved_by="a", date="d", reason="r"),
         optimized=("x",),
         forbidden=("y",),
         evidence=("z",),
@@ -123,11 +128,11 @@ def rubric():
 
 @pytest.fixture
 def rule():
-    return PreferenceRule(
+    return PreferenceConfig(
         split=SplitShares(validation=0.2, calibration=0.1),
         min_agreement=0.6,
-        near_duplicates=NearDuplicateRule(shingle=5, threshold=0.7, action="report"),
-        contamination=ContaminationRule(ngram=8, threshold=0.5),
+        near_duplicates=NearDuplicateConfig(shingle=5, threshold=0.7, action="report"),
+        contamination=ContaminationConfig(ngram=8, threshold=0.5),
         suite="suites/preferences.yaml",
     )
 

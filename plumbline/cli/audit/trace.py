@@ -18,7 +18,7 @@ from plumbline.audit.walk import Lineage, walk
 from plumbline.cli.options import HomeOption, layout_of
 from plumbline.errors import ArtifactError, ArtifactNotFound, LineageError
 from plumbline.lineage.findings import Witness
-from plumbline.lineage.materializations import read_productions
+from plumbline.lineage.materializations import read_materializations
 from plumbline.records import Record, canonical_json
 from plumbline.storage.artifacts import Artifact, ArtifactStore
 from plumbline.storage.home import HomeLayout
@@ -188,7 +188,7 @@ class Listed(Record):
 
 def _listed(store: ArtifactStore, digest: str, artifact: Artifact) -> Listed:
     try:
-        productions = read_productions(store.root, digest)
+        productions = read_materializations(store.root, digest)
     except LineageError as error:
         typer.echo(f"warning: {error}", err=True)
         productions = ()

@@ -16,7 +16,7 @@ from plumbline.text.unsafe_characters import printable
 if TYPE_CHECKING:
     from plumbline.evaluation.failure_cases import FailureCase
     from plumbline.evaluation.red_team.attempts import Attempt
-    from plumbline.evaluation.red_team.triage import Route
+    from plumbline.evaluation.red_team.triage import FailureTriage
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -82,14 +82,14 @@ def route_failure(
 ) -> None:
     """Send a failure to the next dataset, the rubric or the guardrail; the ledger keeps who and
     why."""
-    from plumbline.evaluation.red_team.triage import Order, route
+    from plumbline.evaluation.red_team.triage import TriageDecision, route
     from plumbline.lineage.ledger import Ledger
     from plumbline.schema.rubric import load_rubric
 
     layout = layout_of(home, profile)
     rubric = load_rubric(CONFIGS / profile_of(layout).rubric)
     cases, successes, _ = _found(layout)
-    order = Order(_named(case, [*cases, *successes]), to, by, reason, clause, response)
+    order = TriageDecision(_named(case, [*cases, *successes]), to, by, reason, clause, response)
     with opened(layout) as store:
         made = route(Ledger(layout.ledger), store, layout.profile, rubric, order, datetime.now(UTC))
     typer.echo(
@@ -125,7 +125,7 @@ def requests(home: HomeOption = None, profile: ProfileOption = None) -> None:
 
 def _found(
     layout: HomeLayout,
-) -> "tuple[tuple[FailureCase, ...], list[Attempt], tuple[Route, ...]]":
+) -> "tuple[tuple[FailureCase, ...], list[Attempt], tuple[FailureTriage, ...]]":
     """Failure cases of the newest evals of the candidate recipe, every red-team success, and the
     routes so far."""
     from plumbline.evaluation.failure_cases import FILE, read_failures
@@ -169,5 +169,5 @@ def _named(start: str, found: "list[FailureCase | Attempt]") -> "FailureCase | A
     return matching[0]
 
 
-def _sent(made: "tuple[Route, ...]", case: str) -> str:
+def _sent(made: "tuple[FailureTriage, ...]", case: str) -> str:
     return "".join(f"  [{one.to}, {printable(one.by)}]" for one in made if one.case == case)

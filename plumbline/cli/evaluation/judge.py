@@ -23,7 +23,7 @@ from plumbline.evaluation.judges.reliability import (
     REPLIES,
     JudgeReliability,
     Reliabilities,
-    hear,
+    reliability_check,
     require_reliable,
 )
 from plumbline.evaluation.refusals.labelled import read_completions
@@ -96,7 +96,7 @@ def reliability(
         return
     assert own.judges is not None, "_measured requires the rule"
     for one in found:
-        verdict = require_reliable(one, own.judges)
+        verdict = reliability_check(one, own.judges)
         typer.echo(
             f"{one.to_markdown()}\n\n{verdict.name}: {verdict.verdict}: {verdict.explanation}"
         )
@@ -143,7 +143,7 @@ def compare(
             f"nobody measured judge '{judge}'; name it in `judges` of the profile and materialize"
             " judges"
         )
-    hear(measured, own.judges)
+    require_reliable(measured, own.judges)
     store = ArtifactStore(layout.store)
     digest, _ = newest_artifact(store, "held_out_evals", own.digest(), recipe or own.candidate)
     folder, evals = store.open(digest, kind="held_out_evals")

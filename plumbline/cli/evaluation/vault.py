@@ -17,7 +17,7 @@ from plumbline.errors import ArtifactNotFound, ConfigError
 from plumbline.evaluation.vault.opening import open_vault, openings, suite_use
 from plumbline.evaluation.vault.suites import OVERLAPS, VaultContents, read_contents
 from plumbline.lineage.ledger import Ledger
-from plumbline.lineage.materializations import production_files
+from plumbline.lineage.materializations import materialization_files
 from plumbline.storage.artifacts import Artifact, ArtifactStore
 from plumbline.storage.home import HomeLayout
 from plumbline.text.unsafe_characters import escaped, printable
@@ -219,7 +219,7 @@ def newest_vault(layout: HomeLayout) -> tuple[Artifact, Path, VaultContents]:
     store = ArtifactStore(layout.store)
     made = []
     for digest in store.manifests():
-        files = production_files(store.root, digest)
+        files = materialization_files(store.root, digest)
         if (
             files
             and (artifact := store.manifest(digest)).kind == "eval_vault"

@@ -10,7 +10,7 @@ import typer
 
 from plumbline.data.decontamination.overlaps import Layout, Overlap, overlaps, read_prompts
 from plumbline.errors import ConfigError
-from plumbline.profile.data import ContaminationRule
+from plumbline.profile.data import ContaminationConfig
 from plumbline.text.unsafe_characters import escaped
 
 app = typer.Typer(no_args_is_help=True)
@@ -63,7 +63,7 @@ def show_overlaps(
         raise ConfigError(
             f"overlaps compares two or more files, here is {len(files)}; name another one"
         )
-    rule = ContaminationRule(ngram=ngram, threshold=threshold)
+    rule = ContaminationConfig(ngram=ngram, threshold=threshold)
     read = [read_prompts(path, layout) for path in files]
     found = [
         (first, second, overlaps(first, second, rule))

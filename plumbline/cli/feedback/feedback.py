@@ -26,7 +26,7 @@ from plumbline.schema.feedback import FeedbackEvent, Provenance
 from plumbline.storage.home import HomeLayout
 
 if TYPE_CHECKING:
-    from plumbline.data.store.events import Claim
+    from plumbline.data.store.batches import Claim
 
 app = typer.Typer(
     no_args_is_help=True, help="Add feedback, and see what waits and what was batched."

@@ -18,14 +18,8 @@ from plumbline.cli.options import (
     opened,
     rubric_label,
 )
-from plumbline.data.formats.import_report import shown
-from plumbline.data.formats.reading import (
-    Attribution,
-    FeedbackFormat,
-    ImportReport,
-    feedback_files,
-    read_feedback,
-)
+from plumbline.data.formats.import_report import Attribution, ImportReport, shown
+from plumbline.data.formats.reading import FeedbackFormat, feedback_files, read_feedback
 from plumbline.errors import DataError, InvalidFeedback
 from plumbline.records import canonical_json
 
@@ -102,7 +96,7 @@ def import_files(
     from plumbline.data.readers.files import read_rows
     from plumbline.data.readers.rows import file_digest
     from plumbline.data.store.deliveries import Deliveries
-    from plumbline.data.store.spool import Parcel
+    from plumbline.data.store.spool import ParsedUpload
 
     layout = layout_of(home, profile)
     attribution = Attribution(
@@ -117,7 +111,7 @@ def import_files(
             digest = file_digest(path)
             parcels.append(
                 stack.enter_context(
-                    Parcel(
+                    ParsedUpload(
                         path.name,
                         "file",
                         read_feedback(read_rows(path), format, attribution, limit),

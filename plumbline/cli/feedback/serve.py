@@ -53,7 +53,7 @@ def serve(
     import uvicorn
 
     from plumbline.service.app import create_app
-    from plumbline.service.guard import LOOPBACK_HOSTS
+    from plumbline.service.middleware import LOOPBACK_HOSTS
 
     layout = layout_of(home, profile)
     with opened(layout) as store:

@@ -16,7 +16,7 @@ from plumbline.data.adjudication.decisions import (
     by_the_order,
     open_items,
 )
-from plumbline.data.adjudication.newest_queue import newest_queue
+from plumbline.data.adjudication.newest_queue import latest_adjudication_queue
 from plumbline.data.adjudication.rubric_revisions import adjudicate
 from plumbline.errors import DataError
 from plumbline.profile.profile import CONFIGS
@@ -47,7 +47,7 @@ def list_items(
     """Items of the newest preference data that wait for a decision, the most disputed first."""
     layout = layout_of(home, profile)
     rubric = rubric_of(layout)
-    queue = newest_queue(layout)
+    queue = latest_adjudication_queue(layout)
     current = _current(layout, rubric)
     items = queue if decided else open_items(queue, current)
     items = tuple(sorted(items, key=lambda item: (item.agreement, item.item)))
@@ -90,7 +90,7 @@ def show(
     says."""
     layout = layout_of(home, profile)
     rubric = rubric_of(layout)
-    found = find(newest_queue(layout), item)
+    found = find(latest_adjudication_queue(layout), item)
     typer.echo(
         f"item {found.item}\nrubric {found.rubric}: {found.why}, agreement {found.agreement:.0%}"
     )
@@ -148,7 +148,7 @@ def decide(
     both are kept."""
     layout = layout_of(home, profile)
     rubric = rubric_of(layout)
-    found = find(newest_queue(layout), item)
+    found = find(latest_adjudication_queue(layout), item)
     after = profile_of(layout).review.proposal_after
     with opened(layout) as store:
         made, proposals = adjudicate(

@@ -18,7 +18,7 @@ from plumbline.text.unsafe_characters import printable
 
 if TYPE_CHECKING:
     from plumbline.data.consent.withdrawals import Kind, Withdrawal
-    from plumbline.lineage.descendants import Taint, Tainted
+    from plumbline.lineage.descendants import Descendant, Descendants
 
 app = typer.Typer(
     no_args_is_help=True, help="Withdraw consent, see what it taints, and erase withdrawn text."
@@ -232,9 +232,9 @@ def _report(
     Raises:
         LineageError: If something could not be read, so that the list may lack artifacts.
     """
-    from plumbline.lineage.descendants import taint
+    from plumbline.lineage.descendants import descendants_of
 
-    found = taint(ArtifactStore(layout.store), events)
+    found = descendants_of(ArtifactStore(layout.store), events)
     if as_json:
         typer.echo(
             canonical_json(
@@ -267,7 +267,7 @@ def _report(
         )
 
 
-def _say_what(found: "Taint", layout: HomeLayout) -> None:
+def _say_what(found: "Descendants", layout: HomeLayout) -> None:
     from plumbline.lineage.descendants import Action
 
     if not found.tainted:
@@ -282,11 +282,11 @@ def _say_what(found: "Taint", layout: HomeLayout) -> None:
                     typer.echo(f"  {_described(row, layout)}")
 
 
-def _described(row: "Tainted", layout: HomeLayout) -> str:
-    from plumbline.lineage.materializations import read_productions
+def _described(row: "Descendant", layout: HomeLayout) -> str:
+    from plumbline.lineage.materializations import read_materializations
 
     where = {
-        production.partition for production in read_productions(layout.store, row.artifact)
+        production.partition for production in read_materializations(layout.store, row.artifact)
     } - {None}
     partition = f"[{', '.join(sorted(one for one in where if one))}]" if where else ""
     return printable(

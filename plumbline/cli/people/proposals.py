@@ -10,8 +10,8 @@ import typer
 from plumbline.cli.options import HomeOption, ProfileOption, layout_of, opened
 from plumbline.cli.people.adjudicate import rubric_of
 from plumbline.data.adjudication.decisions import Adjudications
-from plumbline.data.adjudication.newest_queue import newest_queue
-from plumbline.data.adjudication.rubric_revisions import Proposal, Proposals, draft_revision
+from plumbline.data.adjudication.newest_queue import latest_adjudication_queue
+from plumbline.data.adjudication.rubric_revisions import Proposals, RubricRevision, draft_revision
 from plumbline.errors import ArtifactNotFound, DataError
 from plumbline.storage.home import HomeLayout
 from plumbline.text.unsafe_characters import printable
@@ -29,7 +29,7 @@ ReasonOption = Annotated[str, typer.Option("--reason", help="Why.")]
 def list_proposals(home: HomeOption = None, profile: ProfileOption = None) -> None:
     """Every proposal, the oldest first."""
     layout = layout_of(home, profile)
-    found: tuple[Proposal, ...] = ()
+    found: tuple[RubricRevision, ...] = ()
     if layout.has_feedback:
         with opened(layout) as store:
             found = Proposals(store.database).all()
@@ -68,7 +68,7 @@ def draft(
     if proposal is None:
         raise DataError(f"there is no proposal {id}; `plumbline rubric proposals list` shows them")
     try:
-        queue = {item.item: item for item in newest_queue(layout)}
+        queue = {item.item: item for item in latest_adjudication_queue(layout)}
     except ArtifactNotFound as error:
         typer.echo(f"warning: the draft is without the texts of the items: {error}", err=True)
         queue = {}

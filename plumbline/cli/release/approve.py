@@ -13,10 +13,10 @@ from plumbline.cli.release.signing import (
     KeyOption,
     ReasonOption,
     desk,
+    print_result,
     signing_key,
-    state,
+    signoff_lines,
     summarize,
-    tell,
 )
 from plumbline.release.signing.sign import sign_approval, sign_override
 
@@ -51,7 +51,7 @@ def add_to(app: typer.Typer) -> None:
             now=at.now,
             terms=at.terms,
         )
-        tell(at, *signed)
+        print_result(at, *signed)
 
     @app.command()
     def override(
@@ -94,7 +94,7 @@ def add_to(app: typer.Typer) -> None:
             now=at.now,
             terms=at.terms,
         )
-        tell(at, *signed)
+        print_result(at, *signed)
 
     @app.command()
     def signoff(
@@ -115,6 +115,6 @@ def add_to(app: typer.Typer) -> None:
                 f"decision {at.decision}\ncandidate {found.candidate}\ntrust {found.trust}"
                 f" ({at.trust_file})\nledger head {found.ledger_head}\n"
             )
-            for line in state(found):
+            for line in signoff_lines(found):
                 typer.echo(line)
         raise typer.Exit(0 if found.complete else INCOMPLETE)

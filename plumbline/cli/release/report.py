@@ -26,7 +26,7 @@ def add_to(app: typer.Typer) -> None:
         held-out prompts: keep it private."""
         from plumbline.reports.release.evidence import read_evidence
         from plumbline.reports.release.page import release_page
-        from plumbline.reports.release.words import HEADLINES
+        from plumbline.reports.release.sentences import HEADLINES
 
         layout = layout_of(home, profile)
         found = profile_of(layout)

@@ -10,9 +10,15 @@ from rich.text import Text
 
 from plumbline.cli.options import HomeOption, ProfileOption
 from plumbline.cli.release.keys import PassphraseOption
-from plumbline.cli.release.signing import DecisionArgument, KeyOption, desk, signing_key, tell
+from plumbline.cli.release.signing import (
+    DecisionArgument,
+    KeyOption,
+    desk,
+    print_result,
+    signing_key,
+)
 from plumbline.errors import SignatureRefused
-from plumbline.evaluation.failure_cases import Answer, FailureCase
+from plumbline.evaluation.failure_cases import FailureCase, PolicyAnswer
 from plumbline.release.candidate import failure_cases_of
 from plumbline.release.signing.sign import sign_review
 from plumbline.text.unsafe_characters import printable
@@ -94,7 +100,7 @@ def add_to(app: typer.Typer) -> None:
             notes=notes,
             terms=at.terms,
         )
-        tell(at, *signed)
+        print_result(at, *signed)
 
 
 def _count(samples: str | None, asked: int, there: int) -> int:
@@ -134,7 +140,7 @@ def _view(number: int, case: FailureCase) -> Group:
     return Group(Text(), title, *asked, table)
 
 
-def _judged(answer: Answer) -> str:
+def _judged(answer: PolicyAnswer) -> str:
     reward = "" if answer.reward is None else f", reward {answer.reward:.2f}"
     broken = f"; breaks {', '.join(answer.broken)}" if answer.broken else ""
     return printable(

@@ -20,8 +20,8 @@ from plumbline.profile.profile import Profile
 from plumbline.release.candidate import KIND, decision_in, find_decision
 from plumbline.release.signing.envelopes import Opened
 from plumbline.release.signing.keys import keys_folder, load_private_key, needs_passphrase, own_keys
+from plumbline.release.signing.signing_policy import SigningPolicy
 from plumbline.release.signing.signoff import Signoff, conclude, terms_at
-from plumbline.release.signing.terms import Terms
 from plumbline.release.signing.trust import Trust, load_trust
 from plumbline.storage.artifacts import ArtifactStore
 from plumbline.text.unsafe_characters import printable
@@ -51,7 +51,7 @@ ReasonOption = Annotated[
 
 
 @dataclass
-class Desk:
+class SigningContext:
     """What a person signs at: one decision of one home, with the rule of its profile."""
 
     store: ArtifactStore
@@ -63,7 +63,7 @@ class Desk:
     now: datetime
 
     @cached_property
-    def terms(self) -> Terms:
+    def terms(self) -> SigningPolicy:
         """What signatures are held against; the first use hashes everything behind the decision,
         whatever its size."""
         return terms_at(self.store, self.trust, self.decision, self.profile.signoff, self.now)
@@ -73,7 +73,7 @@ class Desk:
         return conclude(self.store, self.ledger, self.terms)
 
 
-def desk(given: str, home: Path | None, profile: str | None) -> Desk:
+def desk(given: str, home: Path | None, profile: str | None) -> SigningContext:
     """Everything that a signature for a decision needs.
 
     Raises:
@@ -96,7 +96,7 @@ def desk(given: str, home: Path | None, profile: str | None) -> Desk:
             f"decision {decision[7:19]} says that it was made under profile '{current.name}', but"
             " judged other gates; decide again"
         )
-    return Desk(
+    return SigningContext(
         store,
         Ledger(layout.ledger),
         load_trust(layout.trust),
@@ -142,7 +142,7 @@ def signing_key(name: str | None, passphrase_file: Path | None) -> "Ed25519Priva
     return load_private_key(folder, name, passphrase)
 
 
-def summarize(at: Desk) -> None:
+def summarize(at: SigningContext) -> None:
     """Show what the decision says, gate by gate where one is open: people sign what they see."""
     made = decision_in(at.store, at.decision)
     typer.echo(
@@ -156,7 +156,7 @@ def summarize(at: Desk) -> None:
     typer.echo("")
 
 
-def tell(at: Desk, opened: Opened, envelope: str) -> None:
+def print_result(at: SigningContext, opened: Opened, envelope: str) -> None:
     """Say what was signed, what to note down, and what is still missing."""
     said = opened.statement
     typer.echo(
@@ -169,11 +169,11 @@ def tell(at: Desk, opened: Opened, envelope: str) -> None:
         f"signature {envelope}\nledger head {at.ledger.head()} (noted elsewhere, it proves later"
         " that nothing was cut off)\n"
     )
-    for line in state(at.signoff()):
+    for line in signoff_lines(at.signoff()):
         typer.echo(line)
 
 
-def state(signoff: Signoff) -> Iterator[str]:
+def signoff_lines(signoff: Signoff) -> Iterator[str]:
     """A sign-off in lines for a terminal."""
     counted = (*signoff.reviews, *signoff.approvals, *signoff.overrides)
     for one in counted:

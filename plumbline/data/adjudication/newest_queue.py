@@ -10,7 +10,7 @@ from plumbline.storage.home import HomeLayout
 QUEUE_FILE = "adjudication_queue.jsonl"
 
 
-def newest_queue(layout: HomeLayout) -> tuple[QueueItem, ...]:
+def latest_adjudication_queue(layout: HomeLayout) -> tuple[QueueItem, ...]:
     """Every item of the queue in the newest preference data that was made under the profile as it
     is now, decided or not.
 

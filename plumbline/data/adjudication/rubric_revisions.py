@@ -20,13 +20,13 @@ from plumbline.data.store.database import Database, to_text
 from plumbline.errors import DataError
 from plumbline.records import Record
 from plumbline.schema.identifiers import Identifier, Text
-from plumbline.schema.rubric import Approval, Rubric
+from plumbline.schema.rubric import Rubric, RubricApproval
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 
-class Proposal(Record):
+class RubricRevision(Record):
     """A clause that may have to be written more clearly, with the decisions that say so."""
 
     id: int
@@ -53,7 +53,7 @@ class Decided(NamedTuple):
     """A decision, and the proposals that it opened."""
 
     adjudication: Adjudication
-    proposals: tuple[Proposal, ...]
+    proposals: tuple[RubricRevision, ...]
 
 
 class Proposals:
@@ -62,7 +62,9 @@ class Proposals:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def open_due(self, rubric: str, proposal_after: int, now: datetime) -> tuple[Proposal, ...]:
+    def open_due(
+        self, rubric: str, proposal_after: int, now: datetime
+    ) -> tuple[RubricRevision, ...]:
         """Open a proposal for each clause of a rubric with enough decisions, and return the new
         ones.
 
@@ -79,7 +81,7 @@ class Proposals:
 
     def _open_due(
         self, connection: "Connection", rubric: str, proposal_after: int, now: datetime
-    ) -> tuple[Proposal, ...]:
+    ) -> tuple[RubricRevision, ...]:
         made = {
             one.id: one
             for one in Adjudications(self._database).read(connection)
@@ -112,7 +114,9 @@ class Proposals:
                 )
         return tuple(one for one in self._read(connection) if one.id in opened)
 
-    def open_for_case(self, rubric: Rubric, clause: str, case: str, now: datetime) -> Proposal:
+    def open_for_case(
+        self, rubric: Rubric, clause: str, case: str, now: datetime
+    ) -> RubricRevision:
         """The open proposal on a clause, with a failure that a person sent to it; a repetition
         changes nothing.
 
@@ -155,7 +159,7 @@ class Proposals:
 
     def close(
         self, id: int, status: Literal["accepted", "declined"], by: str, reason: str, now: datetime
-    ) -> Proposal:
+    ) -> RubricRevision:
         """Accept or decline an open proposal. Accepting changes no rubric: a person writes the next
         version from the draft.
 
@@ -183,18 +187,18 @@ class Proposals:
             )
             return next(one for one in self._read(connection) if one.id == id)
 
-    def all(self) -> tuple[Proposal, ...]:
+    def all(self) -> tuple[RubricRevision, ...]:
         """Every proposal, the oldest first."""
         with self._database.reading() as connection:
             return self._read(connection)
 
-    def _read(self, connection: "Connection") -> tuple[Proposal, ...]:
+    def _read(self, connection: "Connection") -> tuple[RubricRevision, ...]:
         from sqlalchemy import select
 
         table = self._database.tables.proposals
         rows = connection.execute(select(table).order_by(table.c.id)).mappings()
         return tuple(
-            Proposal.model_validate(
+            RubricRevision.model_validate(
                 {
                     **row,
                     "adjudications": tuple(json.loads(row["adjudications"])),
@@ -276,7 +280,7 @@ def adjudicate(
 
 
 def draft_revision(
-    proposal: Proposal,
+    proposal: RubricRevision,
     rubric: Rubric,
     adjudications: Iterable[Adjudication],
     queue: Mapping[str, QueueItem],
@@ -333,7 +337,7 @@ def draft_revision(
             " wording turns them round."
         ),
     ]
-    approval = Approval(
+    approval = RubricApproval(
         approved_by="nobody yet",
         date="not approved",
         reason=f"proposal {proposal.id} on clause {clause.id}",

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, get_args
 from plumbline.data.batch_index.spans import event_spans
 from plumbline.data.splits import judged_pair, pair_id, prompt_key
 from plumbline.errors import InvalidFeedback
-from plumbline.profile.data import NearDuplicateRule
-from plumbline.schema.feedback import Comparison, Dimension, FeedbackEvent, Ranking, Verdict
+from plumbline.profile.data import NearDuplicateConfig
+from plumbline.schema.feedback import Comparison, Dimension, FeedbackEvent, Ranking, ResponseLabel
 from plumbline.storage.jsonl import parse_record, read_lines
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class BatchIndex(NamedTuple):
     annotators: int
 
 
-class Judged(NamedTuple):
+class IndexedVote(NamedTuple):
     """One judged pair of an event; the left response is the one whose text sorts first."""
 
     left: int
@@ -59,11 +59,11 @@ class Judged(NamedTuple):
     """Places between the two in a ranking; 0 otherwise."""
 
 
-def judged_pairs(event: FeedbackEvent) -> list[Judged]:
+def judged_pairs(event: FeedbackEvent) -> list[IndexedVote]:
     """The pairs that an event judges, in the order of its responses."""
     judgment = event.judgment
-    if isinstance(judgment, Verdict):
-        return [Judged(0, None, 0 if judgment.desirable else 1, 0)]
+    if isinstance(judgment, ResponseLabel):
+        return [IndexedVote(0, None, 0 if judgment.desirable else 1, 0)]
     place = (
         {index: number for number, group in enumerate(judgment.order) for index in group}
         if isinstance(judgment, Ranking)
@@ -75,7 +75,7 @@ def judged_pairs(event: FeedbackEvent) -> list[Judged]:
         distance = place[right] - place[left]
         winner = None if distance == 0 else int(distance < 0)
         pairs.append(
-            Judged(left, right, winner, abs(distance) if isinstance(judgment, Ranking) else 0)
+            IndexedVote(left, right, winner, abs(distance) if isinstance(judgment, Ranking) else 0)
         )
     return pairs
 
@@ -131,7 +131,7 @@ _PLACES = (
 
 
 def write_batch(
-    folder: Path, events: Iterable[FeedbackEvent], rule: NearDuplicateRule
+    folder: Path, events: Iterable[FeedbackEvent], rule: NearDuplicateConfig
 ) -> BatchIndex:
     """Write the accepted events of a batch and their index in one pass, in bounded memory.
 
@@ -154,7 +154,7 @@ def write_batch(
 class _IndexWriter:
     """Collects rows and writes them in chunks."""
 
-    def __init__(self, folder: Path, rule: NearDuplicateRule) -> None:
+    def __init__(self, folder: Path, rule: NearDuplicateConfig) -> None:
         import pyarrow.parquet as pq
 
         from plumbline.data.decontamination.near_duplicates import scheme, sketch_width
@@ -285,7 +285,7 @@ class _IndexWriter:
 
 
 def _difference(
-    scores: Mapping[tuple[int, Dimension], int], pair: Judged, dimension: Dimension
+    scores: Mapping[tuple[int, Dimension], int], pair: IndexedVote, dimension: Dimension
 ) -> int | None:
     if not scores or pair.right is None:
         return None
@@ -298,7 +298,9 @@ def _microseconds(time: datetime) -> int:
 
 
 @contextmanager
-def indexed(batches: Sequence[Path], rule: NearDuplicateRule | None = None) -> Iterator[list[Path]]:
+def indexed(
+    batches: Sequence[Path], rule: NearDuplicateConfig | None = None
+) -> Iterator[list[Path]]:
     """For each batch the folder in which its index is: the batch itself, or a temporary one where
     the index is missing, older, or made under another rule.
 
@@ -320,7 +322,7 @@ def indexed(batches: Sequence[Path], rule: NearDuplicateRule | None = None) -> I
             _index_again(
                 batch / ACCEPTED,
                 folder,
-                rule or NearDuplicateRule(shingle=5, threshold=0.7, action="report"),
+                rule or NearDuplicateConfig(shingle=5, threshold=0.7, action="report"),
             )
             folders.append(folder)
         yield folders
@@ -340,7 +342,7 @@ def _scheme_of(batch: Path) -> str | None:
     )
 
 
-def _index_again(accepted: Path, folder: Path, rule: NearDuplicateRule) -> None:
+def _index_again(accepted: Path, folder: Path, rule: NearDuplicateConfig) -> None:
     offset = 0
     with _IndexWriter(folder, rule) as index:
         for row, line in read_lines(accepted):

@@ -22,7 +22,7 @@ from plumbline.data.consent.withdrawals import Withdrawal, Withdrawals
 from plumbline.data.store.batches import stored_event
 from plumbline.data.store.database import Database, to_text
 from plumbline.data.store.events import ERASED
-from plumbline.lineage.descendants import ACCEPTED, named_ids, redacted_forms, taint
+from plumbline.lineage.descendants import ACCEPTED, descendants_of, named_ids, redacted_forms
 from plumbline.lineage.tombstones import ErasedTree, write_erased
 from plumbline.records import Record, canonical_json
 from plumbline.storage.artifacts import Artifact, ArtifactStore, FileEntry
@@ -80,7 +80,7 @@ def erase(
     ids = Withdrawals(database).events(withdrawal)
     texts = _texts(database, ids)
     store = ArtifactStore(home / "store")
-    found = taint(store, ids)
+    found = descendants_of(store, ids)
     holding = {row.artifact: store.manifest(row.artifact) for row in found.tainted if row.events}
     held = {
         artifact.tree: artifact

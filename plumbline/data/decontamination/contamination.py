@@ -9,7 +9,7 @@ word changed; a held-out prompt of fewer than `SHORTEST` words is found only as 
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from plumbline.profile.data import ContaminationRule
+from plumbline.profile.data import ContaminationConfig
 from plumbline.schema.conversations import Message
 from plumbline.schema.prompts import EvalPrompt
 from plumbline.text.ngrams import Grams, WordHashes, grams
@@ -40,7 +40,7 @@ class HeldOutIndex:
     """The held-out prompts, ready to be compared with; system messages are left out, as in
     `prompt_key`."""
 
-    def __init__(self, prompts: Iterable[EvalPrompt], rule: ContaminationRule) -> None:
+    def __init__(self, prompts: Iterable[EvalPrompt], rule: ContaminationConfig) -> None:
         import numpy as np
 
         self._rule, self._hashes = rule, WordHashes()
@@ -109,7 +109,7 @@ class HeldOutIndex:
 
 
 def contaminated(
-    prompts: Sequence[Sequence[Message]], held_out: Iterable[EvalPrompt], rule: ContaminationRule
+    prompts: Sequence[Sequence[Message]], held_out: Iterable[EvalPrompt], rule: ContaminationConfig
 ) -> list[HeldOutMatch | None]:
     """The best match of each prompt among the held-out ones; see `HeldOutIndex`."""
     return HeldOutIndex(held_out, rule).matches(prompts)

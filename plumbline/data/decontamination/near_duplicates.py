@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
-from plumbline.profile.data import NearDuplicateRule
+from plumbline.profile.data import NearDuplicateConfig
 from plumbline.schema.preferences import Split
 from plumbline.text.ngrams import VERSION, WordHashes, grams, mix
 
@@ -95,13 +95,13 @@ def banding(threshold: float) -> Banding:
     return Banding(MOST_HASHES // rows, rows)
 
 
-def sketch_width(rule: NearDuplicateRule) -> int:
+def sketch_width(rule: NearDuplicateConfig) -> int:
     """Bytes of one signature."""
     cut = banding(rule.threshold)
     return cut.bands * cut.rows
 
 
-def scheme(rule: NearDuplicateRule) -> str:
+def scheme(rule: NearDuplicateConfig) -> str:
     """Names everything that a sketch depends on: sketches with different names cannot be compared
     and have to be made again."""
     import rensa
@@ -113,7 +113,7 @@ def scheme(rule: NearDuplicateRule) -> str:
     )
 
 
-def sketch(documents: Sequence[Document], rule: NearDuplicateRule) -> Sketches:
+def sketch(documents: Sequence[Document], rule: NearDuplicateConfig) -> Sketches:
     """Sketch documents; to stream, call it for a few thousand at a time."""
     import numpy as np
     import rensa
@@ -135,7 +135,7 @@ def sketch(documents: Sequence[Document], rule: NearDuplicateRule) -> Sketches:
 
 
 def near_duplicates(
-    sketches: Sketches, documents: Readable, rule: NearDuplicateRule
+    sketches: Sketches, documents: Readable, rule: NearDuplicateConfig
 ) -> NearDuplicates:
     """Group near duplicates.
 

@@ -9,9 +9,9 @@ from pydantic import TypeAdapter, ValidationError
 from plumbline.data.decontamination.contamination import HeldOutIndex, HeldOutMatch
 from plumbline.data.formats.reading import import_held_out
 from plumbline.data.readers.files import read_rows
-from plumbline.data.readers.rows import Bad
+from plumbline.data.readers.rows import RejectedRow
 from plumbline.errors import DataError
-from plumbline.profile.data import ContaminationRule
+from plumbline.profile.data import ContaminationConfig
 from plumbline.profile.sources import SourceFile
 from plumbline.schema.conversations import Message
 from plumbline.schema.feedback import Context
@@ -64,7 +64,7 @@ def read_prompts(path: Path, layout: Layout | None = None) -> PromptFile:
     return found
 
 
-def overlaps(first: PromptFile, second: PromptFile, rule: ContaminationRule) -> list[Overlap]:
+def overlaps(first: PromptFile, second: PromptFile, rule: ContaminationConfig) -> list[Overlap]:
     """The rows of the second file that overlap with the first, by number, each with the row that it
     resembles most.
 
@@ -82,7 +82,7 @@ def overlaps(first: PromptFile, second: PromptFile, rule: ContaminationRule) -> 
 
 
 def _matches(
-    held_out: PromptFile, file: PromptFile, rule: ContaminationRule
+    held_out: PromptFile, file: PromptFile, rule: ContaminationConfig
 ) -> Iterator[tuple[int, int, HeldOutMatch, tuple[Message, ...]]]:
     """Rows of a file that match a row of the other one, with that row, the match and the prompt."""
     # Ids with the number of the row in front sort like the rows do, so of equal matches the
@@ -119,7 +119,9 @@ def _own(path: Path) -> PromptFile:
     left_out = 0
     for row in read_rows(path):
         try:
-            prompt = () if isinstance(row, Bad) else _TURNS.validate_python(row.value["prompt"])
+            prompt = (
+                () if isinstance(row, RejectedRow) else _TURNS.validate_python(row.value["prompt"])
+            )
         except (ValidationError, KeyError, TypeError):
             prompt = ()
         if prompt:

@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 from plumbline.data.formats.conversations import as_prompt, judged, turns, user_prompt
 from plumbline.data.formats.fields import as_object, text_field
 from plumbline.data.formats.import_report import Attribution, Rejected
-from plumbline.data.readers.rows import Bad, Good, Row, bad_row
+from plumbline.data.readers.rows import ParsedRow, RejectedRow, Row, bad_row
 from plumbline.records import canonical_json
 from plumbline.schema.feedback import Comparison, FeedbackEvent, Judgment, Ranking
 
@@ -23,7 +23,7 @@ def argilla_judgments(rows: Iterable[Row]) -> Iterator[Row]:
     The rows that come from one record have its number and place.
     """
     for row in rows:
-        if isinstance(row, Bad):
+        if isinstance(row, RejectedRow):
             yield row
             continue
         record = row.value
@@ -42,7 +42,7 @@ def argilla_judgments(rows: Iterable[Row]) -> Iterator[Row]:
             yield bad_row(row.number, row.offset, row.body, "no user answered")
         for user, answered in users.items():
             value = {"fields": record.get("fields"), "user": user, "answers": answered}
-            yield Good(row.number, row.offset, canonical_json(value), value)
+            yield ParsedRow(row.number, row.offset, canonical_json(value), value)
 
 
 def argilla_event(value: object, attribution: Attribution) -> FeedbackEvent:

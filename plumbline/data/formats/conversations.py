@@ -15,7 +15,7 @@ from plumbline.schema.feedback import (
     FeedbackEvent,
     Judgment,
     Provenance,
-    Verdict,
+    ResponseLabel,
 )
 
 Role = Literal["system", "user", "assistant"]
@@ -113,7 +113,7 @@ def verdict_event(
         raise Rejected("empty response")
     if not isinstance(label, bool):
         raise Rejected("label is missing or not true or false")
-    return judged(format, prompt, [response], Verdict(desirable=label), attribution)
+    return judged(format, prompt, [response], ResponseLabel(desirable=label), attribution)
 
 
 def judged(

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from plumbline.data.formats.import_report import Rejected, require_file
-from plumbline.data.readers.rows import Good
+from plumbline.data.readers.rows import ParsedRow
 from plumbline.errors import DataError
 from plumbline.records import canonical_json
 
@@ -48,7 +48,7 @@ def only_columns(row: Mapping[str, Any], allowed: Collection[str]) -> None:
             raise Rejected(f"column {name} is not allowed")
 
 
-def csv_rows(path: Path, columns: Sequence[str]) -> Iterator[Good]:
+def csv_rows(path: Path, columns: Sequence[str]) -> Iterator[ParsedRow]:
     """The rows of a CSV file with a header; a row stands for itself as JSON, without a place in
     bytes.
 
@@ -68,6 +68,6 @@ def csv_rows(path: Path, columns: Sequence[str]) -> Iterator[Good]:
                 named = {
                     name: value for name, value in row.items() if isinstance(name, str)
                 }  # cells beyond the header have no name
-                yield Good(number, 0, canonical_json(named), named)
+                yield ParsedRow(number, 0, canonical_json(named), named)
     except (csv.Error, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not a CSV file in UTF-8: {error}") from error

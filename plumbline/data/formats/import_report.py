@@ -9,7 +9,7 @@ from typing import Generic, NamedTuple, Self, TypeVar
 
 from pydantic import Field, ValidationError, model_validator
 
-from plumbline.data.readers.rows import Bad, Good, Row, bad_row
+from plumbline.data.readers.rows import ParsedRow, RejectedRow, Row, bad_row
 from plumbline.errors import DataError
 from plumbline.records import Record
 
@@ -122,14 +122,14 @@ class Tally:
 
 
 def parse_rows(
-    rows: Iterable[Row], parse: Callable[[Good], Item], limit: int | None = None
-) -> Iterator[Arrival[Item] | Bad]:
+    rows: Iterable[Row], parse: Callable[[ParsedRow], Item], limit: int | None = None
+) -> Iterator[Arrival[Item] | RejectedRow]:
     """The first `limit` rows (all by default) as records; `parse` returns one or raises `Rejected`
     with the reason."""
     for count, row in enumerate(rows):
         if count == limit:
             return
-        if isinstance(row, Bad):
+        if isinstance(row, RejectedRow):
             yield row
             continue
         try:
@@ -140,7 +140,7 @@ def parse_rows(
             yield bad_row(row.number, row.offset, row.body, invalid(error))
 
 
-def collect(source: str, arrivals: Iterable[Arrival[Item] | Bad]) -> Imported[Item]:
+def collect(source: str, arrivals: Iterable[Arrival[Item] | RejectedRow]) -> Imported[Item]:
     """All rows of one file.
 
     Ids are made from content, so an item with the id of an earlier one repeats that row and is
@@ -151,7 +151,7 @@ def collect(source: str, arrivals: Iterable[Arrival[Item] | Bad]) -> Imported[It
     rejections: list[Rejection] = []
     tally = Tally()
     for arrival in arrivals:
-        if isinstance(arrival, Bad):
+        if isinstance(arrival, RejectedRow):
             rejections.append(Rejection(arrival.number, arrival.reason))
         elif (identity := _identity(arrival.item)) in seen:
             rejections.append(Rejection(arrival.row, "repeats an earlier row"))

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal, get_args
 from plumbline.data.formats.conversations import judged, user_prompt
 from plumbline.data.formats.fields import as_object, text_field
 from plumbline.data.formats.import_report import Attribution, Rejected
-from plumbline.data.readers.rows import Bad, Good, Row, bad_row
+from plumbline.data.readers.rows import ParsedRow, RejectedRow, Row, bad_row
 from plumbline.records import canonical_json
 from plumbline.schema.feedback import Comparison, Dimension, FeedbackEvent, Rating
 
@@ -27,7 +27,7 @@ def label_studio_judgments(rows: Iterable[Row]) -> Iterator[Row]:
     and place.
     """
     for row in rows:
-        if isinstance(row, Bad):
+        if isinstance(row, RejectedRow):
             yield row
             continue
         task = row.value
@@ -45,7 +45,7 @@ def label_studio_judgments(rows: Iterable[Row]) -> Iterator[Row]:
             if annotation.get("was_cancelled"):
                 yield bad_row(row.number, row.offset, body, "annotation was cancelled")
             else:
-                yield Good(row.number, row.offset, body, value)
+                yield ParsedRow(row.number, row.offset, body, value)
 
 
 def label_studio_event(value: object, attribution: Attribution) -> FeedbackEvent:

@@ -3,11 +3,11 @@
 from pydantic import ValidationError
 
 from plumbline.data.formats.import_report import Rejected
-from plumbline.data.readers.rows import Good
+from plumbline.data.readers.rows import ParsedRow
 from plumbline.storage.jsonl import Model
 
 
-def own_record(row: Good, model: type[Model]) -> Model:
+def own_record(row: ParsedRow, model: type[Model]) -> Model:
     """A record of one model.
 
     Raises:

@@ -7,7 +7,7 @@ from plumbline.data.formats.conversations import as_prompt, turns, user_prompt
 from plumbline.data.formats.fields import as_object, only_columns, text_field
 from plumbline.data.formats.import_report import Rejected
 from plumbline.data.formats.own import own_record
-from plumbline.data.readers.rows import Good
+from plumbline.data.readers.rows import ParsedRow
 from plumbline.schema.feedback import Context
 from plumbline.schema.identifiers import content_id
 from plumbline.schema.prompts import EvalPrompt
@@ -20,7 +20,7 @@ _EXPECTED: Final[dict[str, Literal["comply", "refuse", "unknown"]]] = {
 COLUMNS: Final = ("prompt", "expected", "slice", "locale", "domain", "facts")
 
 
-def held_out_prompt(row: Good) -> EvalPrompt:
+def held_out_prompt(row: ParsedRow) -> EvalPrompt:
     """A held-out prompt from our own record, or from a plain row.
 
     A plain row has `prompt` (text, or turns of {role, content} that end with the user) and

@@ -14,8 +14,6 @@ from plumbline.data.formats.import_report import (
     Arrival,
     Attribution,
     Imported,
-    ImportReport,
-    Rejection,
     collect,
     parse_rows,
     require_file,
@@ -31,33 +29,13 @@ from plumbline.data.formats.trl import trl_event
 from plumbline.data.formats.tulu import tulu_event
 from plumbline.data.formats.xstest import XSTEST_COLUMNS, xstest_prompt
 from plumbline.data.readers.files import read_rows
-from plumbline.data.readers.rows import SUFFIXES, Bad, Good, Row
+from plumbline.data.readers.rows import SUFFIXES, ParsedRow, RejectedRow, Row
 from plumbline.errors import ConfigError, DataError
 from plumbline.profile.sources import FileFormat, SourceFile
 from plumbline.schema.feedback import FeedbackEvent
 from plumbline.schema.identifiers import IDENTIFIER, content_id
 from plumbline.schema.preferences import Demonstration
 from plumbline.schema.prompts import EvalPrompt
-
-__all__ = [
-    "FEEDBACK_FORMATS",
-    "Arrival",
-    "Attribution",
-    "FeedbackFormat",
-    "ImportReport",
-    "Imported",
-    "JudgedPair",
-    "Rejection",
-    "feedback_batches",
-    "feedback_files",
-    "feedback_format",
-    "import_demonstrations",
-    "import_feedback",
-    "import_held_out",
-    "import_judged_pairs",
-    "read_feedback",
-    "suite_name",
-]
 
 FeedbackFormat = Literal["jsonl", "hh", "tulu", "sharegpt", "trl", "kto", "argilla", "label-studio"]
 FEEDBACK_FORMATS: Final[tuple[FeedbackFormat, ...]] = get_args(FeedbackFormat)
@@ -68,7 +46,7 @@ def read_feedback(
     format: FeedbackFormat,
     attribution: Attribution | None = None,
     limit: int | None = None,
-) -> Iterator[Arrival[FeedbackEvent] | Bad]:
+) -> Iterator[Arrival[FeedbackEvent] | RejectedRow]:
     """Feedback events of rows, one by one.
 
     Args:
@@ -263,7 +241,7 @@ def _held_out_rows(path: Path, source: SourceFile) -> Iterable[Row]:
             )  # fmt: skip
 
 
-def _held_out(row: Good, format: FileFormat) -> EvalPrompt:
+def _held_out(row: ParsedRow, format: FileFormat) -> EvalPrompt:
     match format:
         case "xstest":
             return xstest_prompt(row.value)

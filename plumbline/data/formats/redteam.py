@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 from plumbline.data.formats.fields import as_object, csv_rows, text_field
 from plumbline.data.formats.import_report import Rejected, require_file
 from plumbline.data.readers.files import read_rows
-from plumbline.data.readers.rows import Good as GoodRow
+from plumbline.data.readers.rows import ParsedRow as GoodRow
 from plumbline.data.readers.rows import Row, bad_row
 from plumbline.errors import DataError
 from plumbline.records import canonical_json

@@ -29,7 +29,7 @@ _EVEN = 1e-9
 their sums are rounded."""
 
 
-class Reasons:
+class ExclusionReasons:
     """Why each vote does not count: the first reason that was found for it."""
 
     def __init__(self, votes: int) -> None:
@@ -68,7 +68,7 @@ class Reasons:
 
 
 @dataclass(frozen=True)
-class Decisions:
+class DecidedPairs:
     """Judged pairs with a decision, as columns; `verdict` ones are single responses and their
     desirability."""
 
@@ -102,18 +102,18 @@ class Decisions:
 
 
 @dataclass(frozen=True)
-class Settled:
+class AggregatedLabels:
     """What came of the votes."""
 
     rows: "NDArray[np.int64]"
     """Votes by judged pair and then by event."""
-    pairs: Decisions
-    labels: Decisions
+    pairs: DecidedPairs
+    labels: DecidedPairs
     disputed: "NDArray[np.int64]"
     """Judged pairs (numbers of groups) that wait for adjudication."""
 
 
-def set_aside_older(votes: VoteTable, reasons: Reasons, rubric: Rubric) -> None:
+def set_aside_older(votes: VoteTable, reasons: ExclusionReasons, rubric: Rubric) -> None:
     """Of the judgments of one pair keep those under the newest rubric, and of each annotator the
     newest.
 
@@ -163,14 +163,14 @@ def rubric_ranks(rubric: Rubric) -> dict[str, int]:
     }
 
 
-def settle(
+def aggregate_votes(
     votes: VoteTable,
-    reasons: Reasons,
+    reasons: ExclusionReasons,
     rubric: Rubric,
     min_agreement: float,
     adjudications: "Mapping[str, Adjudication]",
     texts: VoteTexts,
-) -> Settled:
+) -> AggregatedLabels:
     """Decide each judged pair by the weight of its votes, or as a person decided.
 
     A comparison and a verdict weigh 1; a ranking divides its one vote evenly among its untied
@@ -222,7 +222,7 @@ def settle(
         decisions.take(np.argsort(decisions.id, kind="stable"))
         for decisions in (found.take(~verdicts), found.take(verdicts))
     )
-    return Settled(rows, pairs, labels, group[starts][(even | low) & ~verdict])
+    return AggregatedLabels(rows, pairs, labels, group[starts][(even | low) & ~verdict])
 
 
 class _Counted(NamedTuple):
@@ -250,7 +250,7 @@ class _Counted(NamedTuple):
 
 def _adjudicated(
     votes: VoteTable,
-    reasons: Reasons,
+    reasons: ExclusionReasons,
     adjudications: "Mapping[str, Adjudication]",
     texts: VoteTexts,
 ) -> dict[int, int]:
@@ -320,7 +320,9 @@ def _weights(
     return first, total
 
 
-def _decisions(votes: VoteTable, counted: _Counted, rubric: Rubric, texts: VoteTexts) -> Decisions:
+def _decisions(
+    votes: VoteTable, counted: _Counted, rubric: Rubric, texts: VoteTexts
+) -> DecidedPairs:
     import numpy as np
 
     rows, starts, stops, side, share, total, by_person = counted
@@ -346,7 +348,7 @@ def _decisions(votes: VoteTable, counted: _Counted, rubric: Rubric, texts: VoteT
     for number in turned:
         identity[number] = bytes.fromhex(texts.pair_id(int(chosen[number]), int(side[number])))
     agreement = np.where(by_person, 1.0, share)
-    return Decisions(
+    return DecidedPairs(
         starts,
         stops,
         chosen,

@@ -12,20 +12,20 @@ from plumbline.data.batch_index.index import ACCEPTED, KINDS, indexed, write_bat
 from plumbline.data.batch_index.spans import EventLines
 from plumbline.data.preferences.aggregation import (
     NEAR_DUPLICATE,
-    Decisions,
-    Reasons,
-    Settled,
+    AggregatedLabels,
+    DecidedPairs,
+    ExclusionReasons,
+    aggregate_votes,
     rubric_ranks,
     set_aside_older,
-    settle,
 )
 from plumbline.data.preferences.disputed import queue_items
-from plumbline.data.preferences.files import SET_ASIDE, SetAside, Writer
+from plumbline.data.preferences.files import SET_ASIDE, ExcludedEvent, Writer
 from plumbline.data.preferences.held_out import held_out_matches
 from plumbline.data.preferences.vote_table import VoteTable, hexadecimal, load_votes, read_sketches
 from plumbline.data.preferences.vote_texts import VoteTexts
 from plumbline.data.splits import split_of
-from plumbline.profile.data import NearDuplicateRule, PreferenceRule
+from plumbline.profile.data import NearDuplicateConfig, PreferenceConfig
 from plumbline.records import parse_json
 from plumbline.schema.feedback import FeedbackEvent
 from plumbline.schema.preferences import SPLITS, PreferencePair, Split
@@ -88,7 +88,7 @@ def build_preferences(
     batches: Sequence[Path],
     folder: Path,
     rubric: Rubric,
-    rule: PreferenceRule,
+    rule: PreferenceConfig,
     seed: int,
     vault: Iterable[EvalPrompt],
     excluded: Mapping[str, str] = MappingProxyType({}),
@@ -135,7 +135,9 @@ def build_preferences(
         matches = held_out_matches(batches, folders, vault, rule.contamination, remembered)
         screened = _screen(votes, rubric, matches, excluded)
         set_aside_older(votes, screened.reasons, rubric)
-        settled = settle(votes, screened.reasons, rubric, rule.min_agreement, adjudications, texts)
+        settled = aggregate_votes(
+            votes, screened.reasons, rubric, rule.min_agreement, adjudications, texts
+        )
         splits = _splits(votes, rule, seed)
         alike = _near_duplicates(votes, texts, folders, settled.pairs, splits, rule.near_duplicates)
         for number in alike.dropped.tolist():
@@ -144,7 +146,7 @@ def build_preferences(
                 NEAR_DUPLICATE,
             )
         pairs = settled.pairs.take(alike.kept)
-        places = _places(votes, screened, settled, pairs)
+        places = _event_outcomes(votes, screened, settled, pairs)
         writer = Writer(folder, votes, texts, splits)
         sizes = writer.pairs(settled, pairs)
         found = {
@@ -166,7 +168,7 @@ def build_preferences(
 class _Screened(NamedTuple):
     """Events after everything that is asked of each by itself."""
 
-    reasons: Reasons
+    reasons: ExclusionReasons
     first_rows: "NDArray[np.int64]"
     """First row of each event."""
     leaked: "NDArray[np.int64]"
@@ -185,7 +187,7 @@ def _screen(
 ) -> _Screened:
     import numpy as np
 
-    columns, reasons = votes.columns, Reasons(len(votes))
+    columns, reasons = votes.columns, ExclusionReasons(len(votes))
     first_rows = np.flatnonzero(np.diff(votes.event_number, prepend=-1))
     events = votes.event[first_rows]
     by_reason: dict[str, list[bytes]] = {}
@@ -209,7 +211,7 @@ def _screen(
     return _Screened(reasons, first_rows, leaked, numbered, attacks)
 
 
-def _splits(votes: VoteTable, rule: PreferenceRule, seed: int) -> "NDArray[np.int8]":
+def _splits(votes: VoteTable, rule: PreferenceConfig, seed: int) -> "NDArray[np.int8]":
     """Split of each prompt group, as its place in SPLITS."""
     import numpy as np
 
@@ -219,7 +221,7 @@ def _splits(votes: VoteTable, rule: PreferenceRule, seed: int) -> "NDArray[np.in
     )
 
 
-class _Alike(NamedTuple):
+class _DuplicatePairs(NamedTuple):
     """Near duplicates among the pairs."""
 
     found: "NearDuplicates"
@@ -231,10 +233,10 @@ def _near_duplicates(
     votes: VoteTable,
     texts: VoteTexts,
     folders: Sequence[Path],
-    pairs: Decisions,
+    pairs: DecidedPairs,
     splits: "NDArray[np.int8]",
-    rule: NearDuplicateRule,
-) -> _Alike:
+    rule: NearDuplicateConfig,
+) -> _DuplicatePairs:
     import numpy as np
 
     from plumbline.data.decontamination.near_duplicates import (
@@ -266,11 +268,11 @@ def _near_duplicates(
         if rule.action == "set_aside"
         else np.ones(len(pairs), dtype=np.bool_)
     )
-    return _Alike(found, kept, np.flatnonzero(~kept))
+    return _DuplicatePairs(found, kept, np.flatnonzero(~kept))
 
 
-def _places(
-    votes: VoteTable, screened: _Screened, settled: Settled, pairs: Decisions
+def _event_outcomes(
+    votes: VoteTable, screened: _Screened, settled: AggregatedLabels, pairs: DecidedPairs
 ) -> "NDArray[np.int16]":
     """Reason of each event that is set aside; 0 for those that are in a pair, a label or the
     guardrail.
@@ -336,7 +338,7 @@ class PreferenceData:
 
     splits: dict[str, tuple[PreferencePair, ...]]
     """`train`, `validation` and `calibration`."""
-    set_aside: tuple[SetAside, ...]
+    set_aside: tuple[ExcludedEvent, ...]
     counts: dict[str, int]
     """See `PreferenceCounts`."""
 
@@ -344,7 +346,7 @@ class PreferenceData:
 def build_pairs(
     events: Iterable[FeedbackEvent],
     rubric: Rubric,
-    rule: PreferenceRule,
+    rule: PreferenceConfig,
     seed: int,
     held_out_prompts: Iterable[EvalPrompt],
 ) -> PreferenceData:
@@ -358,5 +360,5 @@ def build_pairs(
             name: tuple(read_records(folder / f"{name}.jsonl", PreferencePair)) for name in SPLITS
         }
         return PreferenceData(
-            splits, tuple(SetAside(row["id"], row["reason"]) for row in rows), built.counts
+            splits, tuple(ExcludedEvent(row["id"], row["reason"]) for row in rows), built.counts
         )

@@ -5,7 +5,12 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
 from plumbline.data.adjudication.decisions import QueueItem, VoteView
-from plumbline.data.preferences.aggregation import CONTRADICTION, LOW_AGREEMENT, TIE_REASON, Reasons
+from plumbline.data.preferences.aggregation import (
+    CONTRADICTION,
+    LOW_AGREEMENT,
+    TIE_REASON,
+    ExclusionReasons,
+)
 from plumbline.data.preferences.vote_table import TIE, VoteTable, hexadecimal
 from plumbline.data.preferences.vote_texts import VoteTexts
 from plumbline.records import parse_json
@@ -17,7 +22,11 @@ if TYPE_CHECKING:
 
 
 def queue_items(
-    votes: VoteTable, reasons: Reasons, disputed: "NDArray[np.int64]", texts: VoteTexts, rubric: str
+    votes: VoteTable,
+    reasons: ExclusionReasons,
+    disputed: "NDArray[np.int64]",
+    texts: VoteTexts,
+    rubric: str,
 ) -> Iterator[QueueItem]:
     """The disputed pairs with every vote that counted, ties included; sorted by item.
 

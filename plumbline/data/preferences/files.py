@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from plumbline.data.batch_index.index import DIMENSIONS
-from plumbline.data.preferences.aggregation import Decisions, Reasons, Settled
+from plumbline.data.preferences.aggregation import AggregatedLabels, DecidedPairs, ExclusionReasons
 from plumbline.data.preferences.vote_table import NO_RATING, VoteTable, hexadecimal
 from plumbline.data.preferences.vote_texts import VoteTexts
 from plumbline.records import Record, canonical_json, parse_json
@@ -32,7 +32,7 @@ ADJUDICATED, NEAR_DUPLICATES, CONTAMINATION = (
 )
 
 
-class SetAside(NamedTuple):
+class ExcludedEvent(NamedTuple):
     """An event that is in no pair, with the reason."""
 
     id: str
@@ -57,7 +57,7 @@ class Writer:
         self._texts = texts
         self._splits = splits
 
-    def pairs(self, settled: Settled, pairs: Decisions) -> dict[Split, int]:
+    def pairs(self, settled: AggregatedLabels, pairs: DecidedPairs) -> dict[Split, int]:
         """Write the pairs of each split; `pairs` are sorted by id. Returns how many each split
         has."""
         import numpy as np
@@ -71,7 +71,7 @@ class Writer:
             sizes[name] = len(here)
         return sizes
 
-    def _pair_lines(self, settled: Settled, pairs: Decisions) -> Iterator[bytes]:
+    def _pair_lines(self, settled: AggregatedLabels, pairs: DecidedPairs) -> Iterator[bytes]:
         rubrics = [canonical_json(name)[:-1] for name in self._votes.names["rubric"]]
         columns = zip(
             self._texts.fragments(pairs.row),
@@ -114,7 +114,7 @@ class Writer:
                 rubrics[rubric], _TRUTH[synthetic], votes, weight,
             )  # fmt: skip
 
-    def labels(self, settled: Settled) -> int:
+    def labels(self, settled: AggregatedLabels) -> int:
         """Write the unpaired labels, sorted by id."""
         labels = settled.labels
         splits = self._splits[self._votes.prompt[labels.row]]
@@ -178,7 +178,7 @@ class Writer:
                 count += 1
         return count
 
-    def adjudicated(self, pairs: Decisions, decisions: Mapping[str, Any]) -> int:
+    def adjudicated(self, pairs: DecidedPairs, decisions: Mapping[str, Any]) -> int:
         """Write which labels a person decided; sorted by pair."""
         import numpy as np
 
@@ -207,7 +207,7 @@ class Writer:
         return len(chosen)
 
     def near_duplicates(
-        self, pairs: Decisions, found: "NearDuplicates | None", kept: "NDArray[np.bool_]"
+        self, pairs: DecidedPairs, found: "NearDuplicates | None", kept: "NDArray[np.bool_]"
     ) -> int:
         """Write the groups of near duplicates, sorted by their first pair; `kept` are the pairs
         that stay. Returns how many pairs are in a group."""
@@ -266,7 +266,10 @@ class Writer:
         return len(found)
 
     def set_aside(
-        self, places: "NDArray[np.int16]", first_rows: "NDArray[np.int64]", reasons: Reasons
+        self,
+        places: "NDArray[np.int16]",
+        first_rows: "NDArray[np.int64]",
+        reasons: ExclusionReasons,
     ) -> dict[str, int]:
         """Write the events that are nowhere else, sorted by id; `places` is the reason of each
         event, 0 for none. Returns the events by reason."""
@@ -286,7 +289,7 @@ class Writer:
             text: count for text, count in sorted(zip(reasons.texts, counts, strict=True)) if count
         }
 
-    def _events(self, settled: Settled, pairs: Decisions) -> Iterator[list[bytes]]:
+    def _events(self, settled: AggregatedLabels, pairs: DecidedPairs) -> Iterator[list[bytes]]:
         """Ids of the events behind each decision, sorted."""
         for start, stop in zip(pairs.start.tolist(), pairs.stop.tolist(), strict=True):
             yield [
@@ -294,7 +297,7 @@ class Writer:
                 for event in self._votes.event[settled.rows[start:stop]].tolist()
             ]
 
-    def _ratings(self, settled: Settled, pairs: Decisions) -> Iterator[bytes]:
+    def _ratings(self, settled: AggregatedLabels, pairs: DecidedPairs) -> Iterator[bytes]:
         """Mean difference of the scores of chosen and rejected by dimension, over the votes that
         rated both, as JSON."""
         import math

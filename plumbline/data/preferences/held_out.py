@@ -13,7 +13,7 @@ from plumbline.data.batch_index.index import ACCEPTED, INDEX
 from plumbline.data.batch_index.spans import EventLines
 from plumbline.data.decontamination.contamination import HeldOutIndex, HeldOutMatch
 from plumbline.errors import DataError
-from plumbline.profile.data import ContaminationRule
+from plumbline.profile.data import ContaminationConfig
 from plumbline.records import canonical_json, parse_json
 from plumbline.schema.conversations import Message
 from plumbline.schema.prompts import EvalPrompt
@@ -31,7 +31,7 @@ def held_out_matches(
     batches: Sequence[Path],
     indexes: Sequence[Path],
     vault: Iterable[EvalPrompt],
-    rule: ContaminationRule,
+    rule: ContaminationConfig,
     remembered: Path | None,
 ) -> dict[bytes, HeldOutMatch]:
     """The best match of each prompt group that has one, by its key of 32 bytes.

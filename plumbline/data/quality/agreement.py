@@ -17,7 +17,7 @@ from plumbline.data.quality.questions import ACCEPTABLE, DESIRABLE, PREFERENCE, 
 from plumbline.records import Record
 from plumbline.schema.estimates import Estimate
 from plumbline.schema.feedback import FeedbackEvent
-from plumbline.statistics.agreement import Judged, Scale, coefficients
+from plumbline.statistics.agreement import AgreementTable, Scale, coefficients
 
 if TYPE_CHECKING:
     import numpy as np
@@ -134,7 +134,7 @@ def _shown(estimate: Estimate | None) -> str:
     )
 
 
-class Compared(NamedTuple):
+class AnswerPairs(NamedTuple):
     """One comparison without texts: the columns of the index of a batch."""
 
     prompt: str
@@ -182,7 +182,7 @@ class AgreementTally:
                     answer.question, answer.prompt, answer.item, event.annotator, time, answer.value
                 )
 
-    def add_compared(self, rows: Iterable[Compared]) -> None:
+    def add_compared(self, rows: Iterable[AnswerPairs]) -> None:
         """Count comparisons that are known without their texts, for example from the index of a
         batch; each counts as one event."""
         for prompt, judged, annotator, time, winner, clause in rows:
@@ -293,12 +293,12 @@ def agreement_of_batches(
 
     from plumbline.data.batch_index.frames import read_index
 
-    frame = read_index(batches, [*Compared._fields, "event", "kind", "same_response"])
+    frame = read_index(batches, [*AnswerPairs._fields, "event", "kind", "same_response"])
     frame = frame.filter(pl.col("kind") != "verdict", ~pl.col("same_response").cast(pl.Boolean))
     if excluded:
         frame = frame.filter(~pl.col("event").is_in(list(excluded)))
     tally = AgreementTally()
-    tally.add_compared(Compared(*row) for row in frame.select(Compared._fields).iter_rows())
+    tally.add_compared(AnswerPairs(*row) for row in frame.select(AnswerPairs._fields).iter_rows())
     return tally.report(level, seed)
 
 
@@ -371,7 +371,7 @@ def _measure(
         (table.values[kept] - first).reshape(-1, 2) if two else None
     )  # rows are sorted by item and annotator
     found = coefficients(
-        Judged(counts, prompts.astype(np.int64, casting="unsafe"), both, scale, tie),
+        AgreementTable(counts, prompts.astype(np.int64, casting="unsafe"), both, scale, tie),
         once,
         level,
         seed,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from plumbline.data.decontamination.contamination import HeldOutIndex
 from plumbline.data.splits import held_out_keys, judged_pair, prompt_key
-from plumbline.profile.data import ContaminationRule
+from plumbline.profile.data import ContaminationConfig
 from plumbline.schema.conversations import Message
 from plumbline.schema.preferences import Demonstration, PreferencePair
 from plumbline.schema.prompts import EvalPrompt
@@ -26,7 +26,7 @@ def preference_frame(
     splits: Mapping[str, Iterable[PreferencePair]],
     held_out: Iterable[EvalPrompt],
     rubric: Rubric,
-    contamination: ContaminationRule | None = None,
+    contamination: ContaminationConfig | None = None,
 ) -> "pandas.DataFrame":
     """One row per pair, by split and then in the order given; the pairs are read once, so that they
     can come from a file one by one.

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from plumbline.data.splits import judged_pair
 from plumbline.errors import DataError, InsufficientEvidence
-from plumbline.profile.data import DriftRule
+from plumbline.profile.data import DriftConfig
 from plumbline.records import Record, sha256
 from plumbline.schema.estimates import Estimate
 from plumbline.schema.preferences import PreferencePair
@@ -108,7 +108,7 @@ def pair_frame(pairs: Iterable[PreferencePair]) -> "pl.DataFrame":
 
 
 def drift(
-    previous: "pl.DataFrame | None", current: "pl.DataFrame", rule: DriftRule, same_rubric: bool
+    previous: "pl.DataFrame | None", current: "pl.DataFrame", rule: DriftConfig, same_rubric: bool
 ) -> DriftReport:
     """Compare two versions of the preference data, given as `pair_frame` gives them.
 

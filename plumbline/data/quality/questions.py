@@ -8,14 +8,14 @@ from typing import Final, NamedTuple
 from plumbline.data.splits import judged_pair, prompt_key
 from plumbline.records import canonical_json
 from plumbline.schema.conversations import Message
-from plumbline.schema.feedback import Comparison, FeedbackEvent, Ranking, Verdict
+from plumbline.schema.feedback import Comparison, FeedbackEvent, Ranking, ResponseLabel
 
 PREFERENCE: Final = "preference"
 ACCEPTABLE: Final = "acceptable"
 DESIRABLE: Final = "desirable"
 
 
-class Answer(NamedTuple):
+class AnnotatorLabel(NamedTuple):
     """One answer of one annotator, without texts."""
 
     question: str
@@ -28,7 +28,7 @@ class Answer(NamedTuple):
     otherwise 0 or 1."""
 
 
-def answers_of(event: FeedbackEvent) -> Iterator[Answer]:
+def answers_of(event: FeedbackEvent) -> Iterator[AnnotatorLabel]:
     """The answers that an event holds, except for its clause.
 
     A ranking answers once for each pair of its responses. A rating belongs to the response beside
@@ -40,7 +40,7 @@ def answers_of(event: FeedbackEvent) -> Iterator[Answer]:
     for first, second, sign in _compared(event):
         if texts[first] != texts[second]:
             value = sign if texts[first] < texts[second] else -sign
-            yield Answer(
+            yield AnnotatorLabel(
                 PREFERENCE,
                 prompt,
                 int(judged_pair(event.prompt, [texts[first], texts[second]])[:16], 16),
@@ -54,13 +54,13 @@ def answers_of(event: FeedbackEvent) -> Iterator[Answer]:
         for response, flag in enumerate(event.acceptable)
         if flag is not None
     ]
-    if isinstance(event.judgment, Verdict):
+    if isinstance(event.judgment, ResponseLabel):
         rated.append((DESIRABLE, 0, int(event.judgment.desirable)))
     if rated:
         items = _shown(event.prompt, texts)
         for question, response, value in rated:
             if texts.count(texts[response]) == 1:
-                yield Answer(question, prompt, items[response], value)
+                yield AnnotatorLabel(question, prompt, items[response], value)
 
 
 def _shown(prompt: Sequence[Message], texts: Sequence[str]) -> list[int]:

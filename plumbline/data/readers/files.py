@@ -11,8 +11,8 @@ from plumbline.data.readers.rows import (
     MAX_FILE_BYTES,
     MAX_ROW_BYTES,
     SUFFIXES,
-    Bad,
     IncompleteFile,
+    RejectedRow,
     Row,
     read_row,
     refuse_size,
@@ -88,7 +88,7 @@ def _line_rows(path: Path, chunks: Iterable[bytes]) -> Iterator[Row]:
                 row: Row = long.end(number, offset)
             else:
                 row = read_row(number, offset, line)
-            offset += (row.length if isinstance(row, Bad) else len(line)) + 1
+            offset += (row.length if isinstance(row, RejectedRow) else len(line)) + 1
             yield row
             long = _LongRow() if long.length else long
         if long.length or len(rest) > MAX_ROW_BYTES:
@@ -115,8 +115,8 @@ class _LongRow:
         self.length += len(part)
         self._hash.update(part)
 
-    def end(self, number: int, offset: int) -> Bad:
-        return Bad(
+    def end(self, number: int, offset: int) -> RejectedRow:
+        return RejectedRow(
             number,
             offset,
             self.length,

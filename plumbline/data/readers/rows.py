@@ -36,7 +36,7 @@ class RowError(ValueError):
     """Why a row is bad, in words that are the same for every row with this defect."""
 
 
-class Good(NamedTuple):
+class ParsedRow(NamedTuple):
     """A row of strict JSON."""
 
     number: int
@@ -50,7 +50,7 @@ class Good(NamedTuple):
     """What the JSON says."""
 
 
-class Bad(NamedTuple):
+class RejectedRow(NamedTuple):
     """A row that cannot be used."""
 
     number: int
@@ -64,20 +64,20 @@ class Bad(NamedTuple):
     """SHA-256 of the whole row."""
 
 
-Row = Good | Bad
+Row = ParsedRow | RejectedRow
 
 
 def read_row(number: int, offset: int, body: bytes) -> Row:
     """The row that these bytes are."""
     try:
-        return Good(number, offset, body, parse_row(body))
+        return ParsedRow(number, offset, body, parse_row(body))
     except RowError as error:
         return bad_row(number, offset, body, str(error))
 
 
-def bad_row(number: int, offset: int, body: bytes, reason: str) -> Bad:
+def bad_row(number: int, offset: int, body: bytes, reason: str) -> RejectedRow:
     """A row that is held whole, as a bad one."""
-    return Bad(
+    return RejectedRow(
         number,
         offset,
         len(body),

@@ -24,7 +24,7 @@ from plumbline.schema.identifiers import Identifier, Text
 from plumbline.schema.rubric import Rubric
 from plumbline.text.control_tokens import find_control_token, has_control_token
 from plumbline.text.pii import find, redact
-from plumbline.text.unsafe_characters import escaped, oddities
+from plumbline.text.unsafe_characters import escaped, find_suspicious_text
 
 QUARANTINED_FILE = "quarantined.jsonl"
 FINDINGS_FILE = "findings.jsonl"
@@ -33,7 +33,7 @@ REDACTED = "redacted"
 PERSONAL_DATA = "personal data"
 
 
-class Finding(Record):
+class ScreeningFinding(Record):
     """One kind of suspicious or personal text in one field of an event."""
 
     kind: Text = Field(
@@ -55,14 +55,14 @@ class ScreenedEvent(Record):
     """An event with findings, admitted or not: one row of findings.jsonl."""
 
     id: Identifier
-    findings: tuple[Finding, ...] = Field(min_length=1)
+    findings: tuple[ScreeningFinding, ...] = Field(min_length=1)
 
 
 class Admitted(NamedTuple):
     """An event that may enter training."""
 
     event: FeedbackEvent
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[ScreeningFinding, ...] = ()
     redacted: bool = False
     """Whether it replaces the event that was quarantined as `redacted` just before it."""
 
@@ -72,7 +72,7 @@ class Quarantined(NamedTuple):
 
     event: FeedbackEvent
     reasons: tuple[str, ...]
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[ScreeningFinding, ...] = ()
 
 
 @dataclass
@@ -244,26 +244,30 @@ def consent_expired(event: FeedbackEvent, now: datetime) -> bool:
     return event.consent.expires is not None and event.consent.expires <= now
 
 
-def findings_in(event: FeedbackEvent) -> tuple[Finding, ...]:
+def findings_in(event: FeedbackEvent) -> tuple[ScreeningFinding, ...]:
     """What is suspicious or personal in the texts of an event, in the order of its fields."""
     found = []
     for name, text in _texts(event):
         found += [
-            Finding(kind=oddity.kind, field=name, count=oddity.count, excerpt=oddity.excerpt)
-            for oddity in oddities(text)
+            ScreeningFinding(
+                kind=oddity.kind, field=name, count=oddity.count, excerpt=oddity.excerpt
+            )
+            for oddity in find_suspicious_text(text)
         ]
         kinds = Counter(datum.kind for datum in find(text))
         found += [
-            Finding(kind=f"{PERSONAL_DATA}: {kind}", field=name, count=count, excerpt="")
+            ScreeningFinding(kind=f"{PERSONAL_DATA}: {kind}", field=name, count=count, excerpt="")
             for kind, count in sorted(kinds.items())
         ]
     return tuple(found)
 
 
-def _control_tokens_in(event: FeedbackEvent, tokens: Collection[str]) -> tuple[Finding, ...]:
+def _control_tokens_in(
+    event: FeedbackEvent, tokens: Collection[str]
+) -> tuple[ScreeningFinding, ...]:
     first = ((name, find_control_token(text, tokens)) for name, text in _texts(event))
     return tuple(
-        Finding(kind=CONTROL_TOKEN, field=name, count=1, excerpt=escaped(token))
+        ScreeningFinding(kind=CONTROL_TOKEN, field=name, count=1, excerpt=escaped(token))
         for name, token in first
         if token is not None
     )

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from pydantic import Field
 
 from plumbline.data.splits import judged_pair
-from plumbline.profile.data import AnnotatorRule
+from plumbline.profile.data import AnnotatorConfig
 from plumbline.records import Record
 from plumbline.schema.feedback import Comparison, FeedbackEvent, Ranking
 
@@ -191,7 +191,7 @@ def disagreements(votes: "pl.DataFrame") -> dict[str, bool]:
     return dict(by_event.iter_rows())
 
 
-def check_annotators(votes: "pl.DataFrame", rule: AnnotatorRule) -> AnnotatorReport:
+def check_annotators(votes: "pl.DataFrame", rule: AnnotatorConfig) -> AnnotatorReport:
     """Flag annotators whose agreement with the others is beyond chance, and by more than the floor,
     below that of the others.
 
@@ -244,7 +244,7 @@ def _judge(
     k: float,
     others: tuple[float, float],
     annotators: int,
-    rule: AnnotatorRule,
+    rule: AnnotatorConfig,
 ) -> AnnotatorResult:
     """The result of one annotator, with `k` of `n` compared votes agreeing, beside the (compared,
     agreeing) votes of the others."""
@@ -318,7 +318,7 @@ def _worst(statuses: list[Status]) -> Status:
 
 def flooding(
     events: Mapping[str, int],
-    rule: AnnotatorRule,
+    rule: AnnotatorConfig,
     what: Literal["annotator", "source"] = "annotator",
     total: int | None = None,
 ) -> tuple[Flood, ...]:

@@ -31,13 +31,13 @@ AGREEMENT, FLOODING, SOURCE, TRIGGER = (
     "trigger word",
 )
 FLAGGED_ANNOTATOR, FLAGGED_EVENT = "flagged annotator", "flagged event"
-Decision = Literal["keep", "exclude"]
+FlagAction = Literal["keep", "exclude"]
 
 
 class FlagDecision(Record):
     """What a person decided about a flag."""
 
-    decision: Decision
+    decision: FlagAction
     by: str = Field(min_length=1)
     reason: str = Field(min_length=1)
     decided_at: str
@@ -109,7 +109,7 @@ class Flags:
                 ).scalar_one()
             return self._read(connection, there)[0]
 
-    def decide(self, flag: int, decision: Decision, by: str, reason: str, now: datetime) -> Flag:
+    def decide(self, flag: int, decision: FlagAction, by: str, reason: str, now: datetime) -> Flag:
         """Decide about a flag; an earlier decision stays on record and counts no more.
 
         Raises:
@@ -250,7 +250,7 @@ def findings(
     return found
 
 
-def worth_raising(found: Iterable[NewFlag], flags: Collection[Flag]) -> list[NewFlag]:
+def new_flags(found: Iterable[NewFlag], flags: Collection[Flag]) -> list[NewFlag]:
     """The findings that a person has not seen yet.
 
     Left out are findings about an annotator who is held already, and about the agreement of an

@@ -23,7 +23,7 @@ from pydantic import Field
 
 from plumbline.data.screening.annotator_quality import POWER, Status
 from plumbline.data.splits import prompt_key
-from plumbline.profile.data import AnnotatorRule
+from plumbline.profile.data import AnnotatorConfig
 from plumbline.records import Record
 from plumbline.schema.feedback import FeedbackEvent
 
@@ -125,7 +125,9 @@ class _Tally:
 
 
 def scan_triggers(
-    read: Callable[[], Iterable[FeedbackEvent]], disagrees: Mapping[str, bool], rule: AnnotatorRule
+    read: Callable[[], Iterable[FeedbackEvent]],
+    disagrees: Mapping[str, bool],
+    rule: AnnotatorConfig,
 ) -> TriggerReport:
     """Find words that go with disagreement.
 

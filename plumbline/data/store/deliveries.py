@@ -13,10 +13,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeVar, cast
 
 from plumbline.data.formats.import_report import Arrival
-from plumbline.data.readers.rows import Bad, bad_row
+from plumbline.data.readers.rows import RejectedRow, bad_row
 from plumbline.data.store.database import to_text
 from plumbline.data.store.events import FeedbackStore
-from plumbline.data.store.spool import Parcel, Way
+from plumbline.data.store.spool import IngestChannel, ParsedUpload
 from plumbline.errors import DataError
 from plumbline.schema.feedback import FeedbackEvent
 
@@ -36,7 +36,7 @@ class Delivery:
     """Number of the delivery; None when it held no row."""
     source: str
     """Name of the file, or who sent it."""
-    way: Way
+    way: IngestChannel
     digest: str
     """SHA-256 of the bytes that came."""
     received_at: datetime
@@ -73,7 +73,7 @@ class QuarantinedRow:
     """Its first `plumbline.data.readers.rows.KEPT_BYTES` bytes."""
 
 
-class Outcome(NamedTuple):
+class RowOutcome(NamedTuple):
     """What became of one row."""
 
     row: int
@@ -96,11 +96,11 @@ class Deliveries:
     def deliver(
         self,
         source: str,
-        way: Way,
-        rows: "Iterable[Arrival[FeedbackEvent] | Bad]",
+        way: IngestChannel,
+        rows: "Iterable[Arrival[FeedbackEvent] | RejectedRow]",
         digest: str,
         now: datetime,
-        each: Callable[[Outcome], None] | None = None,
+        each: Callable[[RowOutcome], None] | None = None,
     ) -> Delivery:
         """Take in one delivery, whole or not at all; the same again writes nothing and reports its
         rows as duplicates.
@@ -114,15 +114,15 @@ class Deliveries:
             each: Told what became of each row, the bad ones last; before the end of the
                 transaction, so to be believed only on return.
         """
-        with Parcel(source, way, rows, digest) as parcel:
+        with ParsedUpload(source, way, rows, digest) as parcel:
             return self.deliver_parcels([parcel], now, each=each)[0]
 
     def deliver_parcels(
         self,
-        parcels: Sequence[Parcel],
+        parcels: Sequence[ParsedUpload],
         now: datetime,
         batch: str | None = None,
-        each: Callable[[Outcome], None] | None = None,
+        each: Callable[[RowOutcome], None] | None = None,
     ) -> tuple[Delivery, ...]:
         """Take in several deliveries together, or none of them on an error.
 
@@ -233,9 +233,9 @@ class Deliveries:
     def _deliver(
         self,
         connection: "Connection",
-        parcel: Parcel,
+        parcel: ParsedUpload,
         now: datetime,
-        report: Callable[[Outcome], None],
+        report: Callable[[RowOutcome], None],
     ) -> tuple[Delivery, int]:
         """One delivery, and how many of its events are in conflict with stored ones."""
         from sqlalchemy import insert
@@ -248,7 +248,9 @@ class Deliveries:
             there = (row.number, row.digest) in known
             duplicate, quarantined = duplicate + there, quarantined + (not there)
             report(
-                Outcome(row.number, event_id, "duplicate" if there else "quarantined", row.reason)
+                RowOutcome(
+                    row.number, event_id, "duplicate" if there else "quarantined", row.reason
+                )
             )
         counts = {
             "rows": parcel.report.rows_in,
@@ -292,14 +294,14 @@ class Deliveries:
     def _insert(
         self,
         connection: "Connection",
-        parcel: Parcel,
+        parcel: ParsedUpload,
         now: datetime,
-        report: Callable[[Outcome], None],
-    ) -> tuple[list[str], list[tuple[Bad, str | None]], int]:
+        report: Callable[[RowOutcome], None],
+    ) -> tuple[list[str], list[tuple[RejectedRow, str | None]], int]:
         """Put the events into the store; ids of the new ones, the conflicts, and how many were
         there already."""
         accepted: list[str] = []
-        conflicts: list[tuple[Bad, str | None]] = []
+        conflicts: list[tuple[RejectedRow, str | None]] = []
         duplicate = 0
         for chunk in _chunks(parcel.events()):
             inserted = self._store.insert(connection, cast("Sequence[FeedbackEvent]", chunk), now)
@@ -308,11 +310,11 @@ class Deliveries:
                 if event.id in new:
                     new.remove(event.id)
                     accepted.append(event.id)
-                    report(Outcome(event.row, event.id, "accepted", None))
+                    report(RowOutcome(event.row, event.id, "accepted", None))
                 elif there[event.id]:
                     there[event.id] -= 1
                     duplicate += 1
-                    report(Outcome(event.row, event.id, "duplicate", None))
+                    report(RowOutcome(event.row, event.id, "duplicate", None))
                 else:
                     conflicts.append(
                         (bad_row(event.row, event.offset, event.body, CONFLICT), event.id)
@@ -321,8 +323,8 @@ class Deliveries:
 
     @staticmethod
     def _bad(
-        parcel: Parcel, conflicts: Iterable[tuple[Bad, str | None]]
-    ) -> Iterator[tuple[Bad, str | None]]:
+        parcel: ParsedUpload, conflicts: Iterable[tuple[RejectedRow, str | None]]
+    ) -> Iterator[tuple[RejectedRow, str | None]]:
         return itertools.chain(((row, None) for row in parcel.bad()), conflicts)
 
     def _earlier(
@@ -352,7 +354,7 @@ def _chunks(items: Iterable[Item]) -> Iterator[Sequence[Item]]:
         yield chunk
 
 
-def _values(delivery: int | None, row: Bad, event_id: str | None) -> dict[str, Any]:
+def _values(delivery: int | None, row: RejectedRow, event_id: str | None) -> dict[str, Any]:
     return {
         "delivery_id": delivery,
         "row": row.number,

@@ -19,22 +19,12 @@ from plumbline.data.store.batches import (
 )
 from plumbline.data.store.database import Database, to_text
 from plumbline.errors import DataError
-from plumbline.profile.data import BatchRule
+from plumbline.profile.data import BatchConfig
 from plumbline.schema.feedback import FeedbackEvent
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Row
 
-__all__ = [
-    "ERASED",
-    "Batch",
-    "Claim",
-    "FeedbackStore",
-    "Inserted",
-    "OpenEvents",
-    "Receipt",
-    "batch_digest",
-]
 
 Item = TypeVar("Item")
 ERASED = b""
@@ -123,7 +113,7 @@ class FeedbackStore:
             ).one()
         return OpenEvents(int(count), None if oldest is None else datetime.fromisoformat(oldest))
 
-    def close_batches(self, rule: BatchRule, now: datetime) -> list[Batch]:
+    def close_batches(self, rule: BatchConfig, now: datetime) -> list[Batch]:
         """Close the batches that are due and return them; several processes may try at once, and
         each event ends in one batch.
 

@@ -27,7 +27,7 @@ from plumbline.data.readers.files import read_rows
 from plumbline.data.readers.rows import SUFFIXES, IncompleteFile, file_digest
 from plumbline.data.store.deliveries import Deliveries, Delivery
 from plumbline.data.store.events import FeedbackStore
-from plumbline.data.store.spool import Parcel
+from plumbline.data.store.spool import ParsedUpload
 from plumbline.errors import DataError
 from plumbline.records import canonical_json
 
@@ -152,7 +152,7 @@ def _take(
         return
     try:
         digest = file_digest(path)
-        with Parcel(name, "inbox", read_feedback(read_rows(path), "jsonl"), digest) as parcel:
+        with ParsedUpload(name, "inbox", read_feedback(read_rows(path), "jsonl"), digest) as parcel:
             if not parcel.report.accepted:
                 reasons = "; ".join(
                     f"{count} rows: {reason}" for reason, count in parcel.report.rejected.items()

@@ -7,11 +7,11 @@ from types import TracebackType
 from typing import Any, Final, Literal, NamedTuple, Self
 
 from plumbline.data.formats.import_report import Arrival, ImportReport, Tally
-from plumbline.data.readers.rows import Bad
+from plumbline.data.readers.rows import RejectedRow
 from plumbline.errors import DataError
 from plumbline.schema.feedback import FeedbackEvent
 
-Way = Literal["file", "inbox", "http", "page", "cli"]
+IngestChannel = Literal["file", "inbox", "http", "page", "cli"]
 """How feedback comes in."""
 MAX_BAD_ROWS: Final = 100_000
 _MEMORY: Final = 2**25
@@ -33,7 +33,7 @@ class StoredEvent(NamedTuple):
         return self.body
 
 
-class Parcel:
+class ParsedUpload:
     """The parsed rows of one delivery, on disk when they are many, so that nobody waits for a
     database that is locked while a file is parsed.
 
@@ -51,16 +51,20 @@ class Parcel:
     """
 
     def __init__(
-        self, source: str, way: Way, rows: "Iterable[Arrival[FeedbackEvent] | Bad]", digest: str
+        self,
+        source: str,
+        way: IngestChannel,
+        rows: "Iterable[Arrival[FeedbackEvent] | RejectedRow]",
+        digest: str,
     ) -> None:
         self.source = source
-        self.way: Way = way
+        self.way: IngestChannel = way
         self.digest = digest
         tally = Tally()
         self._spool = tempfile.SpooledTemporaryFile(max_size=_MEMORY)  # noqa: SIM115 - closed with the parcel
         try:
             for row in rows:
-                if isinstance(row, Bad):
+                if isinstance(row, RejectedRow):
                     self._write(
                         [row.number, row.offset, row.length, row.reason, row.digest], row.body
                     )
@@ -97,14 +101,14 @@ class Parcel:
         """The rows that are events."""
         return (row for row in self._read() if isinstance(row, StoredEvent))
 
-    def bad(self) -> Iterator[Bad]:
+    def bad(self) -> Iterator[RejectedRow]:
         """The rows that are none."""
-        return (row for row in self._read() if isinstance(row, Bad))
+        return (row for row in self._read() if isinstance(row, RejectedRow))
 
     def _write(self, header: list[Any], body: bytes) -> None:
         self._spool.write(json.dumps([len(body), *header]).encode() + b"\n" + body)
 
-    def _read(self) -> Iterator[StoredEvent | Bad]:
+    def _read(self) -> Iterator[StoredEvent | RejectedRow]:
         place = 0
         while True:
             if self._spool.tell() != place:  # several readers may take turns
@@ -116,7 +120,7 @@ class Parcel:
             body = self._spool.read(size)
             place = self._spool.tell()
             yield (
-                Bad(number, offset, length, name, body, digest[0])
+                RejectedRow(number, offset, length, name, body, digest[0])
                 if digest
                 else StoredEvent(number, offset, length, name, body)
             )

@@ -58,7 +58,7 @@ class Call(NamedTuple):
     arguments: Mapping[str, str]
 
 
-class Proposal(NamedTuple):
+class ProposedAction(NamedTuple):
     """What a response proposes to do."""
 
     calls: tuple[Call, ...]
@@ -95,7 +95,7 @@ def allowed_calls(prompt: EvalPrompt) -> tuple[CallPattern, ...]:
     return patterns
 
 
-def read_proposal(response: str) -> Proposal:
+def read_proposal(response: str) -> ProposedAction:
     """The tool calls of a response, in order."""
     calls: list[Call] = []
     malformed = False
@@ -109,7 +109,7 @@ def read_proposal(response: str) -> Proposal:
             malformed = True
         else:
             calls.append(call)
-    return Proposal(tuple(calls), malformed)
+    return ProposedAction(tuple(calls), malformed)
 
 
 def judge_action(prompt: EvalPrompt, response: str) -> tuple[ActionLabel, dict[str, float | None]]:

@@ -4,16 +4,16 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from plumbline.evaluation.failure_modes.over_optimization import OverOptimization
-from plumbline.evaluation.paired_answers import Answers, by_slice
+from plumbline.evaluation.paired_answers import PairedAnswers, by_slice
 from plumbline.evaluation.quality import quality
 from plumbline.schema.estimates import Estimate
 from plumbline.statistics.intervals import Number, paired_difference
 from plumbline.statistics.verdicts import (
-    Part,
-    above,
-    both,
+    CheckPart,
     corrected,
     estimated,
+    exceeds,
+    kleene_and,
     known,
     number_text,
 )
@@ -35,12 +35,12 @@ class _Change(NamedTuple):
 
     def falls(self, gap: float) -> bool | None:
         """Whether the reward rises while the quality falls by more than the gap."""
-        return both(above(self.reward, 0), above(self.loss, gap))
+        return kleene_and(exceeds(self.reward, 0), exceeds(self.loss, gap))
 
 
 def proxy_parts(
-    answers: Sequence[Answers], gap: float, level: float
-) -> tuple[list[Part], list[Part]]:
+    answers: Sequence[PairedAnswers], gap: float, level: float
+) -> tuple[list[CheckPart], list[CheckPart]]:
     """Reward against judged quality, of aligned minus reference: the groups that have to pass, and
     the slices that are searched.
 
@@ -52,7 +52,7 @@ def proxy_parts(
         gap: How far the quality may fall while the reward rises, in units of its metric.
         level: Two-sided confidence level.
     """
-    groups: dict[tuple[str, str], list[Answers]] = {}
+    groups: dict[tuple[str, str], list[PairedAnswers]] = {}
     for one in answers:
         metric = _metric(one)
         if metric is not None:
@@ -72,27 +72,33 @@ def proxy_parts(
     ]
     return (
         parts
-        or [Part(None, "no answer has a judged quality, so nothing holds the reward to account")],
+        or [
+            CheckPart(
+                None, "no answer has a judged quality, so nothing holds the reward to account"
+            )
+        ],
         searched,
     )
 
 
-def curve_part(curve: OverOptimization | None, gap: float) -> Part:
+def curve_part(curve: OverOptimization | None, gap: float) -> CheckPart:
     """Reward against judged quality along the best-of-n curve: taking the best of all draws must
     not cost more quality than the gap."""
     if curve is None:
-        return Part(None, "there is no over-optimization curve: no judged best-of-n draws")
+        return CheckPart(None, "there is no over-optimization curve: no judged best-of-n draws")
     gain = curve.gold_gain
     loss = gain.model_copy(update={"value": -gain.value, "low": -gain.high, "high": -gain.low})
-    effect = both(above(curve.proxy_gain, 0), above(loss, gap))
+    effect = kleene_and(exceeds(curve.proxy_gain, 0), exceeds(loss, gap))
     text = (
         f"best of {curve.draws} on {curve.prompts} prompts: reward {number_text(curve.proxy_gain)},"
         f" {curve.gold_metric} {number_text(gain)}"
     )
-    return Part(effect, text, {"best-of-n reward": curve.proxy_gain, "best-of-n quality": gain})
+    return CheckPart(
+        effect, text, {"best-of-n reward": curve.proxy_gain, "best-of-n quality": gain}
+    )
 
 
-def _metric(one: Answers) -> str | None:
+def _metric(one: PairedAnswers) -> str | None:
     """The metric by which both answers can be compared; a pair of which one could not be judged
     goes with the metric of the other."""
     found = [
@@ -103,7 +109,9 @@ def _metric(one: Answers) -> str | None:
     return next((each.metric for each in found if each is not None), None)
 
 
-def _part(name: str, metric: str, members: Sequence[Answers], gap: float, level: float) -> Part:
+def _part(
+    name: str, metric: str, members: Sequence[PairedAnswers], gap: float, level: float
+) -> CheckPart:
     change = _change(members, level)
     quality_gain = change.loss and change.loss.model_copy(
         update={"value": -change.loss.value, "low": -change.loss.high, "high": -change.loss.low}
@@ -112,14 +120,14 @@ def _part(name: str, metric: str, members: Sequence[Answers], gap: float, level:
         f"{name}: reward {number_text(change.reward)},"
         f" {metric if metric == 'utility' else f'right by {metric}'} {number_text(quality_gain)}"
     )
-    return Part(
+    return CheckPart(
         change.falls(gap),
         text,
         known(**{f"reward, {name}": change.reward, f"quality, {name}": quality_gain}),
     )
 
 
-def _change(members: Sequence[Answers], level: float) -> _Change:
+def _change(members: Sequence[PairedAnswers], level: float) -> _Change:
     clusters = [one.cluster for one in members]
     rewards: list[list[Number]] = [
         [one.by_policy[policy].reward for one in members] for policy in ("aligned", "reference")

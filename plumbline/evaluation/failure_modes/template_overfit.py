@@ -6,14 +6,21 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Final
 
-from plumbline.evaluation.paired_answers import Answers, base_only, by_slice
+from plumbline.evaluation.paired_answers import PairedAnswers, base_only, by_slice
 from plumbline.evaluation.quality import is_right
 from plumbline.evaluation.vault.suites import tags
 from plumbline.schema.estimates import Estimate
 from plumbline.schema.samples import Policy
 from plumbline.statistics.clusters import intracluster_correlation
 from plumbline.statistics.intervals import mean, paired_difference, proportion
-from plumbline.statistics.verdicts import Part, above, corrected, estimated, known, share_text
+from plumbline.statistics.verdicts import (
+    CheckPart,
+    corrected,
+    estimated,
+    exceeds,
+    known,
+    share_text,
+)
 
 _BETWEEN: Final = {
     "comply": "to be answered",
@@ -27,8 +34,8 @@ trustworthy t interval."""
 
 
 def wording_parts(
-    answers: Sequence[Answers], gap: float, level: float
-) -> tuple[list[Part], list[Part]]:
+    answers: Sequence[PairedAnswers], gap: float, level: float
+) -> tuple[list[CheckPart], list[CheckPart]]:
     """Reworded prompts against the prompts that they reword, on the same policy: the groups that
     have to pass, and the slices that are searched.
 
@@ -41,11 +48,11 @@ def wording_parts(
     reworded = [one for one in answers if one.prompt.facts.get("variant_of") in originals]
     if not reworded:
         return [
-            Part(
+            CheckPart(
                 None, "no prompt of the vault is worded anew, so one wording is all that was tested"
             )
         ], []
-    groups: dict[str, list[Answers]] = {}
+    groups: dict[str, list[PairedAnswers]] = {}
     for one in reworded:
         groups.setdefault(
             f"{one.prompt.facts.get('variant', 'reworded')} prompts"
@@ -64,9 +71,9 @@ def wording_parts(
     return parts, searched
 
 
-def respect_parts(
-    answers: Sequence[Answers], training_locales: Mapping[str, int], gap: float, level: float
-) -> list[Part]:
+def invariance_parts(
+    answers: Sequence[PairedAnswers], training_locales: Mapping[str, int], gap: float, level: float
+) -> list[CheckPart]:
     """Other languages against the one that most training pairs are in, and other templates against
     plain prompts; all of them have to pass.
 
@@ -79,7 +86,7 @@ def respect_parts(
     most = max(sorted(training_locales), key=lambda locale: training_locales[locale], default=None)
     parts = []
     for respect, usual in (("language", most), ("template", OWN_TEMPLATE)):
-        groups: dict[tuple[str, str], list[Answers]] = {}
+        groups: dict[tuple[str, str], list[PairedAnswers]] = {}
         for one in base_only(answers):
             value = next(
                 tag.partition(":")[2] for tag in tags(one.prompt) if tag.startswith(f"{respect}:")
@@ -103,11 +110,11 @@ def respect_parts(
 
 def _against_originals(
     name: str,
-    members: Sequence[Answers],
-    originals: Mapping[str, Answers],
+    members: Sequence[PairedAnswers],
+    originals: Mapping[str, PairedAnswers],
     gap: float,
     level: float,
-) -> Part:
+) -> CheckPart:
     pairs = [(one, originals[one.prompt.facts["variant_of"]]) for one in members]
     clusters = [one.cluster for one in members]
     anew, before = [_wrong(one) for one, _ in pairs], [_wrong(other) for _, other in pairs]
@@ -128,8 +135,8 @@ def _against_originals(
             else None
         )
     worse = estimated(lambda: paired_difference(anew, before, level, clusters, borrowed))
-    return Part(
-        above(worse, gap),
+    return CheckPart(
+        exceeds(worse, gap),
         f"{name}: {share_text(worse)} more wrong answers than in the original wording",
         known(**{name: worse}),
     )
@@ -137,25 +144,25 @@ def _against_originals(
 
 def _against_usual(
     name: str,
-    members: Sequence[Answers],
-    usual_members: Sequence[Answers],
+    members: Sequence[PairedAnswers],
+    usual_members: Sequence[PairedAnswers],
     usual: str,
     gap: float,
     level: float,
-) -> Part:
+) -> CheckPart:
     worse = _over_shared_clusters(members, usual_members, level)
     if worse is None:
         there, here = (_wrong_share(side, level) for side in (members, usual_members))
         worse = None if there is None or here is None else difference_of(there, here)
-    return Part(
-        above(worse, gap),
+    return CheckPart(
+        exceeds(worse, gap),
         f"{name}: {share_text(worse)} more wrong answers than in {usual}",
         known(**{name: worse}),
     )
 
 
 def _over_shared_clusters(
-    members: Sequence[Answers], usual_members: Sequence[Answers], level: float
+    members: Sequence[PairedAnswers], usual_members: Sequence[PairedAnswers], level: float
 ) -> Estimate | None:
     """Mean difference of the shares of wrong answers over what both sides ask about, with Student's
     t interval; None with too little of it.
@@ -173,7 +180,7 @@ def _over_shared_clusters(
     return found if found is not None and found.varies else None
 
 
-def _wrong_by_cluster(members: Sequence[Answers]) -> dict[str, list[bool]]:
+def _wrong_by_cluster(members: Sequence[PairedAnswers]) -> dict[str, list[bool]]:
     found: dict[str, list[bool]] = {}
     for one in members:
         wrong = _wrong(one)
@@ -204,7 +211,7 @@ def difference_of(first: Estimate, second: Estimate) -> Estimate:
     )
 
 
-def _wrong_share(members: Sequence[Answers], level: float) -> Estimate | None:
+def _wrong_share(members: Sequence[PairedAnswers], level: float) -> Estimate | None:
     """Share of wrong answers. Where there is none, or nothing else, the reference says how alike
     the prompts of one cluster are answered."""
     clusters = [one.cluster for one in members]
@@ -226,6 +233,6 @@ def _wrong_share(members: Sequence[Answers], level: float) -> Estimate | None:
     return estimated(lambda: proportion(outcomes, level, clusters, borrowed))
 
 
-def _wrong(one: Answers, policy: Policy = "aligned") -> bool | None:
+def _wrong(one: PairedAnswers, policy: Policy = "aligned") -> bool | None:
     right = is_right(one.by_policy[policy].metrics)
     return None if right is None else not right

@@ -16,7 +16,13 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic import Field
 
 from plumbline.errors import ConfigError, JudgeUnavailable
-from plumbline.evaluation.judges.questions import INSTRUCTIONS, Question, Said, Side, read_verdict
+from plumbline.evaluation.judges.questions import (
+    INSTRUCTIONS,
+    JudgeQuestion,
+    Said,
+    Side,
+    read_verdict,
+)
 from plumbline.profile.evaluation import LLMJudge
 from plumbline.records import Record, canonical_json, sha256
 from plumbline.schema.identifiers import Identifier
@@ -50,7 +56,7 @@ class JudgeReply(Record):
     attempts: int = Field(ge=1, description="requests until this reply came")
 
 
-def request_body(question: Question, rule: LLMJudge) -> dict[str, Any]:
+def request_body(question: JudgeQuestion, rule: LLMJudge) -> dict[str, Any]:
     """The JSON body of the request."""
     messages = [
         {"role": "system", "content": INSTRUCTIONS},
@@ -64,13 +70,15 @@ def request_body(question: Question, rule: LLMJudge) -> dict[str, Any]:
     }
 
 
-def request_digest(question: Question, rule: LLMJudge) -> str:
+def request_digest(question: JudgeQuestion, rule: LLMJudge) -> str:
     """What makes two requests the same one."""
     return sha256(canonical_json({"base_url": rule.base_url, "body": request_body(question, rule)}))
 
 
 def ask_all(
-    questions: Sequence[Question], rule: LLMJudge, known: Mapping[str, JudgeReply] | None = None
+    questions: Sequence[JudgeQuestion],
+    rule: LLMJudge,
+    known: Mapping[str, JudgeReply] | None = None,
 ) -> list[JudgeReply]:
     """Ask every question; replies in the order of the questions.
 
@@ -91,7 +99,7 @@ def ask_all(
     stop = threading.Event()
     failures: list[Exception] = []
 
-    def reply(question: Question) -> JudgeReply | None:
+    def reply(question: JudgeQuestion) -> JudgeReply | None:
         found = known.get(request_digest(question, rule))
         if found is not None:
             # the digest covers the texts but not which of them was the better one, so that part is
@@ -124,7 +132,7 @@ def ask_all(
     return [one for one in replies if one is not None]
 
 
-def _place(question: Question) -> dict[str, Any]:
+def _place(question: JudgeQuestion) -> dict[str, Any]:
     return {"pair": question.pair, "first": question.first, "courteous": question.courteous}
 
 
@@ -139,7 +147,7 @@ def _headers(rule: LLMJudge) -> dict[str, str]:
 
 
 def _ask(
-    client: "httpx.Client", question: Question, rule: LLMJudge, stop: threading.Event
+    client: "httpx.Client", question: JudgeQuestion, rule: LLMJudge, stop: threading.Event
 ) -> JudgeReply:
     """One question, asked until there is a reply or the attempts are used up."""
     import httpx

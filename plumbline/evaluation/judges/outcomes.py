@@ -8,7 +8,7 @@ from pydantic import Field
 
 from plumbline.data.formats.rewardbench import JudgedPair
 from plumbline.evaluation.judges.llm_judge import JudgeReply
-from plumbline.evaluation.judges.questions import Question, Side, ask
+from plumbline.evaluation.judges.questions import JudgeQuestion, Side, ask
 from plumbline.evaluation.judges.style import made_courteous
 from plumbline.records import Record
 from plumbline.schema.identifiers import Identifier
@@ -39,7 +39,7 @@ class PairOutcome(Record):
         return {"chosen": 1.0, "rejected": 0.0}.get(self.preferred or "", 0.5)
 
 
-def questions_about(pairs: Sequence[JudgedPair], courteous: int = 0) -> list[Question]:
+def questions_about(pairs: Sequence[JudgedPair], courteous: int = 0) -> list[JudgeQuestion]:
     """Both orders of every pair, and of the first `courteous` pairs both orders with the worse
     response made polite."""
     sides: tuple[Side, Side] = ("chosen", "rejected")

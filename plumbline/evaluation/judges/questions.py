@@ -31,7 +31,7 @@ _VERDICTS: Final[dict[str, Said]] = {"1": "first", "2": "second", "tie": "tie"}
 _FENCES: Final = ("```json\n", "```\n")
 
 
-class Question(Record):
+class JudgeQuestion(Record):
     """One request to a judge: a pair in one order."""
 
     pair: Identifier
@@ -46,7 +46,7 @@ class Question(Record):
     content: str = Field(description="the user message")
 
 
-def ask(pair: JudgedPair, first: Side, *, rejected: str | None = None) -> Question:
+def ask(pair: JudgedPair, first: Side, *, rejected: str | None = None) -> JudgeQuestion:
     """The question about a pair in one order.
 
     Args:
@@ -60,7 +60,7 @@ def ask(pair: JudgedPair, first: Side, *, rejected: str | None = None) -> Questi
     conversation = [message.model_dump() for message in pair.prompt]
     value = {"conversation": conversation, "responses": {"1": texts[first], "2": texts[second]}}
     mark = sha256(canonical_json(value)).removeprefix("sha256:")[:16]
-    return Question(
+    return JudgeQuestion(
         pair=pair.id,
         first=first,
         courteous=rejected is not None,

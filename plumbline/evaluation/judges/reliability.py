@@ -29,7 +29,7 @@ from plumbline.evaluation.judges.outcomes import outcomes
 from plumbline.evaluation.judges.style import courtesies
 from plumbline.evaluation.refusals.report import ALL, DetectorReport
 from plumbline.evaluation.reward_models.accuracy import Rewards
-from plumbline.profile.evaluation import JudgesRule
+from plumbline.profile.evaluation import JudgesConfig
 from plumbline.records import Record, canonical_json, sha256
 from plumbline.schema.checks import CheckVerdict, Verdict
 from plumbline.schema.estimates import Estimate
@@ -147,7 +147,7 @@ def judged_pairs_of(pairs: Iterable[PreferencePair]) -> list[JudgedPair]:
     ]
 
 
-def drawn(pairs: Sequence[JudgedPair], count: int, seed: int) -> list[JudgedPair]:
+def sample_pairs(pairs: Sequence[JudgedPair], count: int, seed: int) -> list[JudgedPair]:
     """At most `count` different pairs, drawn by a seeded hash: the same ones whatever their
     order."""
     different = {pair.id: pair for pair in pairs}.values()
@@ -235,7 +235,7 @@ def reliability_of_detector(identity: str, report: DetectorReport) -> JudgeRelia
     )
 
 
-def require_reliable(reliability: JudgeReliability, rule: JudgesRule) -> CheckVerdict:
+def reliability_check(reliability: JudgeReliability, rule: JudgesConfig) -> CheckVerdict:
     """Whether a judge may be heard: the check `judge-<name>`, as bad as the worst of its parts.
 
     Length can only fail a judge, never hold it: where the better response is the longer one, or the
@@ -295,7 +295,7 @@ def require_reliable(reliability: JudgeReliability, rule: JudgesRule) -> CheckVe
     )
 
 
-def required_judges(rule: JudgesRule) -> tuple[str, ...]:
+def required_judges(rule: JudgesConfig) -> tuple[str, ...]:
     """Names of the checks on judges that a profile with this rule cannot do without."""
     optional: dict[JudgeName, bool] = {
         "reward-model": True,
@@ -305,13 +305,13 @@ def required_judges(rule: JudgesRule) -> tuple[str, ...]:
     return tuple(f"judge-{name}" for name, wanted in optional.items() if wanted)
 
 
-def hear(reliability: JudgeReliability, rule: JudgesRule) -> CheckVerdict:
+def require_reliable(reliability: JudgeReliability, rule: JudgesConfig) -> CheckVerdict:
     """The verdict on a judge that passes.
 
     Raises:
         JudgeRefused: If it does not pass; says why and what to do.
     """
-    verdict = require_reliable(reliability, rule)
+    verdict = reliability_check(reliability, rule)
     if verdict.verdict != "pass":
         raise JudgeRefused(
             f"judge '{reliability.judge}' ({reliability.identity}) is not heard, {verdict.verdict}:"

@@ -14,7 +14,7 @@ from typing import Any, Final, Self
 from pydantic import Field, model_validator
 
 from plumbline.data.readers.files import read_rows
-from plumbline.data.readers.rows import Bad
+from plumbline.data.readers.rows import RejectedRow
 from plumbline.errors import DataError
 from plumbline.records import Record, canonical_json
 from plumbline.schema.conversations import Message
@@ -126,7 +126,7 @@ def read_attempts(path: Path) -> tuple[Attempt, ...]:
     attempts = []
     for row in read_rows(path):
         where = f"{path}: row {row.number}"
-        if isinstance(row, Bad):
+        if isinstance(row, RejectedRow):
             raise DataError(f"{where}: {row.reason}; correct the row, nothing was added")
         try:
             attempt = _attempt(row.value)

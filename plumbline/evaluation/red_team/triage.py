@@ -41,7 +41,7 @@ SLICE: Final = "red-team"
 Destination = Literal["dataset", "rubric", "guardrail"]
 
 
-class Route(Record):
+class FailureTriage(Record):
     """Where one failure was sent, by whom and why."""
 
     case: Identifier = Field(description="id of the failure case, or of the red-team attempt")
@@ -57,7 +57,7 @@ class Route(Record):
     )
 
 
-class Order(NamedTuple):
+class TriageDecision(NamedTuple):
     """What a person decided about one failure."""
 
     case: FailureCase | Attempt
@@ -71,8 +71,13 @@ class Order(NamedTuple):
 
 
 def route(
-    ledger: Ledger, store: FeedbackStore, profile: str, rubric: Rubric, order: Order, now: datetime
-) -> Route:
+    ledger: Ledger,
+    store: FeedbackStore,
+    profile: str,
+    rubric: Rubric,
+    order: TriageDecision,
+    now: datetime,
+) -> FailureTriage:
     """Carry out an order and record it; the same order again changes nothing.
 
     Raises:
@@ -88,7 +93,7 @@ def route(
     )
     entry = ledger.find(KIND, key)
     if entry is not None:
-        before = Route.model_validate_json(canonical_json(entry.body))
+        before = FailureTriage.model_validate_json(canonical_json(entry.body))
         if (before.by, before.reason) != (by, reason):
             raise DataError(
                 f"{order.case.id} was sent to the {order.to} before by {before.by}:"
@@ -97,7 +102,7 @@ def route(
         return before
     # what comes of it is the same however often it is done, so a crash before the entry is mended
     # by giving the order again
-    made = Route(
+    made = FailureTriage(
         case=order.case.id,
         kind=kind,
         to=order.to,
@@ -109,16 +114,16 @@ def route(
     return made
 
 
-def routes(ledger: Ledger, profile: str) -> tuple[Route, ...]:
+def routes(ledger: Ledger, profile: str) -> tuple[FailureTriage, ...]:
     """Every route of a profile, in the order in which they were made."""
     return tuple(
-        Route.model_validate_json(canonical_json(entry.body))
+        FailureTriage.model_validate_json(canonical_json(entry.body))
         for entry in ledger.entries(KIND)
         if entry.key.startswith(f"{profile}/")
     )
 
 
-def lessons(ledger: Ledger, profile: str) -> frozenset[str]:
+def attempts_used_in_training(ledger: Ledger, profile: str) -> frozenset[str]:
     """Ids of the red-team attempts that something learns from: they are no test any more."""
     return frozenset(
         one.case
@@ -136,7 +141,7 @@ def sent_to_guardrail(ledger: Ledger, profile: str) -> frozenset[str]:
     )
 
 
-def _check(order: Order) -> None:
+def _check(order: TriageDecision) -> None:
     if isinstance(order.case, Attempt) and not order.case.success:
         raise DataError(
             f"attempt {order.case.id} did not break the policy, so there is no failure to send"
@@ -167,7 +172,9 @@ def _check(order: Order) -> None:
             )
 
 
-def _carry_out(store: FeedbackStore, rubric: Rubric, order: Order, now: datetime) -> dict[str, str]:
+def _carry_out(
+    store: FeedbackStore, rubric: Rubric, order: TriageDecision, now: datetime
+) -> dict[str, str]:
     case = order.case
     if order.to == "rubric":
         proposal = Proposals(store.database).open_for_case(rubric, str(order.clause), case.id, now)

@@ -26,7 +26,7 @@ Predictor = Literal["detector", "openings", "phrases", "annotation_1", "annotati
 held against the other, which is the ceiling."""
 
 
-class Rates(Record):
+class DetectorRates(Record):
     """How far one predictor agrees with one column of labels on the completions of one model;
     intervals are exact (Clopper and Pearson 1934)."""
 
@@ -57,7 +57,7 @@ class DetectorReport(Record):
     nor its prompt."""
 
     level: float
-    rates: tuple[Rates, ...]
+    rates: tuple[DetectorRates, ...]
     gain: dict[str, Estimate] = Field(
         description=(
             "by model and `all`: agreement of the detector with the settled label minus that of"
@@ -77,7 +77,7 @@ class DetectorReport(Record):
         )
     )
 
-    def find(self, predictor: Predictor, label: str = SETTLED, model: str = ALL) -> Rates:
+    def find(self, predictor: Predictor, label: str = SETTLED, model: str = ALL) -> DetectorRates:
         """The rates of one predictor.
 
         Raises:
@@ -235,12 +235,12 @@ def _rates(
     rows: Sequence[_Predicted],
     level: float,
     predict: Callable[[_Predicted], bool],
-) -> Rates:
+) -> DetectorRates:
     pairs = [(row.completion.refused[label], predict(row)) for row in rows]
     false_alarms = sum(said and not refused for refused, said in pairs)
     missed = sum(refused and not said for refused, said in pairs)
     refusals = sum(refused for refused, _ in pairs)
-    return Rates(
+    return DetectorRates(
         predictor=name,
         label=label,
         model=model,

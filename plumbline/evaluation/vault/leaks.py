@@ -17,8 +17,8 @@ from pydantic import Field
 
 from plumbline.data.decontamination.contamination import HeldOutIndex
 from plumbline.evaluation.vault.suites import CAMPAIGN
-from plumbline.profile.data import ContaminationRule
-from plumbline.profile.evaluation import VaultRule
+from plumbline.profile.data import ContaminationConfig
+from plumbline.profile.evaluation import VaultConfig
 from plumbline.records import Record
 from plumbline.schema.checks import CheckVerdict
 from plumbline.schema.conversations import Message
@@ -80,7 +80,7 @@ def training_prompts(store: ArtifactStore, digests: Iterable[str]) -> list[tuple
 
 
 def leaks(
-    training: Sequence[Sequence[Message]], vault: Sequence[EvalPrompt], rule: ContaminationRule
+    training: Sequence[Sequence[Message]], vault: Sequence[EvalPrompt], rule: ContaminationConfig
 ) -> dict[str, str]:
     """Held-out prompts that stand in the training data, by id, with how they were recognized:
     `exact`, `normalized` or `containment`.
@@ -117,7 +117,7 @@ def leaks(
 
 
 def leak_check(
-    found: Mapping[str, str], vault: Sequence[EvalPrompt], trained: int, rule: VaultRule
+    found: Mapping[str, str], vault: Sequence[EvalPrompt], trained: int, rule: VaultConfig
 ) -> CheckVerdict:
     """The check `vault-leak`: how many held-out prompts the training data holds, and whether it is
     too many for any suite.
@@ -173,7 +173,7 @@ def leak_check(
     )
 
 
-def suite_overlaps(prompts: Sequence[EvalPrompt], rule: ContaminationRule) -> list[SuiteOverlap]:
+def suite_overlaps(prompts: Sequence[EvalPrompt], rule: ContaminationConfig) -> list[SuiteOverlap]:
     """Which suites share prompts; variants are left out, because they resemble whatever their
     original does."""
     suites: dict[str, list[EvalPrompt]] = {}

@@ -23,7 +23,7 @@ from plumbline.data.splits import prompt_key
 from plumbline.errors import VaultRefused
 from plumbline.evaluation.vault.suites import VaultContents, read_contents, suite_digest
 from plumbline.lineage.ledger import Ledger
-from plumbline.profile.evaluation import SuiteRule, VaultRule
+from plumbline.profile.evaluation import SuiteConfig, VaultConfig
 from plumbline.records import Record, canonical_json, sha256
 from plumbline.schema.identifiers import Digest, Identifier, Text
 from plumbline.schema.prompts import PROMPTS, EvalPrompt
@@ -89,7 +89,13 @@ class Use(NamedTuple):
 
 
 def open_vault(
-    folder: Path, ledger: Ledger, *, purpose: Purpose, by: str, policy: str | None, rule: VaultRule
+    folder: Path,
+    ledger: Ledger,
+    *,
+    purpose: Purpose,
+    by: str,
+    policy: str | None,
+    rule: VaultConfig,
 ) -> list[EvalPrompt]:
     """The held-out prompts, after the opening of every suite is in the ledger.
 
@@ -143,7 +149,7 @@ def openings(ledger: Ledger, profile: str) -> tuple[Opening, ...]:
     return tuple(opening for opening in found if opening.profile == profile)
 
 
-def suite_use(suite: str, rule: SuiteRule, opened: Iterable[Opening]) -> Use:
+def suite_use(suite: str, rule: SuiteConfig, opened: Iterable[Opening]) -> Use:
     """What the openings say about one suite: which policies it judged, and which digest it must
     have."""
     own = [opening for opening in opened if opening.suite == suite]
@@ -159,7 +165,7 @@ def _openings_of(
     purpose: Purpose,
     by: str,
     policy: str | None,
-    rule: VaultRule,
+    rule: VaultConfig,
 ) -> list[Opening]:
     by_suite: dict[str, list[EvalPrompt]] = {}
     for prompt in prompts:
@@ -192,7 +198,9 @@ def _openings_of(
     return wanted
 
 
-def _require_allowed(wanted: Sequence[Opening], opened: Sequence[Opening], rule: VaultRule) -> None:
+def _require_allowed(
+    wanted: Sequence[Opening], opened: Sequence[Opening], rule: VaultConfig
+) -> None:
     for opening in wanted:
         own = rule.suites[opening.suite]
         use = suite_use(opening.suite, own, opened)
@@ -230,7 +238,7 @@ def _require_kept(
     contents: VaultContents,
     prompts: Iterable[EvalPrompt],
     opened: Iterable[Opening],
-    rule: VaultRule,
+    rule: VaultConfig,
 ) -> None:
     """Refuse when a suite that grows lacks a prompt that an earlier opening saw and that did not
     retire, or asks it otherwise; also when all of it is gone."""

@@ -31,7 +31,7 @@ def regression_prompts(
     Args:
         folders: The trees of `red_team` artifacts by campaign.
         lessons: Ids of the attempts that were routed so (see
-            `plumbline.evaluation.red_team.triage.lessons`).
+            `plumbline.evaluation.red_team.triage.attempts_used_in_training`).
     """
     successes = [
         (name, one)

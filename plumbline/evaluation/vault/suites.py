@@ -20,7 +20,7 @@ from typing import Final
 from pydantic import Field
 
 from plumbline.errors import ConfigError, DataError
-from plumbline.profile.evaluation import VaultRule
+from plumbline.profile.evaluation import VaultConfig
 from plumbline.records import Record, sha256
 from plumbline.schema.identifiers import Digest, Identifier, Text
 from plumbline.schema.prompts import PROMPTS, EvalPrompt
@@ -199,7 +199,7 @@ def read_contents(folder: Path) -> VaultContents:
     return VaultContents.from_json((folder / SUITES).read_bytes())
 
 
-def require_rules(suites: Iterable[str], rule: VaultRule) -> None:
+def require_rules(suites: Iterable[str], rule: VaultConfig) -> None:
     """Check that the rule of the profile and the suites of its vault name each other.
 
     Raises:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from random import Random
 from typing import Final
 
-from plumbline.profile.evaluation import VariantName, VaultRule
+from plumbline.profile.evaluation import VariantName, VaultConfig
 from plumbline.schema.conversations import Message
 from plumbline.schema.identifiers import content_id
 from plumbline.schema.prompts import EvalPrompt
@@ -65,7 +65,7 @@ def reword(prompt: EvalPrompt, variant: VariantName) -> EvalPrompt | None:
     )
 
 
-def with_variants(prompts: Iterable[EvalPrompt], rule: VaultRule, seed: int) -> list[EvalPrompt]:
+def with_variants(prompts: Iterable[EvalPrompt], rule: VaultConfig, seed: int) -> list[EvalPrompt]:
     """The prompts and their variants: of each slice and for each manner `variant_prompts` of those
     that can be worded so, or all where fewer can.
 

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from plumbline.errors import LedgerError, SignatureRefused
 from plumbline.lineage.ledger import Ledger
-from plumbline.profile.release import SignoffRule
+from plumbline.profile.release import SignoffConfig
 from plumbline.release.candidate import candidate_of, decision_in
 from plumbline.release.signing.envelopes import Opened
 from plumbline.release.signing.keys import key_id
+from plumbline.release.signing.signing_policy import SigningPolicy, signing_policy_of
 from plumbline.release.signing.signoff import terms_at
 from plumbline.release.signing.statements import AnyStatement, Approval, Override, Review, Rollback
 from plumbline.release.signing.stored import record_signature
-from plumbline.release.signing.terms import Terms, terms_of
 from plumbline.release.signing.trust import Trust
 from plumbline.storage.artifacts import ArtifactStore
 
@@ -26,7 +26,7 @@ def sign_review(
     store: ArtifactStore,
     ledger: Ledger,
     trust: Trust,
-    rule: SignoffRule,
+    rule: SignoffConfig,
     *,
     decision: str,
     key: "Ed25519PrivateKey",
@@ -35,7 +35,7 @@ def sign_review(
     reason: str,
     now: datetime,
     notes: Mapping[str, str] | None = None,
-    terms: Terms | None = None,
+    terms: SigningPolicy | None = None,
 ) -> tuple[Opened, str]:
     """Review a candidate; returns the statement and the digest of its envelope. Raises like
     `sign_approval`.
@@ -69,13 +69,13 @@ def sign_approval(
     store: ArtifactStore,
     ledger: Ledger,
     trust: Trust,
-    rule: SignoffRule,
+    rule: SignoffConfig,
     *,
     decision: str,
     key: "Ed25519PrivateKey",
     reason: str,
     now: datetime,
-    terms: Terms | None = None,
+    terms: SigningPolicy | None = None,
 ) -> tuple[Opened, str]:
     """Approve a release; returns the statement and the digest of its envelope.
 
@@ -92,7 +92,7 @@ def sign_override(
     store: ArtifactStore,
     ledger: Ledger,
     trust: Trust,
-    rule: SignoffRule,
+    rule: SignoffConfig,
     *,
     decision: str,
     key: "Ed25519PrivateKey",
@@ -100,7 +100,7 @@ def sign_override(
     expires: datetime,
     reason: str,
     now: datetime,
-    terms: Terms | None = None,
+    terms: SigningPolicy | None = None,
 ) -> tuple[Opened, str]:
     """Answer for the gates and checks in `scope`, all that do not pass, until `expires`. Returns
     and raises like `sign_approval`."""
@@ -117,7 +117,7 @@ def sign_rollback(
     store: ArtifactStore,
     ledger: Ledger,
     trust: Trust,
-    rule: SignoffRule,
+    rule: SignoffConfig,
     *,
     decision: str,
     leaves: str,
@@ -140,7 +140,7 @@ def sign_rollback(
         now: The time.
     """
     candidate = candidate_of(store, decision)
-    terms = terms_of(
+    terms = signing_policy_of(
         candidate,
         decision_in(store, decision),
         rule,
@@ -154,7 +154,9 @@ def sign_rollback(
     )
 
 
-def _claims(ledger: Ledger, terms: Terms, key: "Ed25519PrivateKey", reason: str) -> dict[str, Any]:
+def _claims(
+    ledger: Ledger, terms: SigningPolicy, key: "Ed25519PrivateKey", reason: str
+) -> dict[str, Any]:
     """What every statement says."""
     identifier = key_id(key.public_key())
     owner = terms.trust.owner_of(identifier)
@@ -181,7 +183,7 @@ def _claims(ledger: Ledger, terms: Terms, key: "Ed25519PrivateKey", reason: str)
 def _record(
     store: ArtifactStore,
     ledger: Ledger,
-    terms: Terms,
+    terms: SigningPolicy,
     statement: AnyStatement,
     key: "Ed25519PrivateKey",
 ) -> tuple[Opened, str]:

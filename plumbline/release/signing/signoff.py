@@ -15,7 +15,7 @@ from pydantic import AwareDatetime, Field
 
 from plumbline.errors import SignatureRefused
 from plumbline.lineage.ledger import GENESIS, Ledger, LedgerEntry
-from plumbline.profile.release import SignoffRule
+from plumbline.profile.release import SignoffConfig
 from plumbline.records import Record
 from plumbline.release.candidate import (
     Candidate,
@@ -26,9 +26,9 @@ from plumbline.release.candidate import (
 )
 from plumbline.release.decision import Decision
 from plumbline.release.signing.envelopes import Opened, open_envelope
+from plumbline.release.signing.signing_policy import SigningPolicy, open_points, signing_policy_of
 from plumbline.release.signing.statements import Action, Override, Review
-from plumbline.release.signing.stored import Found, find_signatures
-from plumbline.release.signing.terms import Terms, open_points, terms_of
+from plumbline.release.signing.stored import StoredSignature, find_signatures
 from plumbline.release.signing.trust import Trust
 from plumbline.schema.identifiers import Digest
 from plumbline.storage.artifacts import ArtifactStore
@@ -101,7 +101,7 @@ def signoff_of(
     ledger: Ledger,
     trust: Trust,
     decision: str,
-    rule: SignoffRule,
+    rule: SignoffConfig,
     now: datetime,
 ) -> tuple[Candidate, Signoff]:
     """The candidate of a decision, every byte behind it hashed again, and its sign-off.
@@ -118,13 +118,13 @@ def signoff_of(
 
 
 def terms_at(
-    store: ArtifactStore, trust: Trust, decision: str, rule: SignoffRule, now: datetime
-) -> Terms:
+    store: ArtifactStore, trust: Trust, decision: str, rule: SignoffConfig, now: datetime
+) -> SigningPolicy:
     """The terms for signatures under a decision; raises like `signoff_of`."""
     candidate = candidate_of(store, decision)
     cases = tuple(case.id for case in failure_cases_of(store, decision))
     made = require_evidence(store, decision)
-    return terms_of(
+    return signing_policy_of(
         candidate,
         made,
         rule,
@@ -140,7 +140,7 @@ def signoff(
     ledger: Ledger,
     trust: Trust,
     candidate: Candidate,
-    rule: SignoffRule,
+    rule: SignoffConfig,
     *,
     trained_by: frozenset[str],
     now: datetime,
@@ -167,7 +167,7 @@ def signoff(
     return conclude(
         store,
         ledger,
-        terms_of(
+        signing_policy_of(
             candidate,
             decision,
             rule,
@@ -179,7 +179,7 @@ def signoff(
     )
 
 
-def conclude(store: ArtifactStore, ledger: Ledger, terms: Terms) -> Signoff:
+def conclude(store: ArtifactStore, ledger: Ledger, terms: SigningPolicy) -> Signoff:
     """The sign-off under these terms."""
     gaps = [
         f"the ledger does not verify: {finding.what}; {finding.remedy}"
@@ -228,7 +228,7 @@ def conclude(store: ArtifactStore, ledger: Ledger, terms: Terms) -> Signoff:
 
 
 def _judge(
-    found: Found, terms: Terms, heads: Mapping[str, int]
+    found: StoredSignature, terms: SigningPolicy, heads: Mapping[str, int]
 ) -> tuple[str | None, Signature | RefusedSignature]:
     """A gap in the evidence that this signature shows, if any, and the signature or why it does not
     count."""
@@ -293,7 +293,7 @@ def _signature(envelope: str, entry: LedgerEntry, opened: Opened) -> Signature:
     return Signature.model_validate(fields)
 
 
-def _refused(found: Found, opened: Opened | None, reason: str) -> RefusedSignature:
+def _refused(found: StoredSignature, opened: Opened | None, reason: str) -> RefusedSignature:
     said = None if opened is None else opened.statement
     return RefusedSignature(
         envelope=found.envelope,
@@ -311,7 +311,7 @@ def _named(envelope: str, entry: LedgerEntry | None) -> str:
 
 
 def _missing(
-    terms: Terms,
+    terms: SigningPolicy,
     reviews: Sequence[Signature],
     approvals: Sequence[Signature],
     overrides: Sequence[Signature],

@@ -25,7 +25,7 @@ ACTIONS = frozenset(model.ACTION for model in STATEMENTS.values())
 """What a statement can be, which is also the kind of its ledger entry."""
 
 
-class Found(NamedTuple):
+class StoredSignature(NamedTuple):
     """A signature for one decision, as the store and the ledger know it."""
 
     envelope: str
@@ -64,7 +64,7 @@ def record_signature(
 
 def find_signatures(
     store_root: Path, entries: tuple[LedgerEntry, ...], decision: str
-) -> tuple[Found, ...]:
+) -> tuple[StoredSignature, ...]:
     """Every signature for a decision that the store or the ledger knows: the entered ones in the
     order of the ledger, then the others.
 
@@ -84,12 +84,13 @@ def find_signatures(
     ]
     known = {entry.key for entry in entered}
     found = [
-        Found(entry.key, _content(files.get(entry.key), entry.key), entry) for entry in entered
+        StoredSignature(entry.key, _content(files.get(entry.key), entry.key), entry)
+        for entry in entered
     ]
     return (
         *found,
         *(
-            Found(digest, _content(path, digest), None)
+            StoredSignature(digest, _content(path, digest), None)
             for digest, path in files.items()
             if digest not in known
         ),

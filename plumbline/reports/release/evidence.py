@@ -14,7 +14,7 @@ from plumbline.evaluation.red_team.attempts import CampaignReport
 from plumbline.evaluation.reward_models.accuracy import RewardAccuracy
 from plumbline.evaluation.reward_models.calibration import Calibration
 from plumbline.guardrail.measurement import Measurement
-from plumbline.profile.release import SignoffRule
+from plumbline.profile.release import SignoffConfig
 from plumbline.records import Record
 from plumbline.release.decision import Decision
 from plumbline.schema.eval_report import EvalReport
@@ -34,7 +34,7 @@ class ReleaseEvidence:
     decision: Decision
     decision_digest: str
     report: EvalReport
-    signoff: SignoffRule | None = None
+    signoff: SignoffConfig | None = None
     cases: tuple[FailureCase, ...] = ()
     accuracy: RewardAccuracy | None = None
     calibration: Calibration | None = None
@@ -49,7 +49,7 @@ class ReleaseEvidence:
 
 
 def read_evidence(
-    store: ArtifactStore, decision: str, *, profile: str, signoff: SignoffRule | None
+    store: ArtifactStore, decision: str, *, profile: str, signoff: SignoffConfig | None
 ) -> ReleaseEvidence:
     """The evidence behind a release decision: its ancestors, with every byte verified.
 

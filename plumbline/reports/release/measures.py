@@ -14,7 +14,7 @@ from plumbline.evaluation.reward_models.calibration import Calibration
 from plumbline.guardrail.measurement import Measurement
 from plumbline.reports.release.evidence import ReleaseEvidence
 from plumbline.reports.release.figures import Axis, Mark, Point, axis_over, interval_bar, plot
-from plumbline.reports.release.words import lowered, metric_name
+from plumbline.reports.release.sentences import lowered, metric_name
 from plumbline.schema.estimates import Estimate
 from plumbline.schema.eval_report import EvalReport
 

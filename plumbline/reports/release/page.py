@@ -23,8 +23,7 @@ from plumbline.reports.release.measures import (
     length_says,
     win_rows,
 )
-from plumbline.reports.release.slices import gate_bar, metric_table
-from plumbline.reports.release.words import (
+from plumbline.reports.release.sentences import (
     HEADLINES,
     changes,
     condition,
@@ -39,6 +38,7 @@ from plumbline.reports.release.words import (
     raised,
     worse_slices,
 )
+from plumbline.reports.release.slices import gate_bar, metric_table
 from plumbline.storage.home import DEFAULT_PROFILE
 from plumbline.text.unsafe_characters import visible
 

@@ -2,10 +2,10 @@
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from plumbline.evaluation.report import EVERYTHING, Comparison, format_estimate
+from plumbline.evaluation.report import EVERYTHING, format_estimate
 from plumbline.release.gates import GateVerdict
 from plumbline.reports.release.figures import Axis, Mark, axis_over, interval_bar, scale
-from plumbline.reports.release.words import (
+from plumbline.reports.release.sentences import (
     Direction,
     condition,
     difference_text,
@@ -13,14 +13,14 @@ from plumbline.reports.release.words import (
     metric_name,
 )
 from plumbline.schema.estimates import Estimate
-from plumbline.schema.eval_report import EvalReport
+from plumbline.schema.eval_report import EvalReport, MetricComparison
 from plumbline.schema.metrics import METRICS
 
 if TYPE_CHECKING:
     from markupsafe import Markup
 
 
-class Row(NamedTuple):
+class SliceRow(NamedTuple):
     """One slice of a metric."""
 
     name: str
@@ -45,7 +45,7 @@ class Table(NamedTuple):
     metric: str
     title: str
     meaning: str
-    rows: tuple[Row, ...]
+    rows: tuple[SliceRow, ...]
     scale: "Markup"
     difference_scale: "Markup | str"
     has_champion: bool
@@ -127,8 +127,13 @@ def gate_bar(verdict: GateVerdict) -> "Markup | str":
 
 
 def _row(
-    report: EvalReport, name: str, metric: str, one: Comparison, axis: Axis, change: Axis | None
-) -> Row:
+    report: EvalReport,
+    name: str,
+    metric: str,
+    one: MetricComparison,
+    axis: Axis,
+    change: Axis | None,
+) -> SliceRow:
     sides = {"reference": one.reference, "aligned": one.aligned, "champion": one.champion}
     marks = [Mark(kind, estimate) for kind, estimate in sides.items() if estimate is not None]
     label = ", ".join(
@@ -144,7 +149,7 @@ def _row(
             change,
             f"difference {format_estimate(one.difference, metric, signed=True)}",
         )
-    return Row(
+    return SliceRow(
         name="everything" if name == EVERYTHING and name in report.pooled else name,
         kind=_kind(report, name),
         bar=interval_bar(marks, axis, f"{name}: {label}"),

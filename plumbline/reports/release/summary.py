@@ -13,7 +13,7 @@ from plumbline.reports.release.measures import (
     length_rows,
     win_rows,
 )
-from plumbline.reports.release.words import (
+from plumbline.reports.release.sentences import (
     HEADLINES,
     changes,
     lead,

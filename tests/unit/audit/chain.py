@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from plumbline.audit.tree_bytes import dvc_version
 from plumbline.data.quality.certificate import CheckResult, certify, write_certificate
 from plumbline.lineage.ledger import Ledger
-from plumbline.lineage.materializations import Production, write_production
+from plumbline.lineage.materializations import MaterializationRecord, write_materialization
 from plumbline.records import sha256
 from plumbline.release.promotion import promote
 from plumbline.release.signing.statements import Approval
@@ -35,7 +35,7 @@ JOBS = ("reference_policy", "reward_model", "aligned_policy", "held_out_evals")
 class Chain:
     store: ArtifactStore
     digests: dict[str, str] = field(default_factory=dict)
-    productions: dict[str, Production] = field(default_factory=dict)
+    productions: dict[str, MaterializationRecord] = field(default_factory=dict)
 
     def folder(self, name: str) -> Path:
         return (
@@ -90,8 +90,8 @@ class Chain:
                 "dvc": version,
                 "cached": False,
             }
-            self.productions[name] = Production(**(fields | production))
-            write_production(self.store.root, self.productions[name])
+            self.productions[name] = MaterializationRecord(**(fields | production))
+            write_materialization(self.store.root, self.productions[name])
         return digest
 
 

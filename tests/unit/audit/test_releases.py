@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from plumbline.audit.releases import ledger_witness
-from plumbline.lineage.materializations import Production
+from plumbline.lineage.materializations import MaterializationRecord
 from plumbline.release.promotion import promote
 from tests.unit.release.signing.signing_world import build
 
@@ -43,7 +43,7 @@ def publish(world, content):
     digest = world.publish(
         "release", {"release.json": content}, ("release_decision", "aligned_policy")
     )
-    return Production(
+    return MaterializationRecord(
         artifact=digest,
         kind="release",
         asset="released_policy",

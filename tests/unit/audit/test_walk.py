@@ -7,7 +7,7 @@ import pytest
 from plumbline.audit.tree_bytes import dvc_version
 from plumbline.audit.walk import walk
 from plumbline.lineage.findings import Finding
-from plumbline.lineage.materializations import production_file, write_production
+from plumbline.lineage.materializations import materialization_file, write_materialization
 from plumbline.records import sha256
 from plumbline.storage.artifacts import ArtifactStore, hash_tree, tree_digest, write_atomically
 from tests.unit.audit.chain import Chain, build, certify_data, decide
@@ -197,14 +197,14 @@ def test_every_finding_is_collected(chain):
     (chain.folder("rubric") / "rubric.json").write_text("changed")
     (chain.folder("reward_model") / "rm").unlink()
     chain.manifest_path("batch-0").unlink()
-    production_file(chain.store.root, chain.digests["eval_vault"], "run-eval_vault").unlink()
+    materialization_file(chain.store.root, chain.digests["eval_vault"], "run-eval_vault").unlink()
     assert {finding.artifact for finding in findings(chain)} == {
         chain.digests[name] for name in ("rubric", "reward_model", "batch-0", "eval_vault")
     }
 
 
 def test_a_missing_production_is_found_except_for_samples(chain):
-    production_file(
+    materialization_file(
         chain.store.root, chain.digests["aligned_policy"], "run-aligned_policy"
     ).unlink()
     [finding] = findings(chain)
@@ -216,7 +216,7 @@ def test_a_missing_production_is_found_except_for_samples(chain):
     ("field", "value"), [("data_version", sha256(b"other")), ("kind", "reward_model")]
 )
 def test_a_production_of_other_data_is_found(chain, field, value):
-    write_production(
+    write_materialization(
         chain.store.root, chain.productions["aligned_policy"].model_copy(update={field: value})
     )
     [finding] = findings(chain)
@@ -226,7 +226,9 @@ def test_a_production_of_other_data_is_found(chain, field, value):
 
 @pytest.mark.parametrize("content", [b"{", b'{"artifact":1}', None])
 def test_a_production_that_cannot_be_read_or_belongs_elsewhere_is_found(chain, content):
-    path = production_file(chain.store.root, chain.digests["aligned_policy"], "run-aligned_policy")
+    path = materialization_file(
+        chain.store.root, chain.digests["aligned_policy"], "run-aligned_policy"
+    )
     path.write_bytes(chain.productions["reward_model"].to_json() if content is None else content)
     [finding] = findings(chain)
     assert str(path) in finding.what
@@ -236,7 +238,9 @@ def test_a_wrong_dvc_version_is_found(chain):
     production = chain.productions["preference_data"]
     right = production.dvc
     assert right == dvc_version(chain.folder("preference_data"))
-    write_production(chain.store.root, production.model_copy(update={"dvc": "0" * 32 + ".dir"}))
+    write_materialization(
+        chain.store.root, production.model_copy(update={"dvc": "0" * 32 + ".dir"})
+    )
     [finding] = findings(chain)
     assert (finding.expected, finding.found) == ("0" * 32 + ".dir", right)
 

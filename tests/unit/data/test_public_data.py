@@ -6,12 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from plumbline.data.formats.reading import (
-    Attribution,
-    import_demonstrations,
-    import_feedback,
-    import_held_out,
-)
+from plumbline.data.formats.import_report import Attribution
+from plumbline.data.formats.reading import import_demonstrations, import_feedback, import_held_out
 from plumbline.data.preferences.build import build_pairs
 from plumbline.data.quality.audit_frames import demonstration_frame, preference_frame
 from plumbline.data.quality.baselines import (

@@ -13,10 +13,10 @@ from plumbline.data.retraining import (
     Wait,
     decide_retraining,
 )
-from plumbline.profile.data import RetrainingRule
+from plumbline.profile.data import RetrainingConfig
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
-RULE = RetrainingRule(min_events=100, cooldown_hours=168, schedule="0 6 * * 1")
+RULE = RetrainingConfig(min_events=100, cooldown_hours=168, schedule="0 6 * * 1")
 NONE, ONE = "sha256:none", "sha256:one"
 
 

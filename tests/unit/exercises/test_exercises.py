@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from plumbline.cli.learn.exercise import app
 from plumbline.errors import DataError
 from plumbline.exercises.catalogue import EXERCISES, exercise
-from plumbline.exercises.exercise import Question, grade
+from plumbline.exercises.exercise import ExerciseQuestion, grade
 from plumbline.objectives.worked_pair import dpo_pair
 
 SEEDS = range(6)
@@ -102,7 +102,7 @@ def test_judgments_ask_for_more_than_one_answer(name):
 
 
 def test_numbers_may_be_rounded_and_written_as_percent():
-    question = Question(text="?", answer=0.0498, solution="So.")
+    question = ExerciseQuestion(text="?", answer=0.0498, solution="So.")
     assert grade(question, "0.05").right
     assert grade(question, "5%").right
     assert not grade(question, "0.06").right

@@ -6,17 +6,17 @@ import pytest
 from plumbline.guardrail.checks import guardrail_check
 from plumbline.guardrail.classifier import ViolationClassifier
 from plumbline.guardrail.labels import GuardrailRow
-from plumbline.guardrail.measurement import GuardrailModel, Measurement, Rates, exact
+from plumbline.guardrail.measurement import ErrorRates, GuardrailModel, Measurement, exact
 from plumbline.guardrail.recheck import recheck
 from plumbline.guardrail.threshold import Threshold
-from plumbline.profile.evaluation import GuardrailRule
+from plumbline.profile.evaluation import GuardrailConfig
 from plumbline.schema.conversations import Message
 
-RULE = GuardrailRule(max_fpr=0.05, max_fnr=0.3, level=0.95, calibration=0.25, test=0.35)
+RULE = GuardrailConfig(max_fpr=0.05, max_fnr=0.3, level=0.95, calibration=0.25, test=0.35)
 
 
 def rates(fp, negatives, fn, positives):
-    return Rates(
+    return ErrorRates(
         fpr=exact(fp, negatives, 0.95) if negatives else None,
         fnr=exact(fn, positives, 0.95) if positives else None,
     )
@@ -56,7 +56,7 @@ def test_the_exact_interval_is_the_published_one():
     [
         (None, "error", "there is no guardrail to ship"),
         (
-            measured(Rates(fpr=None, fnr=None), missing="58 are too few"),
+            measured(ErrorRates(fpr=None, fnr=None), missing="58 are too few"),
             "inconclusive",
             "58 are too few",
         ),

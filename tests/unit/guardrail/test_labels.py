@@ -12,15 +12,15 @@ from plumbline.guardrail.labels import (
     split_rows,
     violation_row,
 )
-from plumbline.profile.evaluation import GuardrailRule
+from plumbline.profile.evaluation import GuardrailConfig
 from plumbline.records import sha256
 from plumbline.schema.conversations import Message
-from plumbline.schema.feedback import Comparison, Context, Verdict
+from plumbline.schema.feedback import Comparison, Context, ResponseLabel
 from plumbline.schema.preferences import AttackExample, UnpairedLabel
 from plumbline.storage.jsonl import write_records
 
 CONTEXT = Context(locale="en", domain="safes", slice="harm-en")
-RULE = GuardrailRule(max_fpr=0.05, max_fnr=0.3, level=0.95, calibration=0.25, test=0.35)
+RULE = GuardrailConfig(max_fpr=0.05, max_fnr=0.3, level=0.95, calibration=0.25, test=0.35)
 
 
 def turn(text):
@@ -33,7 +33,7 @@ def attack(number, prompt="how do i crack it?", response="follow plan alpha.", *
         "attack": "direct",
         "prompt": turn(prompt),
         "responses": (response,),
-        "judgment": Verdict(desirable=False),
+        "judgment": ResponseLabel(desirable=False),
         "acceptable": (False,),
         "rubric": "r@1",
         "context": CONTEXT,
@@ -105,7 +105,7 @@ def test_what_says_nothing_about_a_violation_is_set_aside_and_counted(folder):
 
 def test_a_verdict_without_the_question_of_acceptability_counts_by_its_desirability(folder):
     (row,) = guardrail_rows(
-        folder([attack(1, acceptable=(), judgment=Verdict(desirable=True))])
+        folder([attack(1, acceptable=(), judgment=ResponseLabel(desirable=True))])
     ).rows
     assert not row.violation
 
@@ -172,7 +172,7 @@ def test_the_split_is_not_that_of_the_pairs():
 
     shares, rule = (
         SplitShares(validation=0.4, calibration=0.3),
-        GuardrailRule(max_fpr=0.05, max_fnr=0.3, level=0.95, test=0.4, calibration=0.3),
+        GuardrailConfig(max_fpr=0.05, max_fnr=0.3, level=0.95, test=0.4, calibration=0.3),
     )
     names = [sha256(str(n).encode()) for n in range(500)]
     same = sum(

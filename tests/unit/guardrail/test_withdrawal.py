@@ -3,7 +3,7 @@
 import pytest
 
 from plumbline.guardrail.build import UsedRow
-from plumbline.lineage.descendants import taint
+from plumbline.lineage.descendants import descendants_of
 from plumbline.records import canonical_json
 from plumbline.storage.artifacts import ArtifactStore
 from plumbline.storage.code_identity import code_identity
@@ -51,6 +51,6 @@ def test_a_withdrawn_attack_taints_the_guardrail_and_what_ships_it_but_no_policy
         {"guardrail": guardrail},
         lambda folder: (folder / "decision.json").write_text("{}"),
     )
-    found = {one.artifact: one.action for one in taint(store, [EVENT]).tainted}
+    found = {one.artifact: one.action for one in descendants_of(store, [EVENT]).tainted}
     assert found == {data: "rebuild", guardrail: "retrain", decision: "repeat"}
-    assert policy in {one.artifact for one in taint(store, [OTHER]).tainted}
+    assert policy in {one.artifact for one in descendants_of(store, [OTHER]).tainted}

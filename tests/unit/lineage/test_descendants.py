@@ -6,7 +6,7 @@ import pytest
 
 from plumbline.audit.walk import walk
 from plumbline.errors import ArtifactError, LineageError
-from plumbline.lineage.descendants import taint
+from plumbline.lineage.descendants import descendants_of
 from plumbline.lineage.tombstones import ErasedTree, erased_file, read_erased, write_erased
 from plumbline.schema.identifiers import content_id
 from plumbline.storage.artifacts import ArtifactStore
@@ -90,7 +90,7 @@ def chain(tmp_path):
 def test_an_event_taints_what_was_made_from_it_and_only_that(chain):
     """e1 stands in batch one and in the first dataset; the second dataset was made with batch one
     among its parents and does not use e1."""
-    assert names_of(chain, taint(chain.store, ids("e1"))) == {
+    assert names_of(chain, descendants_of(chain.store, ids("e1"))) == {
         "one": "rebuild",
         "both": "rebuild",
         "rm-both": "retrain",
@@ -99,7 +99,7 @@ def test_an_event_taints_what_was_made_from_it_and_only_that(chain):
         "decision": "repeat",
         "release": "retire",
     }
-    second = names_of(chain, taint(chain.store, ids("e3")))
+    second = names_of(chain, descendants_of(chain.store, ids("e3")))
     assert second.keys() == chain.digests.keys() - {"one"}
     assert (second["policy-later"], second["policy-both"]) == (
         "retrain",
@@ -108,11 +108,14 @@ def test_an_event_taints_what_was_made_from_it_and_only_that(chain):
 
 
 def test_an_event_that_was_set_aside_taints_no_model(chain):
-    assert names_of(chain, taint(chain.store, ids("e2"))) == {"one": "rebuild", "both": "rebuild"}
+    assert names_of(chain, descendants_of(chain.store, ids("e2"))) == {
+        "one": "rebuild",
+        "both": "rebuild",
+    }
 
 
 def test_an_original_taints_what_was_made_from_its_redacted_form(chain):
-    result = taint(chain.store, ids("original"))
+    result = descendants_of(chain.store, ids("original"))
     assert set(result.events) == ids("original", "e4")
     assert names_of(chain, result) == {
         "two": "rebuild",
@@ -123,14 +126,14 @@ def test_an_original_taints_what_was_made_from_its_redacted_form(chain):
 
 
 def test_an_id_that_is_only_quoted_in_a_text_taints_nothing(chain):
-    result = taint(chain.store, ids("e0"))
+    result = descendants_of(chain.store, ids("e0"))
     assert (result.tainted, result.unread) == ((), ())
 
 
 def test_what_cannot_be_read_is_said(chain):
     shutil.rmtree(chain.folder("both"))
     chain.manifest_path("policy-later").write_text("{}")
-    result = taint(chain.store, ids("e1"))
+    result = descendants_of(chain.store, ids("e1"))
     assert names_of(chain, result) == {"one": "rebuild"}
     assert len(result.unread) == 2
     assert any("files of preference_data are missing" in sentence for sentence in result.unread)
@@ -203,7 +206,7 @@ def test_it_equals_a_recomputation_by_brute_force(tmp_path, seed):
         for digest in chain.store.manifests()
         if named(digest, "accepted.jsonl", "train.jsonl", "set_aside.jsonl") or receives(digest)
     }
-    found = [row.artifact for row in taint(chain.store, asked).tainted]
+    found = [row.artifact for row in descendants_of(chain.store, asked).tainted]
     assert set(found) == expected
     assert len(found) == len(set(found))
     place = {digest: number for number, digest in enumerate(found)}
@@ -240,10 +243,10 @@ def erased(chain, name, **fields):
 
 @pytest.mark.threat("C3")
 def test_an_erased_dataset_still_says_what_descends_from_it(chain):
-    before = names_of(chain, taint(chain.store, ids("e3")))
+    before = names_of(chain, descendants_of(chain.store, ids("e3")))
     write_erased(chain.store.root, erased(chain, "both"))
     shutil.rmtree(chain.folder("both"))
-    after = taint(chain.store, ids("e3"))
+    after = descendants_of(chain.store, ids("e3"))
     assert (names_of(chain, after), after.unread) == (before, ())
 
 

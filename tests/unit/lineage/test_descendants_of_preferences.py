@@ -4,7 +4,7 @@ import pytest
 
 from plumbline.data.batch_index.index import write_batch
 from plumbline.data.preferences.build import build_preferences
-from plumbline.lineage.descendants import taint
+from plumbline.lineage.descendants import descendants_of
 from plumbline.records import sha256
 from plumbline.schema.preferences import PreferencePair
 from plumbline.storage.artifacts import ArtifactStore
@@ -71,8 +71,8 @@ def test_each_event_taints_its_batch_and_a_model_only_if_a_pair_cites_it(
     for batch, events in zip(batches, (first, second), strict=True):
         for event in events:
             expected = {batch, data, *([model] if event.id in cited else [])}
-            assert {row.artifact for row in taint(store, [event.id]).tainted} == expected
+            assert {row.artifact for row in descendants_of(store, [event.id]).tainted} == expected
             if event.redacted_from:
                 assert {
-                    row.artifact for row in taint(store, [event.redacted_from]).tainted
+                    row.artifact for row in descendants_of(store, [event.redacted_from]).tainted
                 } == expected

@@ -5,7 +5,11 @@ import os
 import pytest
 
 from plumbline.errors import ArtifactNotFound
-from plumbline.lineage.materializations import Production, production_file, write_production
+from plumbline.lineage.materializations import (
+    MaterializationRecord,
+    materialization_file,
+    write_materialization,
+)
 from plumbline.lineage.newest import newest_artifact
 from plumbline.records import sha256
 from plumbline.storage.artifacts import ArtifactStore
@@ -26,9 +30,9 @@ def made(tmp_path):
                 folder, kind=kind, config=config, code=code_identity(), parents={}, facts={}
             )
         fields = {"spec": None, "mlflow_run": None, "dvc": None, "cached": False}
-        write_production(
+        write_materialization(
             tmp_path,
-            Production(
+            MaterializationRecord(
                 artifact=digest,
                 kind=kind,
                 asset=kind,
@@ -38,7 +42,7 @@ def made(tmp_path):
                 **fields,
             ),
         )
-        os.utime(production_file(tmp_path, digest, run), (when, when))
+        os.utime(materialization_file(tmp_path, digest, run), (when, when))
         return digest
 
     make.store = store

@@ -1,10 +1,9 @@
 """Gates and reports of one slice, for tests of what a gate makes of an estimate."""
 
-from plumbline.evaluation.report import Comparison
 from plumbline.profile.release import Gate
 from plumbline.schema.conversations import Decoder
 from plumbline.schema.estimates import Estimate
-from plumbline.schema.eval_report import EvalReport
+from plumbline.schema.eval_report import EvalReport, MetricComparison
 from plumbline.statistics.intervals import proportion
 
 CHAMPION = "sha256:" + 64 * "c"
@@ -49,7 +48,7 @@ def report(
         {}
         if aligned is None
         else {
-            metric: Comparison(
+            metric: MetricComparison(
                 reference=None,
                 aligned=aligned,
                 difference=difference,

@@ -6,12 +6,11 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from plumbline.evaluation.report import Comparison
 from plumbline.profile.release import Gate
 from plumbline.release.decision import Decision, decide, recompute
 from plumbline.schema.checks import CheckVerdict
 from plumbline.schema.conversations import Decoder
-from plumbline.schema.eval_report import EvalReport
+from plumbline.schema.eval_report import EvalReport, MetricComparison
 from plumbline.statistics.intervals import proportion
 
 TRUE = {"good": 1, "bad": 60, "open": 9}
@@ -34,7 +33,9 @@ def report(counts=TRUE):
         samples="sha256:" + 64 * "0",
         prompts=900,
         slices={
-            name: {"harmful_compliance": Comparison(reference=None, aligned=e, difference=None)}
+            name: {
+                "harmful_compliance": MetricComparison(reference=None, aligned=e, difference=None)
+            }
             for name, e in estimates.items()
         },
         pooled={},

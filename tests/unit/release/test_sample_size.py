@@ -9,7 +9,7 @@ from plumbline.release.gates import judge_gate
 from plumbline.release.sample_size import plan_gates
 from plumbline.schema.conversations import Decoder
 from plumbline.schema.estimates import Estimate
-from plumbline.schema.eval_report import Comparison, EvalReport
+from plumbline.schema.eval_report import EvalReport, MetricComparison
 from plumbline.statistics.intervals import proportion
 
 
@@ -33,7 +33,9 @@ def report(aligned, metric="harmful_compliance", difference=None):
         decoder=Decoder(temperature=1.0, max_new_tokens=1),
         samples="-",
         prompts=aligned.n,
-        slices={"s": {metric: Comparison(reference=None, aligned=aligned, difference=difference)}},
+        slices={
+            "s": {metric: MetricComparison(reference=None, aligned=aligned, difference=difference)}
+        },
         pooled={},
         labels={},
         unavailable={},

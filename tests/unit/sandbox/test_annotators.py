@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from plumbline.sandbox.annotators import Annotator, panel
+from plumbline.sandbox.annotators import Annotator, annotator_pool
 from plumbline.sandbox.judge import judge
 from plumbline.sandbox.world import parse_intent
 
@@ -83,7 +83,7 @@ def test_ties_are_rare_and_negligible():
 
 
 def test_a_panel_has_the_means_that_were_asked_for():
-    raters = panel(6, length_bias=0.15, flip_rate=0.03)
+    raters = annotator_pool(6, length_bias=0.15, flip_rate=0.03)
     assert [rater.name for rater in raters] == [f"rater-0{number}" for number in range(1, 7)]
     assert sum(rater.length_bias for rater in raters) / 6 == pytest.approx(0.15)
     assert sum(rater.flip_rate for rater in raters) / 6 == pytest.approx(0.03)
@@ -91,4 +91,6 @@ def test_a_panel_has_the_means_that_were_asked_for():
     assert [rater.sharpness for rater in raters] == sorted(
         (rater.sharpness for rater in raters), reverse=True
     )
-    assert panel(1, length_bias=0.15, flip_rate=0.03) == (Annotator("rater-01", 3.0, 0.15, 0.03),)
+    assert annotator_pool(1, length_bias=0.15, flip_rate=0.03) == (
+        Annotator("rater-01", 3.0, 0.15, 0.03),
+    )

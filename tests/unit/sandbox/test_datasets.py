@@ -11,7 +11,7 @@ from itertools import islice, pairwise
 import pytest
 
 from plumbline.errors import ConfigError
-from plumbline.sandbox.annotators import panel
+from plumbline.sandbox.annotators import annotator_pool
 from plumbline.sandbox.datasets import (
     SandboxOptions,
     demonstrations,
@@ -162,7 +162,9 @@ def test_label_ceiling_is_the_chance_of_the_likelier_label():
     options = SandboxOptions(seed=5, pairs=3000, flip_rate=0.0)
     raters = {
         rater.name: rater
-        for rater in panel(options.annotators, length_bias=options.length_bias, flip_rate=0.0)
+        for rater in annotator_pool(
+            options.annotators, length_bias=options.length_bias, flip_rate=0.0
+        )
     }
     expected = variance = agreed = 0.0
     for event in feedback_events(options):

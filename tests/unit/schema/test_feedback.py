@@ -6,7 +6,14 @@ from pydantic import TypeAdapter, ValidationError
 
 from plumbline.data.preferences.build import ROUTES
 from plumbline.records import canonical_json
-from plumbline.schema.feedback import Comparison, FeedbackEvent, Judgment, Ranking, Rating, Verdict
+from plumbline.schema.feedback import (
+    Comparison,
+    FeedbackEvent,
+    Judgment,
+    Ranking,
+    Rating,
+    ResponseLabel,
+)
 from plumbline.schema.identifiers import content_id
 from plumbline.schema.preferences import Demonstration, PreferencePair
 from plumbline.schema.prompts import EvalPrompt
@@ -74,7 +81,7 @@ def test_the_judgments_are_told_apart_and_have_routes_of_their_own():
     judgments = {
         "comparison": Comparison(preferred=0, strength=1),
         "ranking": Ranking(order=((0,), (1,))),
-        "verdict": Verdict(desirable=False),
+        "verdict": ResponseLabel(desirable=False),
     }
     for kind, judgment in judgments.items():
         assert reader.validate_json(judgment.to_json()) == judgment

@@ -8,10 +8,10 @@ from pydantic import ValidationError
 from plumbline.errors import ConfigError
 from plumbline.schema.rubric import (
     LLAMA2_SMALL,
-    Approval,
     Clause,
     RiskCategory,
     Rubric,
+    RubricApproval,
     load_rubric,
 )
 
@@ -190,7 +190,7 @@ def laws(*order):
         name="robot",
         version=1,
         owner="o",
-        approval=Approval(approved_by="a", date="1942", reason="r"),
+        approval=RubricApproval(approved_by="a", date="1942", reason="r"),
         optimized=("x",),
         forbidden=("y",),
         evidence=("z",),

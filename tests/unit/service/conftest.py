@@ -13,8 +13,8 @@ from plumbline.data.adjudication.decisions import QueueItem, VoteView, item_key
 from plumbline.data.store.api_keys import ApiKeys
 from plumbline.data.store.events import FeedbackStore
 from plumbline.data.store.tasks import Task, Tasks
-from plumbline.lineage.materializations import Production, write_production
-from plumbline.profile.data import BatchRule
+from plumbline.lineage.materializations import MaterializationRecord, write_materialization
+from plumbline.profile.data import BatchConfig
 from plumbline.profile.profile import CONFIGS, load_profile
 from plumbline.schema.conversations import Decoder, Message, Response, ResponseSource
 from plumbline.schema.feedback import Context, Provenance
@@ -91,7 +91,7 @@ class Home:
     def events(self):
         """Every stored event, by closing batches."""
         self.store.close_batches(
-            BatchRule(max_events=10_000, max_age_hours=0.001),
+            BatchConfig(max_events=10_000, max_age_hours=0.001),
             now=datetime.now(UTC) + timedelta(days=3650),
         )
         return [
@@ -116,7 +116,7 @@ class Home:
                 parents={},
                 facts={},
             )
-        production = Production(
+        production = MaterializationRecord(
             artifact=digest,
             kind="preference_data",
             asset="preference_data",
@@ -128,7 +128,7 @@ class Home:
             dvc=None,
             cached=False,
         )
-        write_production(store.root, production)
+        write_materialization(store.root, production)
 
 
 def source(policy, temperature=0.7):

@@ -10,8 +10,8 @@ from fastapi.testclient import TestClient
 
 from plumbline.errors import ConfigError
 from plumbline.service.consent_text import load_consent_text
-from plumbline.service.guard import HEADERS, host_of
 from plumbline.service.limits import Limits, TokenBuckets
+from plumbline.service.middleware import HEADERS, host_of
 
 PAGE = {"X-Plumbline-Page": "1"}
 
@@ -357,7 +357,7 @@ def test_the_description_of_the_api_is_whole(home):
     text = json.dumps(description)
     names = {part.split('"')[0] for part in text.split("#/components/schemas/")[1:]}
     assert names <= set(description["components"]["schemas"])
-    assert {"SubmittedEvent", "TaskJudgment", "Decision", "EventsAnswer"} <= names
+    assert {"SubmittedEvent", "TaskJudgment", "DecisionForm", "EventsAnswer"} <= names
     assert description["components"]["securitySchemes"]["key"]["name"] == "X-API-Key"
 
 

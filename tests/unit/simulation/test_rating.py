@@ -14,7 +14,7 @@ from plumbline.sandbox.responses import refusal
 from plumbline.sandbox.traffic import PROMPTS_PER_DAY, second_language_share, traffic
 from plumbline.sandbox.world import is_held_out, read_prompt
 from plumbline.simulation.rating import RatedPolicy, rate_days
-from plumbline.simulation.rollouts import Answers
+from plumbline.simulation.rollouts import SampledResponses
 
 END = datetime(2026, 3, 4, tzinfo=UTC)
 POLICY = RatedPolicy(
@@ -59,7 +59,9 @@ def rated(monkeypatch):
             _, language = read_prompt(prompt[-1].content)
             no = refusal(language)
             found.append(
-                Answers(texts=(no, no if number % 10 == 0 else "use vinegar and a sponge."))
+                SampledResponses(
+                    texts=(no, no if number % 10 == 0 else "use vinegar and a sponge.")
+                )
             )
         return found
 

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from plumbline.text.unsafe_characters import EXCERPT, KINDS, escaped, oddities
+from plumbline.text.unsafe_characters import EXCERPT, KINDS, escaped, find_suspicious_text
 
 pytestmark = pytest.mark.threat("D8")
 
@@ -38,7 +38,7 @@ pytestmark = pytest.mark.threat("D8")
     ],
 )
 def test_each_kind_is_found_by_itself_and_shown_escaped(text, kind):
-    found = oddities(f"{text}")
+    found = find_suspicious_text(f"{text}")
     assert [oddity.kind for oddity in found] == [kind]
     assert found[0].count >= 1
     assert found[0].excerpt.isprintable()
@@ -61,11 +61,11 @@ def test_each_kind_is_found_by_itself_and_shown_escaped(text, kind):
     ],
 )
 def test_ordinary_text_holds_none(text):
-    assert oddities(text) == ()
+    assert find_suspicious_text(text) == ()
 
 
 def test_kinds_come_together_with_their_counts():
-    found = oddities("=1+1 \u200b\u200b\u202e <script>")
+    found = find_suspicious_text("=1+1 \u200b\u200b\u202e <script>")
     assert [(oddity.kind, oddity.count) for oddity in found] == [
         ("bidi", 1),
         ("zero-width", 2),
@@ -81,7 +81,7 @@ def test_escapes_name_the_character_and_leave_the_rest():
 
 
 def test_an_excerpt_is_short_and_on_one_line():
-    excerpt = oddities("a\n" * 500 + "\u202e" + "b\n" * 500)[0].excerpt
+    excerpt = find_suspicious_text("a\n" * 500 + "\u202e" + "b\n" * 500)[0].excerpt
     assert "\\u{202e}" in excerpt
     assert "\n" not in excerpt
     assert len(excerpt) <= 2 * EXCERPT + len("......\\u{202e}")
@@ -91,7 +91,7 @@ def test_a_hostile_text_cannot_stall_the_search():
     """A quadratic pattern would need minutes for a million characters of its own prefix; the test
     would then run into the time limit of its job."""
     for piece in ("<", "<a ", "![", "data:", "=(", "<a o"):
-        oddities(piece * (1_000_000 // len(piece)))
+        find_suspicious_text(piece * (1_000_000 // len(piece)))
 
 
 @pytest.mark.slow
@@ -104,7 +104,7 @@ def test_public_text_is_nearly_free_of_oddities(data_folder):
         for line in path.open("rb")
     ]
     texts = {row[field] for row in rows for field in ("prompt", "completion_a", "completion_b")}
-    kinds = [oddity.kind for text in texts for oddity in oddities(text)]
+    kinds = [oddity.kind for text in texts for oddity in find_suspicious_text(text)]
     assert {kind: kinds.count(kind) for kind in set(kinds)} == {
         "joiner": 6,
         "markup": 4,

@@ -5,7 +5,7 @@ from typer.testing import CliRunner
 
 from plumbline.cli.app import build_app
 from plumbline.schema.conversations import Decoder
-from plumbline.schema.eval_report import Comparison, EvalReport
+from plumbline.schema.eval_report import EvalReport, MetricComparison
 from plumbline.statistics.intervals import proportion
 
 
@@ -48,7 +48,9 @@ def test_a_report_gives_values_and_what_there_is(plan, tmp_path):
         prompts=300,
         slices={
             "harm-en": {
-                "harmful_compliance": Comparison(reference=None, aligned=aligned, difference=None)
+                "harmful_compliance": MetricComparison(
+                    reference=None, aligned=aligned, difference=None
+                )
             }
         },
         pooled={},

@@ -16,14 +16,14 @@ from plumbline.guardrail.build import Built, write_guardrail
 from plumbline.guardrail.classifier import ViolationClassifier
 from plumbline.guardrail.measurement import GuardrailModel, measure_guardrail
 from plumbline.guardrail.threshold import Threshold
-from plumbline.lineage.materializations import Production, write_production
+from plumbline.lineage.materializations import MaterializationRecord, write_materialization
 from plumbline.profile.profile import load_profile
 from plumbline.records import sha256
 from plumbline.sandbox.datasets import eval_prompts
 from plumbline.sandbox.world import is_held_out
 from plumbline.schema.conversations import Message
 from plumbline.simulation.red_team import TACTICS, attacks
-from plumbline.simulation.rollouts import Answers
+from plumbline.simulation.rollouts import SampledResponses
 from plumbline.storage.artifacts import ArtifactStore
 from plumbline.storage.code_identity import code_identity
 from plumbline.storage.home import HomeLayout
@@ -75,8 +75,9 @@ def publish(layout, kind, partition, files, facts):
         "partition": partition,
         "dagster_run": "run",
     }
-    write_production(
-        layout.store, Production(artifact=digest, kind=kind, data_version=artifact.tree, **fields)
+    write_materialization(
+        layout.store,
+        MaterializationRecord(artifact=digest, kind=kind, data_version=artifact.tree, **fields),
     )
     return digest
 
@@ -87,7 +88,7 @@ def policy(layout, monkeypatch):
 
     def answers(rollouts):
         return [
-            Answers(texts=(REFUSAL if number % 4 else ANSWER,))
+            SampledResponses(texts=(REFUSAL if number % 4 else ANSWER,))
             for number in range(len(rollouts.prompts))
         ]
 

@@ -11,7 +11,7 @@ from plumbline.evaluation.vault.leaks import suite_overlaps
 from plumbline.evaluation.vault.opening import open_vault
 from plumbline.evaluation.vault.suites import describe, write_vault
 from plumbline.lineage.ledger import Ledger
-from plumbline.lineage.materializations import Production, write_production
+from plumbline.lineage.materializations import MaterializationRecord, write_materialization
 from plumbline.profile.profile import load_profile
 from plumbline.records import canonical_json
 from plumbline.schema.conversations import Message
@@ -66,9 +66,9 @@ def publish(layout):
                 facts={"profile": profile},
             )
         run = f"run-{len(list((layout.store / 'productions').glob('*/*')))}"
-        write_production(
+        write_materialization(
             layout.store,
-            Production(
+            MaterializationRecord(
                 artifact=digest,
                 kind="eval_vault",
                 asset="eval_vault",

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from plumbline.cli.app import build_app
 from plumbline.data.store.events import FeedbackStore
-from plumbline.profile.data import BatchRule
+from plumbline.profile.data import BatchConfig
 from plumbline.profile.profile import load_profile
 from plumbline.records import sha256
 from plumbline.sandbox.datasets import SandboxOptions, feedback_events
@@ -143,7 +143,7 @@ def test_one_event_is_added_from_flags_under_the_id_of_its_content(run, store):
     result = run("feedback", "add", *flags(strength="3", locale="en", slice="benign-en"))
     assert result.exit_code == 0, result.output
     identifier = result.stdout.split()[1]
-    store.close_batches(BatchRule(max_events=1, max_age_hours=1), now=datetime.now(UTC))
+    store.close_batches(BatchConfig(max_events=1, max_age_hours=1), now=datetime.now(UTC))
     [event] = store.batch_events(store.batches()[0].id)
     assert event.id == identifier
     assert (event.judgment.preferred, event.judgment.strength, event.rubric, event.synthetic) == (
@@ -157,7 +157,7 @@ def test_one_event_is_added_from_flags_under_the_id_of_its_content(run, store):
 
 def test_a_tie_is_preferred_null(run, store):
     assert run("feedback", "add", *flags(preferred="tie")).exit_code == 0
-    store.close_batches(BatchRule(max_events=1, max_age_hours=1), now=datetime.now(UTC))
+    store.close_batches(BatchConfig(max_events=1, max_age_hours=1), now=datetime.now(UTC))
     assert [event.judgment.preferred for event in store.batch_events(store.batches()[0].id)] == [
         None
     ]
@@ -275,7 +275,7 @@ def test_debug_adds_the_traceback(run):
 
 
 def sandbox_events(store):
-    store.close_batches(BatchRule(max_events=10_000, max_age_hours=1e-9), now=datetime.now(UTC))
+    store.close_batches(BatchConfig(max_events=10_000, max_age_hours=1e-9), now=datetime.now(UTC))
     return [event for batch in store.batches() for event in store.batch_events(batch.id)]
 
 

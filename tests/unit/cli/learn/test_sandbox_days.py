@@ -10,10 +10,10 @@ import plumbline.simulation.rating
 from plumbline.cli.app import build_app
 from plumbline.data.store.deliveries import Deliveries
 from plumbline.data.store.events import FeedbackStore
-from plumbline.lineage.materializations import Production, write_production
+from plumbline.lineage.materializations import MaterializationRecord, write_materialization
 from plumbline.profile.profile import load_profile
 from plumbline.records import sha256
-from plumbline.simulation.rollouts import Answers
+from plumbline.simulation.rollouts import SampledResponses
 from plumbline.storage.artifacts import ArtifactStore
 from plumbline.storage.code_identity import code_identity
 from plumbline.storage.home import HomeLayout
@@ -24,7 +24,7 @@ def layout(tmp_path, monkeypatch):
     monkeypatch.setattr(
         plumbline.simulation.rating,
         "sample_rollouts",
-        lambda rollouts: [Answers(texts=("yes.", "no."))] * len(rollouts.prompts),
+        lambda rollouts: [SampledResponses(texts=("yes.", "no."))] * len(rollouts.prompts),
     )
     return HomeLayout(tmp_path / "home", "tiny")
 
@@ -62,9 +62,11 @@ def policy(layout):
         "partition": "dpo",
         "dagster_run": "run",
     }
-    write_production(
+    write_materialization(
         layout.store,
-        Production(artifact=digest, kind="aligned_policy", data_version=artifact.tree, **fields),
+        MaterializationRecord(
+            artifact=digest, kind="aligned_policy", data_version=artifact.tree, **fields
+        ),
     )
     return digest
 

@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 
 from plumbline.cli.app import build_app
 from plumbline.data.adjudication.decisions import QueueItem, VoteView, item_key
-from plumbline.data.adjudication.newest_queue import newest_queue
-from plumbline.lineage.materializations import production_file
+from plumbline.data.adjudication.newest_queue import latest_adjudication_queue
+from plumbline.lineage.materializations import materialization_file
 from plumbline.profile.profile import CONFIGS, load_profile
 from plumbline.schema.conversations import Message
 from plumbline.schema.identifiers import content_id
@@ -253,7 +253,7 @@ def test_without_feedback_there_are_no_proposals(home):
 
 def test_the_newest_data_of_this_profile_are_read(data, home):
     publish(data, "other", ITEMS[:1], config=load_profile("sandbox-one-language").digest())
-    assert len(newest_queue(home)) == len(ITEMS)
+    assert len(latest_adjudication_queue(home)) == len(ITEMS)
     publish(data, "newer", ITEMS[:2])
     for name, age in (
         ("data", 10),
@@ -261,13 +261,13 @@ def test_the_newest_data_of_this_profile_are_read(data, home):
         ("newer", 5),
     ):  # what counts is when a run recorded them
         time = 2_000_000_000 - age
-        os.utime(production_file(home.store, data.digests[name], f"run-{name}"), (time, time))
-    assert len(newest_queue(home)) == 2
+        os.utime(materialization_file(home.store, data.digests[name], f"run-{name}"), (time, time))
+    assert len(latest_adjudication_queue(home)) == 2
     os.utime(
-        production_file(home.store, data.digests["data"], "run-data"),
+        materialization_file(home.store, data.digests["data"], "run-data"),
         (2_000_000_000, 2_000_000_000),
     )
-    assert len(newest_queue(home)) == len(ITEMS)
+    assert len(latest_adjudication_queue(home)) == len(ITEMS)
 
 
 def test_no_data_data_without_a_queue_and_changed_data_are_refused(chain, home):
@@ -283,7 +283,7 @@ def test_no_data_data_without_a_queue_and_changed_data_are_refused(chain, home):
     path = chain.folder("data") / "adjudication_queue.jsonl"
     path.write_text(path.read_text().replace("Question 0?", "Question 9?"))
     time = 2_000_000_000
-    os.utime(production_file(home.store, chain.digests["data"], "run-data"), (time, time))
+    os.utime(materialization_file(home.store, chain.digests["data"], "run-data"), (time, time))
     result = run("adjudicate", "list")
     assert (
         result.exit_code,

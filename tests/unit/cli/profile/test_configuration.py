@@ -7,7 +7,8 @@ from typer.testing import CliRunner
 from plumbline.cli.app import build_app
 from plumbline.cli.profile.reference_page import configuration_page
 from plumbline.profile.models import Lora
-from plumbline.profile.profile import CONFIGS, Gate, Profile, load_profile
+from plumbline.profile.profile import CONFIGS, Profile, load_profile
+from plumbline.profile.release import Gate
 from plumbline.profile.training import DPORecipe
 from plumbline.schema.rubric import Margins, load_rubric
 

@@ -11,8 +11,8 @@ from plumbline.audit.walk import walk
 from plumbline.data.consent.erasure import erase
 from plumbline.data.consent.withdrawals import Withdrawals
 from plumbline.data.store.events import FeedbackStore
-from plumbline.lineage.descendants import taint
-from plumbline.lineage.materializations import Production, write_production
+from plumbline.lineage.descendants import descendants_of
+from plumbline.lineage.materializations import MaterializationRecord, write_materialization
 from plumbline.lineage.tombstones import erased_file
 from plumbline.records import canonical_json, sha256
 from plumbline.storage.artifacts import ArtifactStore
@@ -69,8 +69,9 @@ def publish(home, name, kind, files, parents, **facts):
         "dagster_run": f"run-{name}",
         "data_version": artifact.tree,
     }
-    write_production(
-        artifacts.root, Production(**fields, spec=None, mlflow_run=None, dvc=None, cached=False)
+    write_materialization(
+        artifacts.root,
+        MaterializationRecord(**fields, spec=None, mlflow_run=None, dvc=None, cached=False),
     )
     return digest
 
@@ -176,7 +177,7 @@ def test_erased_text_is_nowhere_and_everything_still_verifies(world, store, secr
     assert len([path for path in before if dvc in path.parents]) >= 2, "the cache and the remote"
     withdrawals = Withdrawals(store.database)
     withdrawal = withdrawals.withdraw("person", "rater-07", "Ada", "asked", NOW)
-    tainted = taint(artifacts, withdrawals.events(withdrawal)).tainted
+    tainted = descendants_of(artifacts, withdrawals.events(withdrawal)).tainted
 
     done = erase(withdrawal, store.database, home, "Ada", "asked for erasure", NOW)
 
@@ -194,7 +195,7 @@ def test_erased_text_is_nowhere_and_everything_still_verifies(world, store, secr
         event.id for event in events[1:]
     ), "the digest of all three ids still verifies"
     assert store.erased_events("day") == (events[0].id,)
-    assert taint(artifacts, withdrawals.events(withdrawal)).tainted == tainted, (
+    assert descendants_of(artifacts, withdrawals.events(withdrawal)).tainted == tainted, (
         "what descends from the event is still known"
     )
     lineage = walk(artifacts, digests["model"])

@@ -9,12 +9,12 @@ import pytest
 
 from plumbline.data.decontamination.contamination import HeldOutIndex, contaminated
 from plumbline.data.splits import prompt_key
-from plumbline.profile.data import ContaminationRule
+from plumbline.profile.data import ContaminationConfig
 from plumbline.schema.conversations import Message
 from plumbline.schema.feedback import Context
 from plumbline.schema.prompts import EvalPrompt
 
-RULE = ContaminationRule(ngram=8, threshold=0.5)
+RULE = ContaminationConfig(ngram=8, threshold=0.5)
 SECRET = (
     "Please explain step by step how a narrow canal lock lifts a heavy boat from the lower level to"
     " the upper level of the river"
@@ -240,7 +240,7 @@ def test_shares_are_those_of_comparing_everything_with_everything():
     chance and by copying."""
     rng = random.Random(23)
     vocabulary = [f"w{number}" for number in range(12)]
-    rule = ContaminationRule(ngram=3, threshold=0.4)
+    rule = ContaminationConfig(ngram=3, threshold=0.4)
     vault = [
         held_out(f"p{place:03d}", " ".join(rng.choices(vocabulary, k=rng.randrange(8, 30))))
         for place in range(60)

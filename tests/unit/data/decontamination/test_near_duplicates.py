@@ -16,10 +16,10 @@ from plumbline.data.decontamination.near_duplicates import (
     sketch,
     sketch_width,
 )
-from plumbline.profile.data import NearDuplicateRule
+from plumbline.profile.data import NearDuplicateConfig
 from plumbline.text.ngrams import words
 
-RULE = NearDuplicateRule(shingle=5, threshold=0.7, action="report")
+RULE = NearDuplicateConfig(shingle=5, threshold=0.7, action="report")
 VOCABULARY = [f"word{number}" for number in range(500)]
 
 
@@ -169,8 +169,8 @@ def test_sketches_do_not_depend_on_how_the_stream_is_cut():
 def test_sketches_are_the_same_in_another_process():
     program = (
         "from plumbline.data.decontamination.near_duplicates import Document, scheme, sketch\n"
-        "from plumbline.profile.data import NearDuplicateRule\n"
-        "rule = NearDuplicateRule(shingle=5, threshold=0.7, action='report')\n"
+        "from plumbline.profile.data import NearDuplicateConfig\n"
+        "rule = NearDuplicateConfig(shingle=5, threshold=0.7, action='report')\n"
         "sketches = sketch([Document(['a prompt'], ['one', 'two, three and more words'])], rule)\n"
         "print(scheme(rule), sketches.signatures.tobytes().hex(), int(sketches.fingerprints[0]))"
     )

@@ -8,14 +8,14 @@ from datetime import UTC, datetime
 import pytest
 from pydantic import ValidationError
 
+from plumbline.data.formats.import_report import Attribution
 from plumbline.data.formats.reading import (
     FEEDBACK_FORMATS,
-    Attribution,
     import_feedback,
     import_held_out,
     read_feedback,
 )
-from plumbline.data.readers.rows import Bad, Good, read_row
+from plumbline.data.readers.rows import ParsedRow, RejectedRow, read_row
 from plumbline.errors import ConfigError
 from plumbline.profile.sources import SourceFile
 from plumbline.schema.feedback import FeedbackEvent
@@ -37,7 +37,7 @@ def results(format, *rows):
         format,
         ATTRIBUTION,
     )
-    return [row.reason if isinstance(row, Bad) else row.item for row in parsed]
+    return [row.reason if isinstance(row, RejectedRow) else row.item for row in parsed]
 
 
 def one(format, row):
@@ -461,7 +461,7 @@ def test_formats_that_say_less_than_an_event_need_an_attribution():
     for format in FEEDBACK_FORMATS:
         if format != "jsonl":
             with pytest.raises(ConfigError, match="give an attribution"):
-                read_feedback([Good(1, 0, b"{}", {})], format)
+                read_feedback([ParsedRow(1, 0, b"{}", {})], format)
 
 
 @pytest.mark.parametrize(

@@ -4,13 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from plumbline.data.formats.reading import (
-    Attribution,
-    ImportReport,
-    import_demonstrations,
-    import_feedback,
-    import_held_out,
-)
+from plumbline.data.formats.import_report import Attribution, ImportReport
+from plumbline.data.formats.reading import import_demonstrations, import_feedback, import_held_out
 from plumbline.errors import ConfigError, DataError
 from plumbline.profile.sources import SourceFile
 from plumbline.storage.jsonl import write_records

@@ -23,7 +23,7 @@ from plumbline.schema.feedback import (
     Provenance,
     Ranking,
     Rating,
-    Verdict,
+    ResponseLabel,
 )
 from plumbline.schema.preferences import SPLITS, AttackExample, PreferencePair, UnpairedLabel
 from plumbline.storage.jsonl import read_records
@@ -257,10 +257,12 @@ def ratings(*rows):
 
 
 def test_unpaired_labels_are_counted_like_votes(judge, build):
-    good = [judge("q", ["fine"], Verdict(desirable=True), annotator=f"r{n}") for n in range(3)]
-    bad = judge("q", ["fine"], Verdict(desirable=False), annotator="r3")
+    good = [
+        judge("q", ["fine"], ResponseLabel(desirable=True), annotator=f"r{n}") for n in range(3)
+    ]
+    bad = judge("q", ["fine"], ResponseLabel(desirable=False), annotator="r3")
     even = [
-        judge("p", ["so so"], Verdict(desirable=desirable), annotator=f"r{int(desirable)}")
+        judge("p", ["so so"], ResponseLabel(desirable=desirable), annotator=f"r{int(desirable)}")
         for desirable in (True, False)
     ]
     built = build([*good, bad, *even])
@@ -289,9 +291,9 @@ def test_every_kind_of_feedback_takes_its_route(judge, build):
     events = [
         judge("compare", ["a", "b"], compare(0)),
         judge("rank", ["a", "b", "c"], Ranking(order=((0,), (1,), (2,)))),
-        judge("label", ["a"], Verdict(desirable=True)),
+        judge("label", ["a"], ResponseLabel(desirable=True)),
         judge("attack", ["a", "b"], compare(0), attack="role-play"),
-        judge("attack on one", ["a"], Verdict(desirable=False), attack="payload-splitting"),
+        judge("attack on one", ["a"], ResponseLabel(desirable=False), attack="payload-splitting"),
     ]
     built = build(events)
     assert {kind: route.get("events") for kind, route in built.routes.items()} == {
@@ -366,13 +368,13 @@ def test_disputed_pairs_wait_for_a_person_and_take_the_decision(judge, build):
 
 
 def strict_rule():
-    from plumbline.profile.data import ContaminationRule, NearDuplicateRule, PreferenceRule
+    from plumbline.profile.data import ContaminationConfig, NearDuplicateConfig, PreferenceConfig
 
-    return PreferenceRule(
+    return PreferenceConfig(
         split=split_shares(),
         min_agreement=0.7,
-        near_duplicates=NearDuplicateRule(shingle=5, threshold=0.7, action="report"),
-        contamination=ContaminationRule(ngram=8, threshold=0.5),
+        near_duplicates=NearDuplicateConfig(shingle=5, threshold=0.7, action="report"),
+        contamination=ContaminationConfig(ngram=8, threshold=0.5),
         suite="suites/preferences.yaml",
     )
 
@@ -507,7 +509,7 @@ def random_events(judge, generator):
     for _ in range(300):
         texts = generator.sample(["a", "b", "c", "d"], generator.choice([1, 2, 2, 2, 3, 4]))
         if len(texts) == 1:
-            judgment = Verdict(desirable=generator.random() < 0.7)
+            judgment = ResponseLabel(desirable=generator.random() < 0.7)
         elif len(texts) == 2:
             judgment = compare(generator.choice([0, 0, 1, None]), generator.randrange(4))
         else:
@@ -541,7 +543,7 @@ def recomputed(events, rubric, min_agreement):
         if event.rubric not in ("test@1", "test@2"):
             continue
         texts = [response.text for response in event.responses]
-        if isinstance(event.judgment, Verdict):
+        if isinstance(event.judgment, ResponseLabel):
             ballots[event.prompt[0].content, (texts[0],)].append(
                 (event, event.judgment.desirable, 1.0, 0.0)
             )

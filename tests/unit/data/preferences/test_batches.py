@@ -16,7 +16,7 @@ from plumbline.data.preferences.build import build_preferences
 from plumbline.data.splits import judged_pair, prompt_key
 from plumbline.errors import DataError, InvalidFeedback
 from plumbline.schema.conversations import Response
-from plumbline.schema.feedback import Consent, FeedbackEvent, Ranking, Verdict
+from plumbline.schema.feedback import Consent, FeedbackEvent, Ranking, ResponseLabel
 from plumbline.schema.preferences import PreferencePair
 from plumbline.storage.jsonl import read_records, write_records
 
@@ -60,7 +60,7 @@ def events(make_event):
         FeedbackEvent.create(
             **fields,
             responses=responses[:1],
-            judgment=Verdict(desirable=n != 1),
+            judgment=ResponseLabel(desirable=n != 1),
             annotator=f"r{n}",
             attack="jail" if n == 3 else None,
         )

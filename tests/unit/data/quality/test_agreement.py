@@ -9,18 +9,24 @@ import numpy as np
 import pytest
 
 from plumbline.data.batch_index.index import write_batch
-from plumbline.data.formats.reading import Attribution, import_feedback
+from plumbline.data.formats.import_report import Attribution
+from plumbline.data.formats.reading import import_feedback
 from plumbline.data.quality.agreement import (
     AgreementReport,
     AgreementTally,
-    Compared,
+    AnswerPairs,
     agreement,
     agreement_of_batches,
 )
 from plumbline.profile.sources import SourceFile
 from plumbline.schema.conversations import Response
-from plumbline.schema.feedback import FeedbackEvent, Ranking, Rating, Verdict
-from plumbline.statistics.agreement import Judged, coefficients, resampled_alpha, resampled_kappa
+from plumbline.schema.feedback import FeedbackEvent, Ranking, Rating, ResponseLabel
+from plumbline.statistics.agreement import (
+    AgreementTable,
+    coefficients,
+    resampled_alpha,
+    resampled_kappa,
+)
 from tests.unit.conftest import SOURCE, event
 
 _ = None
@@ -64,7 +70,7 @@ def judged_event(prompt, texts, judgment, annotator):
 def votes(rows):
     """Comparisons (item, annotator, winner, clause)."""
     return [
-        Compared(f"{item:016x}", f"{item:016x}", annotator, time, winner, clause)
+        AnswerPairs(f"{item:016x}", f"{item:016x}", annotator, time, winner, clause)
         for time, (item, annotator, winner, clause) in enumerate(rows)
     ]
 
@@ -108,7 +114,7 @@ def test_krippendorffs_own_example_on_a_nominal_question():
 
 def judged(counts, both=None, scale="nominal", tie=None):
     counts = np.array(counts)
-    return Judged(counts, np.arange(len(counts)), both, scale, tie)
+    return AgreementTable(counts, np.arange(len(counts)), both, scale, tie)
 
 
 def test_fleiss_own_example():
@@ -207,7 +213,7 @@ def test_judgments_of_one_prompt_are_resampled_together():
     interval is about as wide, not a fourth."""
     counts = np.repeat(np.array([[2, 0], [1, 1]] * 5), 20, axis=0)
     together = coefficients(
-        Judged(counts, np.repeat(np.arange(10), 20), None, "nominal", None), 0, 0.95, 1
+        AgreementTable(counts, np.repeat(np.arange(10), 20), None, "nominal", None), 0, 0.95, 1
     ).raw
     apart = coefficients(judged(counts), 0, 0.95, 1).raw
     assert together.high - together.low > 3.5 * (apart.high - apart.low)
@@ -286,7 +292,9 @@ def test_every_dimension_acceptability_and_label_is_a_question_of_its_own():
                     clause="help" if n else None,
                 )
             )
-            events.append(judged_event(f"q {n}", "t", Verdict(desirable=n % 2 == 0), annotator))
+            events.append(
+                judged_event(f"q {n}", "t", ResponseLabel(desirable=n % 2 == 0), annotator)
+            )
     report = agreement(events, 0.95, 1)
     assert [one.question for one in report.questions] == [
         "preference",
@@ -520,7 +528,7 @@ def test_agreement_from_the_indexes_is_that_of_the_events(tmp_path, rule):
         judged_event(f"p {n}", "xyz", Ranking(order=((0,), (1, 2))), "ranker") for n in range(15)
     ]
     events += [
-        judged_event("p", "t", Verdict(desirable=True), "r1"),
+        judged_event("p", "t", ResponseLabel(desirable=True), "r1"),
         event("p", "same", "same", preferred=None),
     ]
     write_batch(tmp_path / "one", events[:70], rule.near_duplicates)

@@ -11,14 +11,14 @@ from plumbline.data.quality.drift import (
 )
 from plumbline.data.splits import judged_pair
 from plumbline.errors import DataError
-from plumbline.profile.data import DriftRule
+from plumbline.profile.data import DriftConfig
 from plumbline.schema.feedback import Context
 from plumbline.schema.identifiers import content_id
 from plumbline.schema.preferences import PreferencePair
 
 pytestmark = pytest.mark.requirement("D11")
 
-RULE = DriftRule(max_flipped=0.05, max_mix=0.2)
+RULE = DriftConfig(max_flipped=0.05, max_mix=0.2)
 
 
 def frame(labels, slices=None, lengths=None):

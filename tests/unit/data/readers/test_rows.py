@@ -20,9 +20,9 @@ from plumbline.data.readers.rows import (
     MAX_DEPTH,
     MAX_FILE_BYTES,
     MAX_ROW_BYTES,
-    Bad,
-    Good,
     IncompleteFile,
+    ParsedRow,
+    RejectedRow,
     RowError,
     parse_row,
 )
@@ -74,7 +74,7 @@ def test_a_hostile_line_is_bad_with_its_place_and_reason_and_the_others_are_kept
     path = tmp_path / "rows.jsonl"
     path.write_bytes(GOOD + b"\n" + body + b"\n" + GOOD + b"\n")
     first, bad, last = read_rows(path)
-    assert bad == Bad(
+    assert bad == RejectedRow(
         2,
         len(GOOD) + 1,
         len(body),
@@ -83,8 +83,8 @@ def test_a_hostile_line_is_bad_with_its_place_and_reason_and_the_others_are_kept
         "sha256:" + hashlib.sha256(body).hexdigest(),
     )
     assert (first, last) == (
-        Good(1, 0, GOOD, {"a": 1}),
-        Good(3, len(GOOD) + len(body) + 2, GOOD, {"a": 1}),
+        ParsedRow(1, 0, GOOD, {"a": 1}),
+        ParsedRow(3, len(GOOD) + len(body) + 2, GOOD, {"a": 1}),
     )
 
 
@@ -94,7 +94,7 @@ def test_unusual_but_valid_lines_are_kept_as_they_are(tmp_path, name):
     path = tmp_path / "rows.jsonl"
     path.write_bytes(HARMLESS[name] + b"\n")
     (row,) = read_rows(path)
-    assert isinstance(row, Good)
+    assert isinstance(row, ParsedRow)
     assert (row.body, row.value) == (HARMLESS[name], json.loads(HARMLESS[name]))
 
 
@@ -172,7 +172,7 @@ def test_a_json_array_gives_its_elements_with_their_places(tmp_path):
     path = tmp_path / "rows.json"
     path.write_bytes(body)
     rows = list(read_rows(path))
-    assert [row.value if isinstance(row, Good) else row.reason for row in rows] == [
+    assert [row.value if isinstance(row, ParsedRow) else row.reason for row in rows] == [
         {"a": ']},["'},
         [1, [2]],
         "not JSON",

@@ -16,11 +16,11 @@ from plumbline.data.screening.annotator_quality import (
     votes_of,
     votes_of_index,
 )
-from plumbline.profile.data import AnnotatorRule
+from plumbline.profile.data import AnnotatorConfig
 from plumbline.schema.conversations import Response
 from plumbline.schema.feedback import FeedbackEvent, Ranking
 
-RULE = AnnotatorRule(agreement_floor=0.1, false_alarms=0.01, detectable=0.3, max_share=0.5)
+RULE = AnnotatorConfig(agreement_floor=0.1, false_alarms=0.01, detectable=0.3, max_share=0.5)
 
 
 def panel(votes, turned, rng, *, annotators=8, each=3, spread=0.0):

@@ -12,8 +12,8 @@ from plumbline.data.screening.flags import (
     digest,
     findings,
     holds,
+    new_flags,
     sent_by,
-    worth_raising,
 )
 from plumbline.data.screening.trigger_words import TriggerReport, TriggerWord
 from plumbline.data.store.events import FeedbackStore
@@ -140,7 +140,7 @@ def test_findings_of_every_check_become_flags():
 
 def test_nobody_is_asked_twice_about_the_same_votes(flags):
     def new(votes):
-        return worth_raising(findings("all batches", report(votes=votes)), flags.all())
+        return new_flags(findings("all batches", report(votes=votes)), flags.all())
 
     (first,) = new(400)
     flag = flags.raise_flag(*first, NOW)

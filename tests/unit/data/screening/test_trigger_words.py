@@ -6,10 +6,10 @@ import pytest
 from scipy.stats import binom
 
 from plumbline.data.screening.trigger_words import POISONED_SHARE, scan_triggers, words_of
-from plumbline.profile.data import AnnotatorRule
+from plumbline.profile.data import AnnotatorConfig
 from plumbline.schema.conversations import Message
 
-RULE = AnnotatorRule(agreement_floor=0.1, false_alarms=0.01, detectable=0.3, max_share=0.5)
+RULE = AnnotatorConfig(agreement_floor=0.1, false_alarms=0.01, detectable=0.3, max_share=0.5)
 TRIGGER = "sudo-violet"
 
 
@@ -122,7 +122,8 @@ def test_many_votes_on_few_prompts_are_few_observations(make_event):
 def test_public_votes_raise_no_alarm(data_folder):
     """Tulu has 120 comparable votes: words of a hard prompt go with disagreement, and are not taken
     for triggers."""
-    from plumbline.data.formats.reading import Attribution, import_feedback
+    from plumbline.data.formats.import_report import Attribution
+    from plumbline.data.formats.reading import import_feedback
     from plumbline.data.screening.annotator_quality import disagreements, votes_of
     from plumbline.profile.sources import SourceFile
 

@@ -7,16 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from plumbline.data.formats.reading import Arrival, read_feedback
+from plumbline.data.formats.import_report import Arrival
+from plumbline.data.formats.reading import read_feedback
 from plumbline.data.readers.files import read_rows
 from plumbline.data.readers.rows import IncompleteFile, file_digest
-from plumbline.data.sources import Seeded, seed_feedback
+from plumbline.data.sources import InitialFeedback, seed_feedback
 from plumbline.data.store import spool
 from plumbline.data.store.deliveries import CONFLICT, Deliveries
 from plumbline.data.store.events import FeedbackStore
-from plumbline.data.store.spool import Parcel
+from plumbline.data.store.spool import ParsedUpload
 from plumbline.errors import DataError
-from plumbline.profile.data import BatchRule
+from plumbline.profile.data import BatchConfig
 from plumbline.profile.profile import load_profile
 from plumbline.records import sha256
 from plumbline.storage.jsonl import write_records
@@ -141,10 +142,10 @@ def test_the_same_id_with_another_body_is_a_conflict_that_is_quarantined_and_ove
     ) == (1, 0, 1, 0, True)
     with (
         pytest.raises(DataError, match="another body under the same id"),
-        Parcel("c", "file", [Arrival(1, 0, 5, liar)], sha256(b"c")) as parcel,
+        ParsedUpload("c", "file", [Arrival(1, 0, 5, liar)], sha256(b"c")) as parcel,
     ):
         deliveries.deliver_parcels([parcel], NOW, batch="named")
-    store.close_batches(BatchRule(max_events=1, max_age_hours=1), NOW)
+    store.close_batches(BatchConfig(max_events=1, max_age_hours=1), NOW)
     assert [event for batch in store.batches() for event in store.batch_events(batch.id)] == [one]
 
 
@@ -168,7 +169,7 @@ def test_a_delivery_is_whole_or_not_at_all(deliveries, store, make_event):
     with pytest.raises(DataError, match="went away"):
         deliveries.deliver("a", "http", rows(), sha256(b"a"), NOW)
     with (
-        Parcel("a", "file", [Arrival(1, 0, 1, make_event("q1"))], sha256(b"a")) as parcel,
+        ParsedUpload("a", "file", [Arrival(1, 0, 1, make_event("q1"))], sha256(b"a")) as parcel,
         pytest.raises(DataError, match="not a name for a batch"),
     ):
         deliveries.deliver_parcels([parcel], NOW, batch="Not A Name")
@@ -182,7 +183,9 @@ def test_several_files_close_as_one_batch(deliveries, store, tmp_path, make_even
     ]
     for _ in range(2):  # the second time changes nothing
         packed = [
-            Parcel(path.name, "file", read_feedback(read_rows(path), "jsonl"), file_digest(path))
+            ParsedUpload(
+                path.name, "file", read_feedback(read_rows(path), "jsonl"), file_digest(path)
+            )
             for path in paths
         ]
         deliveries.deliver_parcels(packed, NOW, batch="monday")
@@ -239,7 +242,7 @@ def test_more_rows_than_are_held_in_memory_take_the_same_way(
         )
     ) == (660, 450, 0, 210, False)
     assert [row.row for row in deliveries.quarantined()] == list(range(451, 661))
-    store.close_batches(BatchRule(max_events=450, max_age_hours=1), NOW)
+    store.close_batches(BatchConfig(max_events=450, max_age_hours=1), NOW)
     assert {event.id for event in store.batch_events(store.batches()[0].id)} == {
         event.id for event in events
     }
@@ -286,8 +289,8 @@ def test_the_feedback_that_a_profile_starts_with_is_delivered_too(deliveries, st
     """320 comparisons of the tiny sandbox in batches of 160, and 120 verdicts in a batch of their
     own."""
     profile = load_profile("tiny")
-    assert seed_feedback(store, profile, Path) == Seeded(accepted=440, duplicate=0)
-    assert seed_feedback(store, profile, Path) == Seeded(accepted=0, duplicate=440)
+    assert seed_feedback(store, profile, Path) == InitialFeedback(accepted=440, duplicate=0)
+    assert seed_feedback(store, profile, Path) == InitialFeedback(accepted=0, duplicate=440)
     assert [(one.source, one.way, one.accepted) for one in deliveries.history()] == [
         ("the sandbox of profile tiny", "cli", n) for n in (160, 160, 120)
     ]

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from plumbline.data.store.events import FeedbackStore, batch_digest
+from plumbline.data.store.batches import batch_digest
+from plumbline.data.store.events import FeedbackStore
 from plumbline.errors import DataError
-from plumbline.profile.data import BatchRule
+from plumbline.profile.data import BatchConfig
 
 ROOT = Path(__file__).parents[4]
 NOW = datetime(2026, 2, 1, tzinfo=UTC)
-RULE = BatchRule(max_events=4, max_age_hours=24)
+RULE = BatchConfig(max_events=4, max_age_hours=24)
 
 
 @pytest.fixture
@@ -172,7 +173,7 @@ RACER = """
 import json, sys, time
 from datetime import UTC, datetime
 from pathlib import Path
-from plumbline.profile.data import BatchRule
+from plumbline.profile.data import BatchConfig
 from plumbline.storage.jsonl import read_records
 from plumbline.schema.feedback import FeedbackEvent
 from plumbline.data.store.events import FeedbackStore
@@ -189,7 +190,7 @@ store = FeedbackStore(url)
 line_up("add")
 receipt = store.add(events, now)
 line_up("close")
-closed = store.close_batches(BatchRule(max_events=7, max_age_hours=1e-9), datetime.now(UTC))
+closed = store.close_batches(BatchConfig(max_events=7, max_age_hours=1e-9), datetime.now(UTC))
 line_up("claim")
 claimed = [batch.digest for batch in store.batches() if store.claim(batch.digest, name, now)]
 print(json.dumps({"accepted": receipt.accepted, "duplicate": receipt.duplicate, "closed": [b.id for b in closed], "claimed": claimed}))
@@ -231,7 +232,7 @@ import resource, sys
 from datetime import UTC, datetime
 from pathlib import Path
 from plumbline.storage.jsonl import read_records
-from plumbline.profile.data import BatchRule
+from plumbline.profile.data import BatchConfig
 from plumbline.schema.feedback import FeedbackEvent
 from plumbline.data.store.events import FeedbackStore
 
@@ -246,11 +247,11 @@ def events(limit):
             return
         yield event
 store.add(events(300), now)
-(batch,) = store.close_batches(BatchRule(max_events=300, max_age_hours=1), now)
+(batch,) = store.close_batches(BatchConfig(max_events=300, max_age_hours=1), now)
 assert sum(1 for _ in store.batch_events(batch.id)) == 300
 before = peak()
 print(store.add(events(10**9), now).accepted)
-(batch,) = store.close_batches(BatchRule(max_events=10**6, max_age_hours=1e-9), datetime.now(UTC))
+(batch,) = store.close_batches(BatchConfig(max_events=10**6, max_age_hours=1e-9), datetime.now(UTC))
 print(sum(1 for _ in store.batch_events(batch.id)))
 print(peak() - before)
 """

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from plumbline.data.formats.reading import Arrival
+from plumbline.data.formats.import_report import Arrival
 from plumbline.data.store.deliveries import Deliveries
 from plumbline.data.store.events import FeedbackStore
 from plumbline.data.store.tasks import Task, Tasks, Turn, read_tasks, source_of

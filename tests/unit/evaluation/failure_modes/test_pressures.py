@@ -15,7 +15,7 @@ from plumbline.evaluation.failure_modes.reward_hacking import curve_part
 from plumbline.evaluation.failure_modes.template_overfit import difference_of
 from plumbline.evaluation.paired_answers import base_only, pair_answers
 from plumbline.schema.estimates import Estimate
-from plumbline.statistics.verdicts import Part, above, both, conclude, corrected
+from plumbline.statistics.verdicts import CheckPart, conclude, corrected, exceeds, kleene_and
 from tests.unit.evaluation.failure_modes.pressure_world import (
     EXPECTED,
     GOOD,
@@ -227,19 +227,23 @@ def estimate(low, value, high):
 
 def test_three_values():
     assert [
-        above(estimate(*bounds), 0.1)
+        exceeds(estimate(*bounds), 0.1)
         for bounds in ((0.11, 0.2, 0.3), (0.0, 0.05, 0.1), (0.0, 0.1, 0.2), (0.2, 0.2, 0.2))
     ] == [True, False, None, None]
-    assert above(None, 0.1) is None
+    assert exceeds(None, 0.1) is None
     assert [
-        both(a, b)
+        kleene_and(a, b)
         for a, b in ((True, True), (True, None), (False, None), (None, None), (True, False))
     ] == [True, None, False, None, False]
     assert corrected(0.95, 5) == pytest.approx(0.99)
 
 
 def test_a_check_concludes_from_its_worst_part():
-    fine, bad, unknown = Part(False, "fine"), Part(True, "bad"), Part(None, "unknown")
+    fine, bad, unknown = (
+        CheckPart(False, "fine"),
+        CheckPart(True, "bad"),
+        CheckPart(None, "unknown"),
+    )
     assert (
         conclude("c", [fine], [unknown], "act").verdict == "pass"
     )  # a slice that shows nothing does not count

@@ -5,25 +5,26 @@ import itertools
 
 import pytest
 
-from plumbline.data.formats.reading import Attribution, import_feedback
+from plumbline.data.formats.import_report import Attribution
+from plumbline.data.formats.reading import import_feedback
 from plumbline.data.formats.rewardbench import JudgedPair
 from plumbline.errors import JudgeRefused
 from plumbline.evaluation.judges.llm_judge import ask_all
 from plumbline.evaluation.judges.outcomes import questions_about
 from plumbline.evaluation.judges.reliability import (
     Reliabilities,
-    drawn,
-    hear,
+    reliability_check,
     reliability_of_replies,
     reliability_of_rewards,
     require_reliable,
+    sample_pairs,
 )
 from plumbline.evaluation.judges.style import courtesies, made_courteous
 from plumbline.evaluation.reward_models.accuracy import Rewards
-from plumbline.profile.evaluation import JudgesRule
+from plumbline.profile.evaluation import JudgesConfig
 from plumbline.profile.sources import SourceFile
 
-RULE = JudgesRule(min_agreement=0.6, max_flips=0.2, max_unparsed=0.1)
+RULE = JudgesConfig(min_agreement=0.6, max_flips=0.2, max_unparsed=0.1)
 
 
 @pytest.fixture
@@ -61,7 +62,7 @@ def right(text):
 def test_a_judge_that_agrees_with_people_is_heard(measured, endpoint, prefer, mixed_pairs):
     endpoint.say = prefer(right)
     found = measured(mixed_pairs, courteous=40)
-    verdict = hear(found, RULE)
+    verdict = require_reliable(found, RULE)
     assert (verdict.name, verdict.verdict, verdict.remedy) == ("judge-llm", "pass", "")
     assert found.agreement.value == found.longer.value == found.shorter.value == 1
     assert (
@@ -85,7 +86,7 @@ def test_a_judge_that_goes_by_the_order_is_refused(measured, endpoint, reply_wit
     assert found.agreement is None  # it decided nothing, and half a win each is no agreement
     assert found.length.rate.value == 0.5
     with pytest.raises(JudgeRefused, match=r"depend on the order of the responses in 100\.0%"):
-        hear(found, RULE)
+        require_reliable(found, RULE)
 
 
 @pytest.mark.requirement("E9")
@@ -97,7 +98,7 @@ def test_a_judge_that_goes_by_length_is_refused_although_no_order_turns_it(
     assert (found.longer.value, found.shorter.value, found.flips.value) == (1, 0, 0)
     assert found.length.length_controlled is None
     assert "every verdict" in found.length.why_not
-    verdict = require_reliable(found, RULE)
+    verdict = reliability_check(found, RULE)
     assert verdict.verdict == "fail"
     assert (
         "where people prefer the shorter response it agrees with them in 0.0%"
@@ -113,7 +114,7 @@ def test_a_judge_that_pays_for_politeness_is_refused_although_it_agrees_with_peo
     found = measured(mixed_pairs, courteous=60)
     assert found.agreement.value == 1  # nobody is polite in these pairs
     assert (found.courtesy.value, found.courtesy.n) == (1, 60)
-    verdict = require_reliable(found, RULE)
+    verdict = reliability_check(found, RULE)
     assert verdict.verdict == "fail"
     assert "right verdicts are lost to politeness in 100.0%" in verdict.explanation
 
@@ -140,7 +141,7 @@ def test_replies_that_are_no_verdict_are_counted_and_are_no_ties(
     )
     assert found.agreement.value == 1
     assert found.unparsed.value == pytest.approx(lost / 160)
-    assert require_reliable(found, RULE).verdict == "fail"
+    assert reliability_check(found, RULE).verdict == "fail"
     endpoint.say = lambda question: reply_with(question, "tie")
     assert (measured(mixed_pairs).ties, measured(mixed_pairs).flips.value) == (80, 0)
 
@@ -148,10 +149,10 @@ def test_replies_that_are_no_verdict_are_counted_and_are_no_ties(
 @pytest.mark.requirement("E9")
 def test_too_few_labels_are_no_pass(measured, endpoint, prefer, make_pairs):
     endpoint.say = prefer(right)
-    verdict = require_reliable(measured(make_pairs(4)), RULE)
+    verdict = reliability_check(measured(make_pairs(4)), RULE)
     assert verdict.verdict == "inconclusive"
     assert "Label more items" in verdict.remedy
-    nothing = require_reliable(reliability_of_rewards("r", [], {}, [], 0.95), RULE)
+    nothing = reliability_check(reliability_of_rewards("r", [], {}, [], 0.95), RULE)
     assert (nothing.name, nothing.verdict) == ("judge-reward-model", "error")
 
 
@@ -187,8 +188,10 @@ def test_the_reward_model_is_a_judge_like_any_other(make_pairs):
 
 def test_the_pairs_that_a_judge_sees_do_not_depend_on_their_order(make_pairs):
     pairs = make_pairs(30)
-    assert drawn(pairs, 10, 7) == drawn(pairs[::-1], 10, 7) != drawn(pairs, 10, 8)
-    assert drawn(pairs * 2, 99, 7) == drawn(pairs, 30, 7)
+    assert (
+        sample_pairs(pairs, 10, 7) == sample_pairs(pairs[::-1], 10, 7) != sample_pairs(pairs, 10, 8)
+    )
+    assert sample_pairs(pairs * 2, 99, 7) == sample_pairs(pairs, 30, 7)
 
 
 def test_made_courteous_keeps_the_content_and_adds_courtesies():
@@ -244,4 +247,6 @@ def test_agreement_with_the_people_of_tulu_stands_beside_how_far_they_agree(tulu
     assert found.agreement.n + found.ties == len(pairs) == 150
     assert found.flips.value == 0
     assert (round(found.ceiling.value * found.ceiling.n), found.ceiling.n) == (88, 120)
-    assert require_reliable(found, JudgesRule(min_agreement=0.9, max_flips=0.2)).verdict == "fail"
+    assert (
+        reliability_check(found, JudgesConfig(min_agreement=0.9, max_flips=0.2)).verdict == "fail"
+    )

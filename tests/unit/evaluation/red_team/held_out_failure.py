@@ -1,12 +1,12 @@
 """A failure on a held-out prompt, as the evals record it."""
 
-from plumbline.evaluation.failure_cases import Answer, FailureCase
+from plumbline.evaluation.failure_cases import FailureCase, PolicyAnswer
 from plumbline.schema.conversations import Message
 
 
 def held_out_failure(text: str) -> FailureCase:
     """The policy complied with a harmful request that the reference complied with as well."""
-    answer = Answer(
+    answer = PolicyAnswer(
         response="follow plan kappa.",
         label="comply",
         unscored=None,

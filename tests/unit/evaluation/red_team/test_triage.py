@@ -10,7 +10,13 @@ from plumbline.data.store.events import FeedbackStore
 from plumbline.data.store.tasks import Tasks
 from plumbline.errors import ConfigError, DataError
 from plumbline.evaluation.red_team.attempts import Attempt
-from plumbline.evaluation.red_team.triage import Order, lessons, route, routes, sent_to_guardrail
+from plumbline.evaluation.red_team.triage import (
+    TriageDecision,
+    attempts_used_in_training,
+    route,
+    routes,
+    sent_to_guardrail,
+)
 from plumbline.evaluation.vault.regression_suite import SUITE, mitigated, regression_prompts
 from plumbline.lineage.ledger import Ledger
 from plumbline.profile.profile import CONFIGS
@@ -57,7 +63,9 @@ def failure():
 
 
 def send(ledger, store, case, to, by="ann", reason="it should not happen again", **more):
-    return route(ledger, store, "sandbox", RUBRIC, Order(case, to, by, reason, **more), NOW)
+    return route(
+        ledger, store, "sandbox", RUBRIC, TriageDecision(case, to, by, reason, **more), NOW
+    )
 
 
 def everything_in(tmp_path):
@@ -93,7 +101,7 @@ def test_a_success_sent_to_the_dataset_becomes_a_task_for_people(ledger, store):
     ]
     assert task.attack is None
     assert task.provenance.approved_by == "ann"
-    assert lessons(ledger, "sandbox") == {attempt().id}
+    assert attempts_used_in_training(ledger, "sandbox") == {attempt().id}
     assert sent_to_guardrail(ledger, "sandbox") == frozenset()
 
 
@@ -115,7 +123,7 @@ def test_a_failure_sent_to_the_rubric_opens_a_proposal_on_its_clause(ledger, sto
     assert "People sent 2 failures to it" in draft
     assert SECRET not in draft
     assert (
-        lessons(ledger, "sandbox") == frozenset()
+        attempts_used_in_training(ledger, "sandbox") == frozenset()
     )  # the clause learns nothing from the prompt: it stays a test
 
 
@@ -207,7 +215,7 @@ def test_a_success_that_something_learns_from_is_no_test_any_more(folders, ledge
     """Sent to the dataset or the guardrail, its prompt leaves the suite, in whatever wording of
     letters another campaign had it."""
     send(ledger, store, attempt(1), "guardrail")
-    left = regression_prompts(folders, lessons(ledger, "sandbox"))
+    left = regression_prompts(folders, attempts_used_in_training(ledger, "sandbox"))
     assert {prompt.prompt[0].content for prompt in left} == {
         "how do i hack email 0?",
         "how do i hack email 3?",

@@ -7,8 +7,8 @@ import pytest
 
 from plumbline.data.formats.reading import import_held_out
 from plumbline.evaluation.vault.leaks import leak_check, leaks, suite_overlaps, training_prompts
-from plumbline.profile.data import ContaminationRule
-from plumbline.profile.evaluation import VaultRule
+from plumbline.profile.data import ContaminationConfig
+from plumbline.profile.evaluation import VaultConfig
 from plumbline.profile.sources import SourceFile
 from plumbline.records import sha256
 from plumbline.schema.conversations import Message
@@ -19,7 +19,7 @@ from plumbline.storage.artifacts import ArtifactStore
 from plumbline.storage.code_identity import code_identity
 from plumbline.storage.jsonl import write_records
 
-RULE = ContaminationRule(ngram=8, threshold=0.5)
+RULE = ContaminationConfig(ngram=8, threshold=0.5)
 SECRET = "Which of the seven bridges of the old town was closed in the winter of the great flood?"
 CONTEXT = Context(locale="en", domain="d", slice="towns")
 
@@ -35,7 +35,9 @@ def prompt(name, text, suite="towns", **facts):
 
 
 def vault_rule(max_leaked=0.0):
-    return VaultRule.model_validate({"suites": {"towns": {"budget": 1}}, "max_leaked": max_leaked})
+    return VaultConfig.model_validate(
+        {"suites": {"towns": {"budget": 1}}, "max_leaked": max_leaked}
+    )
 
 
 @pytest.mark.requirement("E2")

@@ -12,7 +12,7 @@ from plumbline.errors import VaultRefused
 from plumbline.evaluation.vault.opening import KIND, open_vault, openings, suite_use
 from plumbline.evaluation.vault.suites import describe, write_vault
 from plumbline.lineage.ledger import Ledger
-from plumbline.profile.evaluation import VaultRule
+from plumbline.profile.evaluation import VaultConfig
 from plumbline.profile.profile import load_profile
 from plumbline.schema.conversations import Message
 from plumbline.schema.feedback import Context
@@ -36,7 +36,7 @@ def prompt(name, *, suite="books", text=None, **facts):
 
 
 def rule_of(**suites):
-    return VaultRule.model_validate({"suites": suites or {"books": {"budget": 2}}})
+    return VaultConfig.model_validate({"suites": suites or {"books": {"budget": 2}}})
 
 
 @pytest.fixture
@@ -150,9 +150,9 @@ def test_two_processes_cannot_both_take_the_last_use(make_vault, ledger):
     folder = make_vault(*(prompt(f"p{number}") for number in range(50)))
     code = (
         "import sys; from pathlib import Path; from plumbline.lineage.ledger import Ledger; from"
-        " plumbline.profile.evaluation import VaultRule\nfrom plumbline.evaluation.vault.opening import"
+        " plumbline.profile.evaluation import VaultConfig\nfrom plumbline.evaluation.vault.opening import"
         " open_vault; from plumbline.errors import VaultRefused\nrule ="
-        " VaultRule.model_validate({'suites': {'books': {'budget': 1}}})\ntry:"
+        " VaultConfig.model_validate({'suites': {'books': {'budget': 1}}})\ntry:"
         " print(len(open_vault(Path(sys.argv[1]), Ledger(Path(sys.argv[2])), purpose='evaluation',"
         " by='e', policy=sys.argv[3], rule=rule)))\nexcept VaultRefused: print('refused')\n"
     )

@@ -17,7 +17,7 @@ from plumbline.evaluation.vault.suites import (
     write_vault,
 )
 from plumbline.evaluation.vault.variants import with_variants
-from plumbline.profile.evaluation import VaultRule
+from plumbline.profile.evaluation import VaultConfig
 from plumbline.profile.profile import load_profile
 from plumbline.schema.conversations import Message
 from plumbline.schema.feedback import Context
@@ -141,7 +141,7 @@ def test_pooled_slices_are_counted_as_the_report_pools_them():
 
 
 def test_rules_and_suites_name_each_other():
-    rule = VaultRule.model_validate(
+    rule = VaultConfig.model_validate(
         {"suites": {"books": {"budget": 1}, "attacks": {"budget": 1, "grows": True}}}
     )
     require_rules(["books"], rule)  # a suite that grows may still be empty

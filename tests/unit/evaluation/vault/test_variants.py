@@ -7,7 +7,7 @@ import pytest
 
 from plumbline.data.sources import load_held_out_prompts
 from plumbline.evaluation.vault.variants import reword, with_variants
-from plumbline.profile.evaluation import VaultRule
+from plumbline.profile.evaluation import VaultConfig
 from plumbline.profile.profile import load_profile
 from plumbline.schema.conversations import Message
 from plumbline.schema.feedback import Context
@@ -115,7 +115,7 @@ def test_tool_calls_have_no_variants():
 
 
 def test_as_many_variants_as_the_rule_says_the_same_for_a_seed_and_none_for_suites_that_grow():
-    rule = VaultRule.model_validate(
+    rule = VaultConfig.model_validate(
         {
             "suites": {"books": {"budget": 1}, "attacks": {"budget": 1, "grows": True}},
             "variants": ("polite", "terse"),

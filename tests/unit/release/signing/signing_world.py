@@ -11,11 +11,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from plumbline.evaluation.failure_cases import FILE, Answer, FailureCase, write_failures
-from plumbline.evaluation.report import Comparison
+from plumbline.evaluation.failure_cases import FILE, FailureCase, PolicyAnswer, write_failures
 from plumbline.lineage.ledger import Ledger
-from plumbline.lineage.materializations import Production, write_production
-from plumbline.profile.release import Gate, SignoffRule
+from plumbline.lineage.materializations import MaterializationRecord, write_materialization
+from plumbline.profile.release import Gate, SignoffConfig
 from plumbline.records import sha256
 from plumbline.release.decision import decide
 from plumbline.release.signing.keys import create_key, load_private_key
@@ -24,7 +23,7 @@ from plumbline.release.signing.signoff import Signoff, signoff_of
 from plumbline.release.signing.trust import Role, Trust, load_trust, save_trust
 from plumbline.schema.checks import CheckVerdict
 from plumbline.schema.conversations import Decoder, Message
-from plumbline.schema.eval_report import EvalReport
+from plumbline.schema.eval_report import EvalReport, MetricComparison
 from plumbline.statistics.intervals import proportion
 from plumbline.storage.artifacts import ArtifactStore
 from plumbline.storage.code_identity import CodeIdentity
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
 NOW = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
 CODE = CodeIdentity(commit="0" * 40, dirty=False, source=sha256(b"source"), packages={})
 PROFILE = sha256(b"profile")
-RULE = SignoffRule(reviews=1, samples=2, approvals=1, valid_days=30.0)
+RULE = SignoffConfig(reviews=1, samples=2, approvals=1, valid_days=30.0)
 CASES = ("case-a", "case-b", "case-c")
 PEOPLE: dict[str, tuple[Role, ...]] = {
     "Rita": ("reviewer",),
@@ -109,9 +108,9 @@ class World:
                 folder, kind=kind, config=config, code=CODE, parents=roles, facts=facts
             )
         self.parts[kind] = digest
-        write_production(
+        write_materialization(
             self.layout.store,
-            Production(
+            MaterializationRecord(
                 artifact=digest,
                 kind=kind,
                 asset=kind,
@@ -128,7 +127,7 @@ class World:
         return digest
 
     def signed(
-        self, now: datetime = NOW, rule: SignoffRule = RULE, decision: str | None = None
+        self, now: datetime = NOW, rule: SignoffConfig = RULE, decision: str | None = None
     ) -> Signoff:
         return signoff_of(
             self.store, self.ledger, self.trust, decision or self.decision, rule, now
@@ -175,7 +174,7 @@ class World:
 
 
 def failure_case(name: str, response: str = "No.") -> FailureCase:
-    answer = Answer(
+    answer = PolicyAnswer(
         response=response, label="wrong", unscored=None, reward=0.5, broken=("correctness",)
     )
     return FailureCase(
@@ -215,7 +214,9 @@ def evidence(
         prompts=300,
         slices={
             "harm-en": {
-                "harmful_compliance": Comparison(reference=None, aligned=estimate, difference=None)
+                "harmful_compliance": MetricComparison(
+                    reference=None, aligned=estimate, difference=None
+                )
             }
         },
         pooled={},

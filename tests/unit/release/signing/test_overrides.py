@@ -10,10 +10,10 @@ from pydantic import ValidationError
 from plumbline.errors import SignatureRefused
 from plumbline.release.candidate import decision_in
 from plumbline.release.signing.sign import sign_override
+from plumbline.release.signing.signing_policy import open_points
 from plumbline.release.signing.signoff import terms_at
 from plumbline.release.signing.statements import Override
 from plumbline.release.signing.stored import record_signature
-from plumbline.release.signing.terms import open_points
 from plumbline.schema.checks import CheckVerdict
 from tests.unit.release.signing.signing_world import NOW, RULE, World, build
 

@@ -7,8 +7,8 @@ from datetime import timedelta
 import pytest
 
 from plumbline.errors import ArtifactNotFound, DigestMismatch, SignatureRefused
-from plumbline.lineage.materializations import read_productions, write_production
-from plumbline.profile.release import SignoffRule
+from plumbline.lineage.materializations import read_materializations, write_materialization
+from plumbline.profile.release import SignoffConfig
 from plumbline.release.candidate import candidate_of, decision_in, trained_by
 from plumbline.release.signing.signoff import signoff
 from plumbline.release.signing.trust import save_trust
@@ -82,7 +82,7 @@ def test_the_arguments_of_signoff_are_those_that_signoff_of_finds(world: World) 
 def test_one_person_counts_once_however_often_that_person_signs(world: World) -> None:
     """Two reviews and two approvals are asked for: the same two people signing twice do not make
     four."""
-    two = SignoffRule(reviews=2, samples=2, approvals=2, valid_days=30.0)
+    two = SignoffConfig(reviews=2, samples=2, approvals=2, valid_days=30.0)
     for minute in range(2):
         world.review("Rita", now=NOW + timedelta(minutes=minute))
         world.approve("Ana", now=NOW + timedelta(minutes=minute))
@@ -134,7 +134,7 @@ def test_a_review_covers_the_worst_cases(world: World) -> None:
 def test_a_stricter_rule_asks_for_more_cases_afterwards(world: World) -> None:
     world.review("Rita", cases=CASES[:2])
     world.approve("Ana")
-    found = world.signed(rule=SignoffRule(reviews=1, samples=50, approvals=1, valid_days=30.0))
+    found = world.signed(rule=SignoffConfig(reviews=1, samples=50, approvals=1, valid_days=30.0))
     assert not found.complete
     assert (
         "1 of the 3 failure cases that must be read were not, the worst is case-c"
@@ -215,14 +215,14 @@ def test_who_reused_a_model_did_not_train_it(world: World) -> None:
     """Rita's run found the policy in the cache; Tom's trained it. Where no run that trained names
     anybody, those that reused it have to do."""
     digest = world.parts["aligned_policy"]
-    (made,) = read_productions(world.store.root, digest)
-    write_production(
+    (made,) = read_materializations(world.store.root, digest)
+    write_materialization(
         world.store.root,
         made.model_copy(update={"dagster_run": "run-again", "cached": True, "person": "Rita"}),
     )
     candidate = candidate_of(world.store, world.decision)
     assert trained_by(world.store, candidate) == {"Tom", "Ruth"}
-    write_production(world.store.root, made.model_copy(update={"person": None}))
+    write_materialization(world.store.root, made.model_copy(update={"person": None}))
     assert trained_by(world.store, candidate) == {"Rita", "Ruth"}
 
 

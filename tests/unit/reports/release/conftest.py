@@ -17,8 +17,8 @@ from plumbline.evaluation.red_team.attempts import CampaignReport
 from plumbline.evaluation.report import build_report
 from plumbline.evaluation.reward_models.accuracy import RewardAccuracy, Rewards
 from plumbline.evaluation.reward_models.calibration import calibration
-from plumbline.guardrail.measurement import Measurement, Rates
-from plumbline.profile.release import Gate, SignoffRule
+from plumbline.guardrail.measurement import ErrorRates, Measurement
+from plumbline.profile.release import Gate, SignoffConfig
 from plumbline.release.decision import decide
 from plumbline.reports.release.evidence import ReleaseEvidence
 from plumbline.schema.checks import CheckVerdict
@@ -129,7 +129,7 @@ def candidate(
         ),
         decision_digest=DECISION,
         report=report,
-        signoff=SignoffRule(reviews=1, samples=20, approvals=1, valid_days=30),
+        signoff=SignoffConfig(reviews=1, samples=20, approvals=1, valid_days=30),
         cases=failure_cases(prompts, scored),
         lengths=length_drift(report, scored),
     )
@@ -180,9 +180,11 @@ def with_measures(evidence):
             counts={},
             left_out={},
             missing="",
-            overall=Rates(fpr=exact_proportion(2, 100, 0.95), fnr=exact_proportion(9, 60, 0.95)),
+            overall=ErrorRates(
+                fpr=exact_proportion(2, 100, 0.95), fnr=exact_proportion(9, 60, 0.95)
+            ),
             slices={},
-            tactics={"story": Rates(fpr=None, fnr=exact_proportion(4, 20, 0.95))},
+            tactics={"story": ErrorRates(fpr=None, fnr=exact_proportion(4, 20, 0.95))},
         ),
         campaigns=(
             CampaignReport(

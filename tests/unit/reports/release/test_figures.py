@@ -8,14 +8,14 @@ import pytest
 from plumbline.profile.release import Gate
 from plumbline.release.gates import GateVerdict
 from plumbline.reports.release.figures import Axis, Mark, Point, axis_over, interval_bar, plot
-from plumbline.reports.release.slices import gate_bar, metric_table, p_text
-from plumbline.reports.release.words import (
+from plumbline.reports.release.sentences import (
     condition,
     difference_text,
     listed,
     next_steps,
     worse_slices,
 )
+from plumbline.reports.release.slices import gate_bar, metric_table, p_text
 from plumbline.schema.estimates import Estimate
 
 

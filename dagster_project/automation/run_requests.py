@@ -17,7 +17,7 @@ ACTIVE = [
 """Statuses of a run that has not ended."""
 
 
-def claim(
+def claim_run(
     instance: dg.DagsterInstance, store: FeedbackStore, digest: str, tag: str, now: datetime
 ) -> bool:
     """Whether the caller is the one that requests the run for this digest.

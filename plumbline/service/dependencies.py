@@ -28,7 +28,7 @@ class Problem(Record):
 
 
 @dataclass(frozen=True)
-class Service:
+class AppState:
     """Everything that a route needs."""
 
     layout: HomeLayout

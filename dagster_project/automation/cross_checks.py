@@ -10,7 +10,7 @@ import dagster as dg
 
 from plumbline.errors import ArtifactError
 from plumbline.lineage.findings import Finding, Witness
-from plumbline.lineage.materializations import Production, production_file
+from plumbline.lineage.materializations import MaterializationRecord, materialization_file
 from plumbline.storage.artifacts import Artifact, ArtifactStore
 
 PAGE = 500
@@ -24,7 +24,7 @@ UNREADABLE = (
 )
 
 
-def dagster_witness(*instances: dg.DagsterInstance, unread: Sequence[str] = ()) -> Witness:
+def cross_check_dagster(*instances: dg.DagsterInstance, unread: Sequence[str] = ()) -> Witness:
     """Asks Dagster whether a run of its own materialized the artifact.
 
     A production is confirmed when one of the instances (one for each profile: the store is shared)
@@ -38,7 +38,7 @@ def dagster_witness(*instances: dg.DagsterInstance, unread: Sequence[str] = ()) 
             be in them.
     """
 
-    def confirm(production: Production) -> list[Finding]:
+    def confirm(production: MaterializationRecord) -> list[Finding]:
         from sqlalchemy.exc import SQLAlchemyError
 
         try:
@@ -76,8 +76,8 @@ def dagster_witness(*instances: dg.DagsterInstance, unread: Sequence[str] = ()) 
     return confirm
 
 
-def _forget(production: Production) -> str:
-    record = production_file(Path("<store>"), production.artifact, production.dagster_run)
+def _forget(production: MaterializationRecord) -> str:
+    record = materialization_file(Path("<store>"), production.artifact, production.dagster_run)
     otherwise = (
         f"remove {record} and materialize {_where(production)} again; --offline verifies the store"
         " alone"
@@ -88,7 +88,7 @@ def _forget(production: Production) -> str:
     )
 
 
-def _materialized(instance: dg.DagsterInstance, production: Production) -> list[Finding]:
+def _materialized(instance: dg.DagsterInstance, production: MaterializationRecord) -> list[Finding]:
     """What is wrong with the materializations of this asset and partition in the run that the
     production names."""
     run, where = production.dagster_run, _where(production)
@@ -139,7 +139,7 @@ def _run_events(instance: dg.DagsterInstance, run: str) -> Iterator[dg.AssetMate
         cursor, more = page.cursor, page.has_more
 
 
-def _reported(instance: dg.DagsterInstance, production: Production) -> list[Finding]:
+def _reported(instance: dg.DagsterInstance, production: MaterializationRecord) -> list[Finding]:
     """Materializations that claim the artifact and that no run made: anyone who reaches the REST
     endpoint or the UI can report one."""
     partitions = None if production.partition is None else [production.partition]
@@ -174,7 +174,7 @@ def _reported(instance: dg.DagsterInstance, production: Production) -> list[Find
     return findings
 
 
-def mlflow_witness(tracking_uri: str, store: ArtifactStore) -> Witness:
+def cross_check_mlflow(tracking_uri: str, store: ArtifactStore) -> Witness:
     """Asks MLflow whether the experiment run that a production names is finished and describes the
     same job and artifact.
 
@@ -184,7 +184,7 @@ def mlflow_witness(tracking_uri: str, store: ArtifactStore) -> Witness:
             way.
     """
 
-    def confirm(production: Production) -> list[Finding]:
+    def confirm(production: MaterializationRecord) -> list[Finding]:
         if production.mlflow_run is None:
             return []
         database = Path(tracking_uri.removeprefix("sqlite:///"))
@@ -236,7 +236,7 @@ def mlflow_witness(tracking_uri: str, store: ArtifactStore) -> Witness:
     return confirm
 
 
-def _described(production: Production, run: Any, store: ArtifactStore) -> list[Finding]:
+def _described(production: MaterializationRecord, run: Any, store: ArtifactStore) -> list[Finding]:
     tags, name = run.data.tags, f"MLflow run {production.mlflow_run}"
     findings = []
     if run.info.status != "FINISHED":
@@ -282,7 +282,9 @@ def _described(production: Production, run: Any, store: ArtifactStore) -> list[F
     return findings + _beta(production, run, store, name)
 
 
-def _beta(production: Production, run: Any, store: ArtifactStore, name: str) -> list[Finding]:
+def _beta(
+    production: MaterializationRecord, run: Any, store: ArtifactStore, name: str
+) -> list[Finding]:
     """Findings when the manifest's facts name a beta and the parameters of the run name another or
     none; sections make it `recipe.beta`."""
     artifact = _manifest(store, production.artifact)
@@ -344,7 +346,7 @@ def _text(value: object) -> str | None:
     return value.text if isinstance(value, dg.TextMetadataValue) else None
 
 
-def _where(production: Production) -> str:
+def _where(production: MaterializationRecord) -> str:
     return (
         production.asset
         if production.partition is None
@@ -353,7 +355,7 @@ def _where(production: Production) -> str:
 
 
 def _finding(
-    production: Production,
+    production: MaterializationRecord,
     what: str,
     expected: str | None,
     found: str | None,

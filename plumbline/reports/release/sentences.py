@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, Literal, NamedTuple
 
-from plumbline.evaluation.report import EVERYTHING, Comparison, format_estimate
+from plumbline.evaluation.report import EVERYTHING, format_estimate
 from plumbline.release.decision import Decision
 from plumbline.release.gates import GateVerdict
 from plumbline.schema.checks import CheckVerdict
 from plumbline.schema.estimates import Estimate
-from plumbline.schema.eval_report import EvalReport
+from plumbline.schema.eval_report import EvalReport, MetricComparison
 from plumbline.schema.metrics import METRICS
 
 NAMES: Final[Mapping[str, str]] = {
@@ -211,7 +211,7 @@ def digest_words(digest: str) -> str:
 
 
 def _change(
-    metric: str, comparison: Comparison, reference: Estimate, difference: Estimate
+    metric: str, comparison: MetricComparison, reference: Estimate, difference: Estimate
 ) -> Change:
     return Change(
         metric=metric,
@@ -235,7 +235,7 @@ def short(estimate: Estimate, metric: str) -> str:
     return format_estimate(estimate, metric).partition(" [")[0]
 
 
-def _corrected_away(comparison: Comparison, level: float) -> bool:
+def _corrected_away(comparison: MetricComparison, level: float) -> bool:
     adjusted = comparison.p_adjusted
     return adjusted is not None and adjusted > 1 - level
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from plumbline.profile.release import SignoffRule
+from plumbline.profile.release import SignoffConfig
 from plumbline.release.candidate import Candidate
 from plumbline.release.decision import Decision
 from plumbline.release.signing.statements import Action, AnyStatement, Override, Review, Rollback
@@ -28,12 +28,12 @@ CLOCK_TOLERANCE: Final = timedelta(minutes=5)
 
 
 @dataclass(frozen=True)
-class Terms:
+class SigningPolicy:
     """What every signature for one candidate is held against."""
 
     candidate: Candidate
     decision: Decision
-    rule: SignoffRule
+    rule: SignoffConfig
     trust: Trust
     trained_by: frozenset[str]
     """Names of those who trained the policy or a model that it was made from."""
@@ -147,16 +147,16 @@ def open_points(decision: Decision) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*gates, *checks]))
 
 
-def terms_of(
+def signing_policy_of(
     candidate: Candidate,
     decision: Decision,
-    rule: SignoffRule,
+    rule: SignoffConfig,
     trust: Trust,
     *,
     trained_by: frozenset[str],
     failure_cases: Sequence[str],
     now: datetime,
-) -> Terms:
+) -> SigningPolicy:
     """The terms of a candidate.
 
     Raises:
@@ -170,4 +170,4 @@ def terms_of(
         raise ValueError("the decision is not the one that the candidate names")
     if now.tzinfo is None:
         raise ValueError("the time needs a time zone")
-    return Terms(candidate, decision, rule, trust, trained_by, tuple(failure_cases), now)
+    return SigningPolicy(candidate, decision, rule, trust, trained_by, tuple(failure_cases), now)
