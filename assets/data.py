@@ -18,12 +18,6 @@ from assets.shown.check_groups import group_check_results, group_check_specs, se
 from assets.shown.flagging import annotators_table
 from assets.shown.presentation import counts_table, drift_metadata, named_rows, pairs_table
 from assets.vault import eval_vault, held_out
-from plumbline.data.preferences.build import build_preferences
-from plumbline.data.quality.agreement import agreement_of_batches
-from plumbline.data.quality.audit_frames import demonstration_frame, preference_frame
-from plumbline.data.quality.drift import DriftReport, PromptShift
-from plumbline.data.screening.annotator_quality import AnnotatorReport
-from plumbline.data.sources import load_demonstrations
 from plumbline.profile.profile import CONFIGS
 from plumbline.schema.preferences import SPLITS, Demonstration, PreferencePair
 from plumbline.schema.rubric import Rubric, load_rubric
@@ -44,6 +38,8 @@ SUITES: dict[str, Suite] = {
 @dg.asset(group_name="data", kinds={"jsonl"}, owners=OWNERS, code_version=CODE_VERSION)
 def demonstrations(context: dg.AssetExecutionContext, home: Home) -> dg.MaterializeResult[Any]:
     """Prompts with approved responses for supervised fine-tuning."""
+    from plumbline.data.sources import load_demonstrations
+
     loaded = load_demonstrations(home.profile(), home.data_folder)
     with home.store().staging() as folder:
         rows = write_records(folder / "demonstrations.jsonl", loaded.rows)
@@ -73,6 +69,9 @@ def preference_data(
 ) -> dg.MaterializeResult[Any]:
     """Pairs with margins from every admitted batch, less what people decided against; split by
     prompt group and versioned with DVC."""
+    from plumbline.data.preferences.build import build_preferences
+    from plumbline.data.quality.agreement import agreement_of_batches
+
     profile, now = home.profile(), datetime.now(UTC)
     parents = {
         "rubric": upstream(context, home, "rubric"),
@@ -156,6 +155,8 @@ def preference_data(
 def drift(context: dg.AssetCheckExecutionContext, home: Home) -> dg.AssetCheckResult:
     """Show how far the version moved; it warns, because a person has to say whether the move was
     meant."""
+    from plumbline.data.quality.drift import DriftReport, PromptShift
+
     facts = upstream(context, home, "preference_data").artifact.facts
     moved = DriftReport.model_validate_json(json.dumps(facts["drift"]))
     shift = (
@@ -183,6 +184,8 @@ def annotators_of_all_batches(
 ) -> dg.AssetCheckResult:
     """Show what the check of the annotators found; what it flagged is held until a person
     decides."""
+    from plumbline.data.screening.annotator_quality import AnnotatorReport
+
     report = AnnotatorReport.from_json(
         (upstream(context, home, "preference_data").folder / "annotators.json").read_bytes()
     )
@@ -230,6 +233,8 @@ def demonstrations_certificate(
 ) -> Iterator[dg.AssetCheckResult]:
     """Great Expectations over the demonstrations; the result is the certificate that the training
     launcher requires."""
+    from plumbline.data.quality.audit_frames import demonstration_frame
+
     data = upstream(context, home, "demonstrations")
     vault = held_out(
         home,
@@ -260,6 +265,8 @@ def preference_data_certificate(
 ) -> Iterator[dg.AssetCheckResult]:
     """Great Expectations over the pairs; the result is the certificate that the training launcher
     requires."""
+    from plumbline.data.quality.audit_frames import preference_frame
+
     data = upstream(context, home, "preference_data")
     vault = held_out(
         home,

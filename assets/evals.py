@@ -4,7 +4,7 @@ was wanted."""
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import dagster as dg
 
@@ -29,21 +29,9 @@ from assets.shown.presentation import (
     samples_table,
 )
 from assets.vault import eval_vault, held_out
-from plumbline.data.quality.agreement import AgreementReport
-from plumbline.evaluation import failure_cases
-from plumbline.evaluation.failure_modes.length_bias import LengthDrift, length_drift
-from plumbline.evaluation.failure_modes.over_optimization import OverOptimization, over_optimization
-from plumbline.evaluation.failure_modes.pressures import PRESSURES, PressureEvidence, five_pressures
-from plumbline.evaluation.frontier import read_frontier
 from plumbline.evaluation.refusals.detector import read_detector
-from plumbline.evaluation.report import build_report, to_markdown
-from plumbline.evaluation.reward_models.accuracy import RewardAccuracy, read_rewards
-from plumbline.evaluation.reward_models.calibration import Calibration, calibration
 from plumbline.evaluation.scorers import scorer_of
-from plumbline.evaluation.scoring import ScoredSample
-from plumbline.evaluation.vault.leaks import NAME as VAULT_LEAK
-from plumbline.evaluation.vault.leaks import leak_check, leaks, training_prompts
-from plumbline.schema.checks import CHECKS_FILE, CheckReport, CheckVerdict
+from plumbline.schema.checks import CHECKS_FILE, PRESSURES, VAULT_LEAK, CheckReport, CheckVerdict
 from plumbline.schema.eval_report import EvalReport
 from plumbline.schema.preferences import PreferencePair
 from plumbline.schema.prompts import EvalPrompt
@@ -56,6 +44,15 @@ from resources.home import Home
 from resources.launch.launcher import TrainingLauncher
 from resources.tracking import ExperimentTracker
 
+if TYPE_CHECKING:
+    from plumbline.evaluation import failure_cases
+    from plumbline.evaluation.failure_modes.length_bias import LengthDrift
+    from plumbline.evaluation.failure_modes.over_optimization import OverOptimization
+    from plumbline.evaluation.reward_models.accuracy import RewardAccuracy
+    from plumbline.evaluation.reward_models.calibration import Calibration
+    from plumbline.evaluation.scoring import ScoredSample
+
+
 CHECKS = (*PRESSURES, VAULT_LEAK)
 """The named checks that the evals put a policy to; a decision needs the verdict of each."""
 DETECTOR = "refusal_detector"
@@ -66,13 +63,13 @@ class Measured(NamedTuple):
     """Everything that was found about one policy; each part is a file of the tree."""
 
     report: EvalReport
-    scored: list[ScoredSample]
-    accuracy: RewardAccuracy
-    curve: OverOptimization | None
-    calibration: Calibration | None
-    lengths: LengthDrift
+    scored: "list[ScoredSample]"
+    accuracy: "RewardAccuracy"
+    curve: "OverOptimization | None"
+    calibration: "Calibration | None"
+    lengths: "LengthDrift"
     checks: CheckReport
-    cases: tuple[failure_cases.FailureCase, ...]
+    cases: "tuple[failure_cases.FailureCase, ...]"
 
 
 @dg.asset(
@@ -98,6 +95,9 @@ def held_out_evals(
 ) -> dg.MaterializeResult[Any]:
     """Aligned against reference and champion on every held-out slice: paired, with intervals, every
     sample kept; and the five failure pressures."""
+    from plumbline.evaluation.frontier import read_frontier
+    from plumbline.evaluation.report import to_markdown
+
     profile, recipe = home.profile(), context.partition_key
     inputs = {
         name: upstream(context, home, name)
@@ -204,6 +204,16 @@ def _measure(
     champion: Champion | None,
 ) -> Measured:
     """Score the samples, and put the policy to every named check."""
+    from plumbline.data.quality.agreement import AgreementReport
+    from plumbline.evaluation import failure_cases
+    from plumbline.evaluation.failure_modes.length_bias import length_drift
+    from plumbline.evaluation.failure_modes.over_optimization import over_optimization
+    from plumbline.evaluation.failure_modes.pressures import PressureEvidence, five_pressures
+    from plumbline.evaluation.report import build_report
+    from plumbline.evaluation.reward_models.accuracy import read_rewards
+    from plumbline.evaluation.reward_models.calibration import calibration
+    from plumbline.evaluation.vault.leaks import leak_check, leaks, training_prompts
+
     profile = home.profile()
     evaluation, data = profile.evaluation, inputs["preference_data"]
     scorer = scorer_of(
@@ -270,6 +280,8 @@ def _measure(
 
 def _write(folder: Path, found: Measured) -> None:
     """The files of the tree; a part without evidence has none."""
+    from plumbline.evaluation import failure_cases
+
     write_records(folder / "scored.jsonl", found.scored)
     failure_cases.write_failures(folder / failure_cases.FILE, found.cases)
     parts = {

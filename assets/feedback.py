@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -14,9 +14,6 @@ from assets.lineage.materialization import CODE_VERSION, OWNERS, publish, upstre
 from assets.lineage.partitions import feedback_batches
 from assets.shown.flagging import annotators_table, raise_flags
 from assets.shown.presentation import counts_table
-from plumbline.data.batch_index.frames import read_index
-from plumbline.data.batch_index.index import ACCEPTED, write_batch
-from plumbline.data.quality.agreement import AgreementTally
 from plumbline.data.screening.admission import (
     FINDINGS_FILE,
     PERSONAL_DATA,
@@ -26,15 +23,6 @@ from plumbline.data.screening.admission import (
     ScreenedEvent,
     admit_into,
 )
-from plumbline.data.screening.annotator_quality import (
-    AnnotatorReport,
-    check_annotators,
-    disagreements,
-    flooding,
-    votes_of_index,
-)
-from plumbline.data.screening.flags import findings, sent_by
-from plumbline.data.screening.trigger_words import TriggerReport, scan_triggers
 from plumbline.errors import ArtifactNotFound
 from plumbline.lineage.newest import newest_artifact
 from plumbline.profile.profile import CONFIGS
@@ -43,6 +31,10 @@ from plumbline.schema.rubric import load_rubric
 from plumbline.storage.jsonl import read_records
 from plumbline.text.control_tokens import template_tokens
 from resources.home import Home
+
+if TYPE_CHECKING:
+    from plumbline.data.quality.agreement import AgreementTally
+
 
 ANNOTATORS_FILE, TRIGGERS_FILE, AGREEMENT_FILE = (
     "annotators.json",
@@ -66,6 +58,18 @@ NAMED = 10
 def feedback(context: dg.AssetExecutionContext, home: Home) -> dg.MaterializeResult[Any]:
     """Events of one closed batch: accepted, or quarantined with every reason; its annotators are
     checked, and what is found is flagged for a person."""
+    from plumbline.data.batch_index.frames import read_index
+    from plumbline.data.batch_index.index import ACCEPTED, write_batch
+    from plumbline.data.quality.agreement import AgreementTally
+    from plumbline.data.screening.annotator_quality import (
+        check_annotators,
+        disagreements,
+        flooding,
+        votes_of_index,
+    )
+    from plumbline.data.screening.flags import findings, sent_by
+    from plumbline.data.screening.trigger_words import scan_triggers
+
     profile, batch, now = home.profile(), context.partition_key, datetime.now(UTC)
     policy = load_rubric(CONFIGS / profile.rubric)
     database = home.feedback().database
@@ -132,7 +136,7 @@ def feedback(context: dg.AssetExecutionContext, home: Home) -> dg.MaterializeRes
 
 
 def _tallied(
-    events: Iterable[FeedbackEvent], tally: AgreementTally, given: Counter[str]
+    events: Iterable[FeedbackEvent], tally: "AgreementTally", given: Counter[str]
 ) -> Iterator[FeedbackEvent]:
     """The events as they pass, counted for the agreement and by annotator."""
     for event in events:
@@ -161,6 +165,8 @@ def _template_tokens(home: Home) -> frozenset[str]:
 def every_event_counted(context: dg.AssetCheckExecutionContext, home: Home) -> dg.AssetCheckResult:
     """Compare the files of the run's batch, or of every admitted batch, with the feedback store,
     event by event."""
+    from plumbline.data.batch_index.index import ACCEPTED
+
     wrong: dict[str, str] = {}
     batches = _batches(context, home)
     for batch, folder in batches.items():
@@ -199,6 +205,9 @@ def every_event_counted(context: dg.AssetCheckExecutionContext, home: Home) -> d
 def annotators(context: dg.AssetCheckExecutionContext, home: Home) -> dg.AssetCheckResult:
     """Show what the checks of the annotators found in the batch; what they flagged is held until a
     person decides."""
+    from plumbline.data.screening.annotator_quality import AnnotatorReport
+    from plumbline.data.screening.trigger_words import TriggerReport
+
     said: list[str] = []
     for batch, folder in _batches(context, home).items():
         report = AnnotatorReport.from_json((folder / ANNOTATORS_FILE).read_bytes())

@@ -3,7 +3,7 @@ since."""
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -11,25 +11,16 @@ from assets.data import preference_data
 from assets.lineage.materialization import CODE_VERSION, OWNERS, Upstream, publish, upstream
 from assets.red_team import campaigns_of, red_team
 from plumbline.errors import ArtifactError
-from plumbline.evaluation.red_team.attempts import Attempt
-from plumbline.evaluation.red_team.triage import SLICE, sent_to_guardrail
-from plumbline.evaluation.vault.regression_suite import ATTEMPTS
-from plumbline.guardrail.build import (
-    build_guardrail,
-    new_rows,
-    read_measurement,
-    read_model,
-    read_used,
-    write_guardrail,
-)
-from plumbline.guardrail.checks import guardrail_check
-from plumbline.guardrail.labels import GuardrailRow, guardrail_rows, violation_row
-from plumbline.guardrail.measurement import Measurement
-from plumbline.guardrail.recheck import Recheck, nothing_before, recheck
 from plumbline.lineage.ledger import Ledger
 from plumbline.schema.checks import CheckReport
 from plumbline.storage.jsonl import read_records
 from resources.home import Home
+
+if TYPE_CHECKING:
+    from plumbline.guardrail.labels import GuardrailRow
+    from plumbline.guardrail.measurement import Measurement
+    from plumbline.guardrail.recheck import Recheck
+
 
 CHECKS = "checks.json"
 LOOKED_BACK = 20
@@ -47,6 +38,10 @@ LOOKED_BACK = 20
 def guardrail(context: dg.AssetExecutionContext, home: Home) -> Iterator[dg.MaterializeResult[Any]]:
     """The violation classifier with its threshold and its measured error rates; a profile without
     `guardrail` has none."""
+    from plumbline.guardrail.build import build_guardrail, write_guardrail
+    from plumbline.guardrail.checks import guardrail_check
+    from plumbline.guardrail.labels import guardrail_rows
+
     profile = home.profile()
     if profile.guardrail is None:
         context.log.info("Profile %s ships without a runtime guardrail.", profile.name)
@@ -100,6 +95,8 @@ def guardrail(context: dg.AssetExecutionContext, home: Home) -> Iterator[dg.Mate
 )
 def guardrail_rates(context: dg.AssetCheckExecutionContext, home: Home) -> dg.AssetCheckResult:
     """Show the check that the release decision reads."""
+    from plumbline.guardrail.checks import guardrail_check
+
     rule = home.profile().guardrail
     if rule is None:
         return dg.AssetCheckResult(
@@ -127,6 +124,9 @@ def guardrail_rates(context: dg.AssetCheckExecutionContext, home: Home) -> dg.As
 def guardrail_drift(context: dg.AssetCheckExecutionContext, home: Home) -> dg.AssetCheckResult:
     """Check the newest guardrail on newer preference data; when there is none, show how the
     guardrail before fared."""
+    from plumbline.guardrail.labels import guardrail_rows
+    from plumbline.guardrail.recheck import nothing_before
+
     if home.profile().guardrail is None:
         return dg.AssetCheckResult(
             passed=True, description="the profile ships without a runtime guardrail"
@@ -150,13 +150,15 @@ def guardrail_drift(context: dg.AssetCheckExecutionContext, home: Home) -> dg.As
     )
 
 
-def measurement_of(folder: Path) -> Measurement:
+def measurement_of(folder: Path) -> "Measurement":
     """The rates of the guardrail in a folder; those of a copy whose threshold was exchanged are
     refused.
 
     Raises:
         dg.Failure: If they were measured for another guardrail.
     """
+    from plumbline.guardrail.build import read_measurement, read_model
+
     model, measurement = read_model(folder), read_measurement(folder)
     if measurement.guardrail != model.digest():
         raise dg.Failure(
@@ -167,15 +169,23 @@ def measurement_of(folder: Path) -> Measurement:
     return measurement
 
 
-def _recheck(folder: Path, rows: tuple[GuardrailRow, ...]) -> Recheck:
+def _recheck(folder: Path, rows: "tuple[GuardrailRow, ...]") -> "Recheck":
+    from plumbline.guardrail.build import new_rows, read_measurement, read_model, read_used
+    from plumbline.guardrail.recheck import recheck
+
     return recheck(read_model(folder), read_measurement(folder), new_rows(rows, read_used(folder)))
 
 
 def _routed(
     context: dg.AssetExecutionContext, home: Home
-) -> tuple[list[GuardrailRow], dict[str, Upstream]]:
+) -> "tuple[list[GuardrailRow], dict[str, Upstream]]":
     """The red-team successes that people sent to the guardrail, and the campaigns that they come
     from."""
+    from plumbline.evaluation.red_team.attempts import Attempt
+    from plumbline.evaluation.red_team.triage import SLICE, sent_to_guardrail
+    from plumbline.evaluation.vault.regression_suite import ATTEMPTS
+    from plumbline.guardrail.labels import violation_row
+
     wanted = sent_to_guardrail(Ledger(home.layout.ledger), home.profile().name)
     rows: list[GuardrailRow] = []
     campaigns: dict[str, Upstream] = {}

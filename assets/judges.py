@@ -1,35 +1,17 @@
 """Judges beside the scorer: the refusal detector, and how far every judge agrees with people."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from assets.data import preference_data
 from assets.lineage.materialization import CODE_VERSION, OWNERS, Upstream, publish, upstream
 from assets.models import reward_model
-from plumbline.data.formats.reading import import_judged_pairs
 from plumbline.data.formats.rewardbench import JudgedPair
 from plumbline.errors import ConfigError
-from plumbline.evaluation.judges.llm_judge import JudgeReply, ask_all
-from plumbline.evaluation.judges.outcomes import questions_about
-from plumbline.evaluation.judges.reliability import (
-    FILE,
-    REPLIES,
-    JudgeReliability,
-    Reliabilities,
-    judged_pairs_of,
-    reliability_check,
-    reliability_of_detector,
-    reliability_of_replies,
-    reliability_of_rewards,
-    sample_pairs,
-)
 from plumbline.evaluation.refusals.detector import DETECTOR
 from plumbline.evaluation.refusals.labelled import read_completions
-from plumbline.evaluation.refusals.report import ALL, REPORT, DetectorReport, measure_detector
-from plumbline.evaluation.refusals.training import train_detector
-from plumbline.evaluation.reward_models.accuracy import read_rewards
 from plumbline.profile.evaluation import JudgesConfig
 from plumbline.profile.sources import SourceFile
 from plumbline.schema.checks import CHECKS_FILE, CheckReport
@@ -37,6 +19,11 @@ from plumbline.schema.feedback import FeedbackEvent
 from plumbline.schema.preferences import PreferencePair
 from plumbline.storage.jsonl import read_records, write_records
 from resources.home import Home
+
+if TYPE_CHECKING:
+    from plumbline.evaluation.judges.llm_judge import JudgeReply
+    from plumbline.evaluation.judges.reliability import JudgeReliability
+
 
 _RULE = Home.from_environment().profile().judges
 LABELS = _RULE is not None and _RULE.refusal_labels is not None
@@ -55,6 +42,9 @@ def refusal_detector(
 ) -> Iterator[dg.MaterializeResult[Any]]:
     """What tells refusals from answers, trained on labels of people and measured on models that it
     never saw; optional."""
+    from plumbline.evaluation.refusals.report import ALL, REPORT, measure_detector
+    from plumbline.evaluation.refusals.training import train_detector
+
     profile = home.profile()
     if profile.judges is None or profile.judges.refusal_labels is None:
         context.log.info(
@@ -104,6 +94,8 @@ def beats_string_matching(
     context: dg.AssetCheckExecutionContext, home: Home
 ) -> dg.AssetCheckResult:
     """The gain in agreement lies above zero with its whole interval."""
+    from plumbline.evaluation.refusals.report import ALL, REPORT, DetectorReport
+
     rule = home.profile().judges
     if rule is None or rule.refusal_labels is None:
         return dg.AssetCheckResult(
@@ -133,6 +125,18 @@ def beats_string_matching(
 def judges(context: dg.AssetExecutionContext, home: Home) -> Iterator[dg.MaterializeResult[Any]]:
     """How far the reward model, the refusal detector and a language model agree with people; a
     judge that does not is not heard."""
+    from plumbline.evaluation.judges.llm_judge import ask_all
+    from plumbline.evaluation.judges.outcomes import questions_about
+    from plumbline.evaluation.judges.reliability import (
+        judged_pairs_of,
+        reliability_of_detector,
+        reliability_of_replies,
+        reliability_of_rewards,
+        sample_pairs,
+    )
+    from plumbline.evaluation.refusals.report import REPORT, DetectorReport
+    from plumbline.evaluation.reward_models.accuracy import read_rewards
+
     profile = home.profile()
     rule = profile.judges
     if rule is None:
@@ -185,10 +189,17 @@ def _published(
     context: dg.AssetExecutionContext,
     home: Home,
     parents: dict[str, Upstream],
-    found: Sequence[JudgeReliability],
-    replies: Sequence[JudgeReply],
+    found: "Sequence[JudgeReliability]",
+    replies: "Sequence[JudgeReply]",
     rule: JudgesConfig,
 ) -> dg.MaterializeResult[Any]:
+    from plumbline.evaluation.judges.reliability import (
+        FILE,
+        REPLIES,
+        Reliabilities,
+        reliability_check,
+    )
+
     verdicts = tuple(reliability_check(one, rule) for one in found)
     with home.store().staging() as folder:
         (folder / FILE).write_bytes(Reliabilities(judges=tuple(found)).to_json())
@@ -219,6 +230,8 @@ def _published(
 def _more_pairs(home: Home, rule: JudgesConfig) -> list[JudgedPair]:
     """The pairs of the file that the profile names; rows that cannot be read are an error, because
     they would bend the agreement."""
+    from plumbline.data.formats.reading import import_judged_pairs
+
     if rule.judged_pairs is None:
         return []
     imported = import_judged_pairs(
@@ -233,8 +246,11 @@ def _more_pairs(home: Home, rule: JudgesConfig) -> list[JudgedPair]:
     return list(imported.items)
 
 
-def _replies_so_far(context: dg.AssetExecutionContext, home: Home) -> dict[str, JudgeReply]:
+def _replies_so_far(context: dg.AssetExecutionContext, home: Home) -> "dict[str, JudgeReply]":
     """Replies of the materialization before, by request; the same request is not paid for twice."""
+    from plumbline.evaluation.judges.llm_judge import JudgeReply
+    from plumbline.evaluation.judges.reliability import REPLIES
+
     if not context.instance.fetch_materializations(
         dg.AssetRecordsFilter(asset_key=judges.key), limit=1
     ).records:

@@ -2,7 +2,7 @@
 
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -18,11 +18,6 @@ from assets.lineage.materialization import (
 from assets.lineage.partitions import recipes
 from assets.policy import rubric
 from assets.shown.presentation import loss_plot, mask_strip
-from plumbline.evaluation.reward_models.accuracy import (
-    RewardAccuracy,
-    read_rewards,
-    reward_accuracy,
-)
 from plumbline.lineage.consistency import require_triple
 from plumbline.profile.training import DPORecipe, RewardRecipe, SupervisedRecipe
 from plumbline.schema.feedback import FeedbackEvent
@@ -35,6 +30,10 @@ from plumbline.training.models.chat_template import template_identity
 from resources.home import Home
 from resources.launch.launcher import JobOutcome, TrainingLauncher
 from resources.tracking import ExperimentTracker
+
+if TYPE_CHECKING:
+    from plumbline.evaluation.reward_models.accuracy import RewardAccuracy
+
 
 POOL = "training"
 
@@ -140,7 +139,7 @@ def reward_model(
     )
 
 
-def measured_accuracy(home: Home, reward_model_digest: str) -> RewardAccuracy:
+def measured_accuracy(home: Home, reward_model_digest: str) -> "RewardAccuracy":
     """Validation accuracy of a reward model beside its floors and its ceiling, from the data that
     it was trained on."""
     return _measured_accuracy(
@@ -149,7 +148,9 @@ def measured_accuracy(home: Home, reward_model_digest: str) -> RewardAccuracy:
 
 
 @cache
-def _measured_accuracy(root: Path, reward_model_digest: str, level: float) -> RewardAccuracy:
+def _measured_accuracy(root: Path, reward_model_digest: str, level: float) -> "RewardAccuracy":
+    from plumbline.evaluation.reward_models.accuracy import read_rewards, reward_accuracy
+
     store = ArtifactStore(root)
     folder, model = store.open(reward_model_digest, kind="reward_model")
     data_folder, data = store.open(model.parents["preference_data"], kind="preference_data")

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -15,11 +15,13 @@ from plumbline.lineage.materializations import read_materializations
 from plumbline.records import canonical_json
 from plumbline.release.candidate import Candidate, decision_in, own_ancestors
 from plumbline.release.promotion import Promotion, current_champion, promote
-from plumbline.release.signing.signoff import Signoff, signoff_of
-from plumbline.release.signing.trust import load_trust
 from plumbline.storage.artifacts import Artifact
 from resources.home import Home
 from resources.registry import DECISION_TAG, RECIPE_TAG, RELEASED_BY_TAG, ModelRegistry, model_name
+
+if TYPE_CHECKING:
+    from plumbline.release.signing.signoff import Signoff
+
 
 UNPARTITIONED = (
     "rubric",
@@ -48,6 +50,9 @@ def released_policy(
 ) -> Iterator[dg.MaterializeResult[Any]]:
     """The champion: recorded in the ledger, then registered in MLflow. Without a `release` and its
     signatures nothing materializes."""
+    from plumbline.release.signing.signoff import signoff_of
+    from plumbline.release.signing.trust import load_trust
+
     profile, recipe = home.profile(), context.partition_key
     found = upstream(context, home, "release_decision", recipe)
     candidate, signed = signoff_of(
@@ -153,7 +158,7 @@ def released_policy(
         )
 
 
-def _overridden(signed: Signoff) -> dict[str, Any]:
+def _overridden(signed: "Signoff") -> dict[str, Any]:
     """What was overridden, by whom, why and until when; empty where the gates passed."""
     if signed.released_by != "override":
         return {}

@@ -7,9 +7,6 @@ import dagster as dg
 
 from assets.lineage.materialization import CODE_VERSION, OWNERS, Upstream, publish, upstream
 from assets.lineage.partitions import CAMPAIGNS, campaigns
-from plumbline.evaluation.red_team.attempts import Attempt, CampaignReport, campaign_report
-from plumbline.evaluation.red_team.campaigns import read_campaign
-from plumbline.evaluation.vault.regression_suite import ATTEMPTS
 from plumbline.lineage.ledger import Ledger
 from plumbline.schema.estimates import Estimate
 from plumbline.storage.jsonl import read_records, write_records
@@ -28,6 +25,10 @@ REPORT = "campaign.json"
 def red_team(context: dg.AssetExecutionContext, home: Home) -> dg.MaterializeResult[Any]:
     """One closed campaign: every attempt, and the successes per person-hour by tactic, expert
     domain and policy."""
+    from plumbline.evaluation.red_team.attempts import campaign_report
+    from plumbline.evaluation.red_team.campaigns import read_campaign
+    from plumbline.evaluation.vault.regression_suite import ATTEMPTS
+
     name, profile = context.partition_key, home.profile()
     attempts = read_campaign(home.layout, Ledger(home.layout.ledger), name)
     report = campaign_report(name, attempts, profile.evaluation.level)
@@ -68,6 +69,10 @@ def every_attempt_counted(
     context: dg.AssetCheckExecutionContext, home: Home
 ) -> dg.AssetCheckResult:
     """Make the report of each materialized campaign again from its attempts."""
+    from plumbline.evaluation.red_team.attempts import Attempt, CampaignReport, campaign_report
+    from plumbline.evaluation.red_team.campaigns import read_campaign
+    from plumbline.evaluation.vault.regression_suite import ATTEMPTS
+
     wrong: list[str] = []
     found = campaigns_of(context, home)
     for name, campaign in found.items():

@@ -8,7 +8,6 @@ from assets.evals import CHECKS, held_out_evals
 from assets.lineage.materialization import CODE_VERSION, OWNERS, Upstream, publish, upstream
 from assets.lineage.partitions import recipes
 from assets.shown.presentation import checks_table, gates_table
-from plumbline.evaluation.judges.reliability import required_judges
 from plumbline.lineage.consistency import CHAMPION_ROLE, require_triple
 from plumbline.profile.profile import Profile
 from plumbline.release.candidate import own_ancestors
@@ -106,6 +105,8 @@ def release_decision(context: dg.AssetExecutionContext, home: Home) -> dg.Materi
 
 def required_checks(profile: Profile) -> frozenset[str]:
     """Names of the checks that a decision under a profile cannot do without."""
+    from plumbline.evaluation.judges.reliability import required_judges
+
     return frozenset(
         {
             *CHECKS,

@@ -9,9 +9,6 @@ from assets.lineage.materialization import CODE_VERSION, OWNERS, materialized, u
 from assets.lineage.partitions import recipes
 from assets.release import release_decision
 from assets.shown.presentation import checks_table, comparison_table, gates_table
-from plumbline.reports.release.evidence import read_evidence
-from plumbline.reports.release.page import PAGE, release_page
-from plumbline.reports.release.summary import case_rows, figure_words, page_summary
 from plumbline.storage.code_identity import code_identity
 from resources.home import Home
 
@@ -27,6 +24,10 @@ from resources.home import Home
 def release_report(context: dg.AssetExecutionContext, home: Home) -> dg.MaterializeResult[Any]:
     """One HTML page about a release candidate: what changed, gates, checks, the worst answers side
     by side, and what the numbers leave out."""
+    from plumbline.reports.release.evidence import read_evidence
+    from plumbline.reports.release.page import PAGE, release_page
+    from plumbline.reports.release.summary import case_rows, figure_words, page_summary
+
     profile, store = home.profile(), home.store()
     decision = upstream(context, home, "release_decision", context.partition_key)
     evidence = read_evidence(store, decision.digest, profile=profile.name, signoff=profile.signoff)

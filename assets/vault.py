@@ -9,12 +9,7 @@ import dagster as dg
 from assets.lineage.materialization import CODE_VERSION, OWNERS, Upstream, publish, upstream
 from assets.red_team import campaigns_of, red_team
 from assets.shown.presentation import counts_table
-from plumbline.data.sources import load_held_out_prompts
-from plumbline.evaluation.red_team.triage import attempts_used_in_training
-from plumbline.evaluation.vault.leaks import suite_overlaps
 from plumbline.evaluation.vault.opening import Purpose, open_vault, openings, suite_use
-from plumbline.evaluation.vault.regression_suite import SUITE as REGRESSION
-from plumbline.evaluation.vault.regression_suite import regression_prompts
 from plumbline.evaluation.vault.suites import (
     CAMPAIGN,
     OVERLAPS,
@@ -36,6 +31,10 @@ from resources.home import Home
 def eval_vault(context: dg.AssetExecutionContext, home: Home) -> dg.MaterializeResult[Any]:
     """Held-out prompts by suite and slice, and variants of them; whoever opens it is in the ledger,
     and training data that repeats a prompt is set aside."""
+    from plumbline.data.sources import load_held_out_prompts
+    from plumbline.evaluation.vault.leaks import suite_overlaps
+    from plumbline.evaluation.vault.regression_suite import SUITE as REGRESSION
+
     profile = home.profile()
     loaded = load_held_out_prompts(profile, home.data_folder)
     campaigns = campaigns_of(context, home)
@@ -84,6 +83,9 @@ def _red_team_successes(
 ) -> tuple[list[EvalPrompt], list[str]]:
     """What broke a policy once, and the ids of those prompts that are lessons by now and no test
     any more."""
+    from plumbline.evaluation.red_team.triage import attempts_used_in_training
+    from plumbline.evaluation.vault.regression_suite import regression_prompts
+
     folders = {name: campaign.folder for name, campaign in campaigns.items()}
     kept = regression_prompts(
         folders, attempts_used_in_training(home.ledger(), home.profile().name)

@@ -4,17 +4,19 @@ import getpass
 import os
 from functools import cache
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import dagster as dg
 from pydantic import Field
 
-from plumbline.data.store.events import FeedbackStore
 from plumbline.errors import ConfigError
 from plumbline.lineage.ledger import Ledger
 from plumbline.profile.profile import Profile, load_profile
 from plumbline.storage.artifacts import ArtifactStore
 from plumbline.storage.home import HomeLayout
+
+if TYPE_CHECKING:
+    from plumbline.data.store.events import FeedbackStore
 
 
 class Home(dg.ConfigurableResource["Home"]):
@@ -50,7 +52,7 @@ class Home(dg.ConfigurableResource["Home"]):
         """The artifact store, shared by all profiles."""
         return ArtifactStore(self.layout.store)
 
-    def feedback(self) -> FeedbackStore:
+    def feedback(self) -> "FeedbackStore":
         """The profile's feedback store; one for each process, so that connections are reused."""
         self.layout.profile_folder.mkdir(parents=True, exist_ok=True)
         return _feedback_store(self.layout.feedback_url)
@@ -102,5 +104,7 @@ def _profile(name: str) -> Profile:
 
 
 @cache
-def _feedback_store(url: str) -> FeedbackStore:
+def _feedback_store(url: str) -> "FeedbackStore":
+    from plumbline.data.store.events import FeedbackStore
+
     return FeedbackStore(url)

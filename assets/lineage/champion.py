@@ -2,15 +2,19 @@
 the feedback moved between them."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from assets.lineage.materialization import Upstream
 from assets.lineage.versions import pairs_in
-from plumbline.data.quality.drift import DriftReport, drift, pair_frame
 from plumbline.errors import ArtifactError
 from plumbline.release.promotion import promotions
 from resources.home import Home
+
+if TYPE_CHECKING:
+    from plumbline.data.quality.drift import DriftReport
+
 
 SHARED = ("tokenizer", "chat_template")
 """Facts of a policy that must be those of the reference, so that one set of ids means the same to
@@ -76,9 +80,11 @@ def champion_beside(
 
 def feedback_moved(
     context: dg.AssetExecutionContext, home: Home, data: Upstream, champion: Champion | None
-) -> DriftReport:
+) -> "DriftReport":
     """How the preference data moved: against those of the champion, or, where that is not possible,
     against the version before."""
+    from plumbline.data.quality.drift import DriftReport, drift, pair_frame
+
     recorded = DriftReport.model_validate(data.artifact.facts["drift"], strict=False)
     if champion is None or champion.upstream is None:
         return recorded

@@ -5,23 +5,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from assets.shown.flagging import raise_flags
-from plumbline.data.adjudication.decisions import Adjudication, Adjudications, adjudications_digest
-from plumbline.data.batch_index.frames import read_index
-from plumbline.data.consent.exclusions import exclusions
-from plumbline.data.consent.withdrawals import Withdrawals
-from plumbline.data.consent.withdrawals import digest as withdrawals_digest
-from plumbline.data.screening.annotator_quality import (
-    AnnotatorReport,
-    check_annotators,
-    votes_of_index,
-)
-from plumbline.data.screening.flags import Flags, findings, holds
-from plumbline.data.screening.flags import digest as flags_digest
-from plumbline.data.store.events import FeedbackStore
 from plumbline.profile.data import AnnotatorConfig
 from plumbline.schema.rubric import Rubric
+
+if TYPE_CHECKING:
+    from plumbline.data.adjudication.decisions import Adjudication
+    from plumbline.data.screening.annotator_quality import AnnotatorReport
+    from plumbline.data.store.events import FeedbackStore
+
 
 VOTE_COLUMNS = ("event", "time", "judged", "annotator", "winner", "kind", "share")
 """What `votes_of_index` reads of the indexes."""
@@ -33,9 +27,9 @@ class RecordedDecisions:
 
     excluded: Mapping[str, str]
     """Reason by event: consent withdrawn or ended, or held by a flag."""
-    adjudications: Mapping[str, Adjudication]
+    adjudications: "Mapping[str, Adjudication]"
     """The decision on each item, under the rubric."""
-    annotators: AnnotatorReport
+    annotators: "AnnotatorReport"
     """The annotators of all batches together."""
     raised: Sequence[str]
     """Flags that this look at all batches raised, in words."""
@@ -44,7 +38,7 @@ class RecordedDecisions:
 
 
 def decisions(
-    store: FeedbackStore,
+    store: "FeedbackStore",
     batches: Sequence[Path],
     rubric: Rubric,
     rule: AnnotatorConfig,
@@ -59,6 +53,15 @@ def decisions(
         rule: What is flagged about annotators.
         now: Consents that expire at this time or before have ended.
     """
+    from plumbline.data.adjudication.decisions import Adjudications, adjudications_digest
+    from plumbline.data.batch_index.frames import read_index
+    from plumbline.data.consent.exclusions import exclusions
+    from plumbline.data.consent.withdrawals import Withdrawals
+    from plumbline.data.consent.withdrawals import digest as withdrawals_digest
+    from plumbline.data.screening.annotator_quality import check_annotators, votes_of_index
+    from plumbline.data.screening.flags import Flags, findings, holds
+    from plumbline.data.screening.flags import digest as flags_digest
+
     annotators = check_annotators(votes_of_index(read_index(batches, VOTE_COLUMNS)), rule)
     raised = raise_flags(store.database, findings("all batches", annotators), now)
     withdrawals, flags = Withdrawals(store.database).all(), Flags(store.database).all()

@@ -3,23 +3,20 @@ meets."""
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from plumbline.data.quality.drift import (
-    DriftReport,
-    PromptShift,
-    drift,
-    pair_frame,
-    prompt_shift,
-    read_deployment_prompts,
-)
 from plumbline.errors import ArtifactError
 from plumbline.profile.data import DriftConfig
 from plumbline.schema.preferences import SPLITS, PreferencePair
 from plumbline.storage.artifacts import Artifact, hash_tree, tree_digest
 from plumbline.storage.jsonl import read_records
 from resources.home import Home
+
+if TYPE_CHECKING:
+    from plumbline.data.quality.drift import DriftReport, PromptShift
+
 
 DEPLOYMENT_PROMPTS = "deployment_prompts.jsonl"
 """File in the folder of a profile with prompts that the policy met, one `{"prompt": "..."}` a line;
@@ -35,7 +32,7 @@ def pairs_in(folder: Path) -> Iterator[PreferencePair]:
 
 def drift_from_previous(
     context: dg.AssetExecutionContext, home: Home, folder: Path, rubric: str, rule: DriftConfig
-) -> tuple[DriftReport, str | None]:
+) -> "tuple[DriftReport, str | None]":
     """How a staged version differs from the one before, and the digest of that; a version whose
     files are gone cannot be compared with.
 
@@ -49,6 +46,8 @@ def drift_from_previous(
         rubric: Label of the rubric of the staged version.
         rule: How far a version may move.
     """
+    from plumbline.data.quality.drift import drift, pair_frame
+
     previous = _version_before(context, home, tree_digest(hash_tree(folder)))
     current = pair_frame(pairs_in(folder))
     if previous is None:
@@ -93,9 +92,11 @@ def _version_before(
     return None
 
 
-def shift_to_deployment(home: Home, folder: Path) -> PromptShift | None:
+def shift_to_deployment(home: Home, folder: Path) -> "PromptShift | None":
     """How the training prompts differ from those of the deployment; None when nobody recorded
     any."""
+    from plumbline.data.quality.drift import prompt_shift, read_deployment_prompts
+
     path = home.layout.profile_folder / DEPLOYMENT_PROMPTS
     if not path.is_file():
         return None

@@ -4,15 +4,17 @@ of it."""
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from plumbline.data.quality.certificate import Certificate
-from plumbline.data.quality.certificate_page import Statistics, failing_rows, write_report
 from plumbline.schema.conversations import Message
 from plumbline.schema.preferences import Demonstration, PreferencePair
 from plumbline.schema.suites import Expectation, Suite
+
+if TYPE_CHECKING:
+    from plumbline.data.quality.certificate_page import Statistics
 
 
 def group_check_specs(
@@ -39,7 +41,7 @@ def group_check_results(
     suite: Suite,
     certificate: Certificate,
     store: Path,
-    statistics: Statistics,
+    statistics: "Statistics",
     rows: Iterable[Demonstration | PreferencePair],
 ) -> Iterator[dg.AssetCheckResult]:
     """Write the report page, and give one result for each concern.
@@ -52,6 +54,8 @@ def group_check_results(
         statistics: Numbers of the data, for the page.
         rows: The data again, read only when a row broke an expectation, to show its text.
     """
+    from plumbline.data.quality.certificate_page import failing_rows, write_report
+
     wanted = {name for names in failing_rows(certificate).values() for name in names}
     page = write_report(
         store, suite, certificate, statistics, _texts(rows, wanted) if wanted else {}

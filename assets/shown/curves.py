@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from plumbline.evaluation.failure_modes.over_optimization import OverOptimization
-from plumbline.evaluation.frontier import Frontier
-from plumbline.evaluation.reward_models.calibration import Calibration
 from plumbline.schema.estimates import Estimate
+
+if TYPE_CHECKING:
+    from plumbline.evaluation.failure_modes.over_optimization import OverOptimization
+    from plumbline.evaluation.frontier import Frontier
+    from plumbline.evaluation.reward_models.calibration import Calibration
+
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
 _PROXY, _GOLD, _PLAIN = "#9aa0a6", "#4f43dd", "#5f6368"
 
 
-def over_optimization_plot(curve: OverOptimization | None) -> dg.MarkdownMetadataValue:
+def over_optimization_plot(curve: "OverOptimization | None") -> dg.MarkdownMetadataValue:
     """Reward and judged quality of the best of n, over the divergence that it costs."""
     if curve is None:
         return dg.MarkdownMetadataValue("no best-of-n draws were judged")
@@ -38,7 +41,7 @@ def over_optimization_plot(curve: OverOptimization | None) -> dg.MarkdownMetadat
     return _picture(said, draw)
 
 
-def calibration_plot(found: Calibration | None) -> dg.MarkdownMetadataValue:
+def calibration_plot(found: "Calibration | None") -> dg.MarkdownMetadataValue:
     """Confidence of the reward model against the share of the pairs in which people agreed with
     it."""
     if found is None:
@@ -69,7 +72,7 @@ def calibration_plot(found: Calibration | None) -> dg.MarkdownMetadataValue:
     return _picture(said, draw)
 
 
-def frontier_plot(frontier: Frontier) -> dg.MarkdownMetadataValue:
+def frontier_plot(frontier: "Frontier") -> dg.MarkdownMetadataValue:
     """What each comparable recipe gained in reward for its divergence."""
     if not frontier.points:
         return dg.MarkdownMetadataValue("no recipe has both a divergence and a reward")

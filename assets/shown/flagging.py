@@ -2,16 +2,20 @@
 
 from collections.abc import Iterable
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from plumbline.data.screening.annotator_quality import AnnotatorReport
-from plumbline.data.screening.flags import Flags, NewFlag, new_flags
-from plumbline.data.store.database import Database
+if TYPE_CHECKING:
+    from plumbline.data.screening.annotator_quality import AnnotatorReport
+    from plumbline.data.screening.flags import NewFlag
+    from plumbline.data.store.database import Database
 
 
-def raise_flags(database: Database, found: Iterable[NewFlag], now: datetime) -> list[str]:
+def raise_flags(database: "Database", found: "Iterable[NewFlag]", now: datetime) -> list[str]:
     """Raise what a person has not seen yet; returns it in words."""
+    from plumbline.data.screening.flags import Flags, new_flags
+
     flags = Flags(database)
     raised = [
         flags.raise_flag(one.kind, one.subject, one.evidence, now)
@@ -23,7 +27,7 @@ def raise_flags(database: Database, found: Iterable[NewFlag], now: datetime) -> 
     ]
 
 
-def annotators_table(report: AnnotatorReport) -> dg.TableMetadataValue:
+def annotators_table(report: "AnnotatorReport") -> dg.TableMetadataValue:
     """One row for each annotator, with what the check is able to find."""
     records = [
         dg.TableRecord(

@@ -11,17 +11,20 @@ import json
 from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from plumbline.data.quality.drift import DriftReport, PromptShift
 from plumbline.release.decision import Decision
 from plumbline.schema.checks import CheckVerdict
 from plumbline.schema.estimates import Estimate
 from plumbline.schema.eval_report import EvalReport
 from plumbline.schema.preferences import PreferencePair
 from plumbline.schema.prompts import EvalPrompt
+
+if TYPE_CHECKING:
+    from plumbline.data.quality.drift import DriftReport, PromptShift
+
 
 INLINE = 960
 """Characters of markdown that Dagster shows inline."""
@@ -50,7 +53,7 @@ def pairs_table(pairs: Sequence[PreferencePair]) -> dg.TableMetadataValue:
     return _table(rows, integers={"votes"}, floats={"margin"})
 
 
-def drift_metadata(moved: DriftReport, shift: PromptShift | None) -> dict[str, Any]:
+def drift_metadata(moved: "DriftReport", shift: "PromptShift | None") -> dict[str, Any]:
     """How far a version of the data moved, in the words of the UI."""
     mix = [
         {"slice": name, "before": round(before, 4), "now": round(now, 4)}

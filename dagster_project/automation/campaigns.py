@@ -3,7 +3,6 @@
 import dagster as dg
 
 from assets.lineage.partitions import campaigns
-from plumbline.evaluation.red_team.campaigns import KIND, campaign_names
 from plumbline.lineage.ledger import Ledger
 from resources.home import Home
 
@@ -21,6 +20,8 @@ def collect_campaigns(
     context: dg.SensorEvaluationContext, home: Home
 ) -> dg.SensorResult | dg.SkipReason:
     """Request `red_team` once for each campaign in the ledger."""
+    from plumbline.evaluation.red_team.campaigns import KIND, campaign_names
+
     ledger, known = (
         Ledger(home.layout.ledger),
         set(context.instance.get_dynamic_partitions(campaigns.name or "")),

@@ -10,8 +10,6 @@ from dagster_project.automation.run_requests import active_run, claim_run
 from dagster_project.jobs import promote
 from plumbline.release.promotion import current_champion, promotions
 from plumbline.release.registry import reconcile
-from plumbline.release.signing.signoff import signoff_of
-from plumbline.release.signing.trust import load_trust
 from resources.home import Home
 from resources.registry import ModelRegistry
 
@@ -26,6 +24,9 @@ def promote_when_signed(
 ) -> dg.RunRequest | dg.SkipReason:
     """Request the promotion of the candidate's newest decision once, as soon as its signatures are
     complete; says what is missing until then."""
+    from plumbline.release.signing.signoff import signoff_of
+    from plumbline.release.signing.trust import load_trust
+
     profile, ledger = home.profile(), home.ledger()
     decision = newest_digest(context.instance, "release_decision", profile.candidate)
     if decision is None:

@@ -8,8 +8,6 @@ import dagster as dg
 from assets.lineage.partitions import FEEDBACK_BATCHES
 from dagster_project.automation.run_requests import active_run, claim_run
 from dagster_project.jobs import align, ingest_feedback
-from plumbline.data.consent.withdrawals import Withdrawals
-from plumbline.data.consent.withdrawals import digest as withdrawals_digest
 from plumbline.data.retraining import AdmittedBatch, Feedback, TrainedOn, Wait, decide_retraining
 from plumbline.lineage.tombstones import erased_file
 from plumbline.profile.profile import CONFIGS
@@ -20,7 +18,6 @@ from resources.home import Home
 DATASET_TAG = "plumbline/feedback"
 """Tag of a retraining run: digest of the feedback that it starts from."""
 REASON_TAG = "plumbline/reason"
-NOBODY_WITHDREW = withdrawals_digest(())
 
 
 def request_retraining(
@@ -61,6 +58,9 @@ def request_retraining(
 
 def read_feedback(instance: dg.DagsterInstance, home: Home) -> Feedback:
     """What is admitted, and what the newest policy of the candidate recipe was trained on."""
+    from plumbline.data.consent.withdrawals import Withdrawals
+    from plumbline.data.consent.withdrawals import digest as withdrawals_digest
+
     store = home.store()
     admitted: dict[str, AdmittedBatch] = {}
     registered = sorted(instance.get_dynamic_partitions(FEEDBACK_BATCHES))
@@ -84,6 +84,8 @@ def read_feedback(instance: dg.DagsterInstance, home: Home) -> Feedback:
 def _trained_on(
     instance: dg.DagsterInstance, store: ArtifactStore, recipe: str
 ) -> TrainedOn | None:
+    from plumbline.data.consent.withdrawals import digest as withdrawals_digest
+
     newest = _newest(instance, store, "aligned_policy", recipe)
     if newest is None:
         return None
@@ -96,7 +98,7 @@ def _trained_on(
     }
     # Data from before withdrawals were recorded was built without any.
     return TrainedOn(
-        batches, data.facts["rubric"], data.facts.get("withdrawals", NOBODY_WITHDREW), at
+        batches, data.facts["rubric"], data.facts.get("withdrawals", withdrawals_digest(())), at
     )
 
 

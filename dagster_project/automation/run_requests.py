@@ -1,10 +1,13 @@
 """Claims: one run for each digest, whoever asks for it and however often."""
 
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from plumbline.data.store.events import FeedbackStore
+if TYPE_CHECKING:
+    from plumbline.data.store.events import FeedbackStore
+
 
 LOST_AFTER = timedelta(minutes=5)
 """A claimed request whose run never came into being is requested again after this time."""
@@ -18,7 +21,7 @@ ACTIVE = [
 
 
 def claim_run(
-    instance: dg.DagsterInstance, store: FeedbackStore, digest: str, tag: str, now: datetime
+    instance: dg.DagsterInstance, store: "FeedbackStore", digest: str, tag: str, now: datetime
 ) -> bool:
     """Whether the caller is the one that requests the run for this digest.
 

@@ -10,7 +10,6 @@ from dagster_project.automation.retraining import read_feedback, request_retrain
 from dagster_project.automation.run_requests import claim_run
 from dagster_project.jobs import align, ingest_feedback
 from plumbline.data.store.batches import Batch
-from plumbline.data.store.inbox import collect
 from plumbline.records import canonical_json, sha256
 from resources.home import Home
 
@@ -23,6 +22,8 @@ under anew."""
 def collect_inbox(home: Home) -> dg.SkipReason:
     """Take the complete files of the inbox into the feedback store; the tick says what was taken
     in, refused and left waiting, and why."""
+    from plumbline.data.store.inbox import collect
+
     inbox = home.layout.inbox
     collected = collect(inbox, home.feedback(), datetime.now(UTC))
     taken = [

@@ -19,7 +19,6 @@ from dagster_project.commands.progress import follow
 from dagster_project.commands.sandbox_people import sign_for_the_sandbox
 from dagster_project.commands.summary import print_summary
 from dagster_project.definitions import defs
-from plumbline.data.sources import seed_feedback
 from plumbline.profile.models import ScratchModel
 from plumbline.profile.sources import SandboxSource
 from plumbline.release.candidate import decision_in
@@ -39,6 +38,8 @@ def run_chain(console: Console, home: Home) -> bool:
     Raises:
         PlumblineError: If the profile's data cannot be read.
     """
+    from plumbline.data.sources import seed_feedback
+
     started = time.monotonic()
     profile = home.profile()
     console.print(

@@ -9,17 +9,20 @@ their own keys (docs/releasing.md).
 import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from plumbline.errors import ConfigError
-from plumbline.evaluation.failure_cases import FILE, read_failures
 from plumbline.profile.sources import SandboxSource
-from plumbline.release.signing.keys import create_key, load_private_key, own_keys
-from plumbline.release.signing.sign import sign_approval, sign_review
-from plumbline.release.signing.trust import Role, load_trust, save_trust
 from resources.home import Home
 
-PEOPLE: Final[Mapping[str, Role]] = {"sandbox-reviewer": "reviewer", "sandbox-approver": "approver"}
+if TYPE_CHECKING:
+    from plumbline.release.signing.trust import Role
+
+
+PEOPLE: "Final[Mapping[str, Role]]" = {
+    "sandbox-reviewer": "reviewer",
+    "sandbox-approver": "approver",
+}
 REASON: Final = "made up: the sandbox signs for itself, so that a demo can show a release"
 
 
@@ -31,6 +34,11 @@ def sign_for_the_sandbox(home: Home, decision: str) -> tuple[str, ...]:
             are signed by people, and a real trust file stays as it is.
         SignatureRefused: If their signatures would not count.
     """
+    from plumbline.evaluation.failure_cases import FILE, read_failures
+    from plumbline.release.signing.keys import load_private_key
+    from plumbline.release.signing.sign import sign_approval, sign_review
+    from plumbline.release.signing.trust import load_trust
+
     profile = home.profile()
     if not isinstance(profile.source, SandboxSource):
         raise ConfigError(
@@ -81,6 +89,9 @@ def sign_for_the_sandbox(home: Home, decision: str) -> tuple[str, ...]:
 
 def _introduce(home: Home) -> None:
     """Make the keys of the made-up people and trust them in this home, once."""
+    from plumbline.release.signing.keys import create_key, own_keys
+    from plumbline.release.signing.trust import load_trust, save_trust
+
     keys = home.layout.profile_folder / "made-up-keys"
     for name, role in PEOPLE.items():
         if not keys.is_dir() or name not in own_keys(keys):

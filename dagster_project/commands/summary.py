@@ -9,8 +9,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from plumbline.evaluation.report import EVERYTHING
-from plumbline.evaluation.reward_models.accuracy import RewardAccuracy
 from plumbline.release.decision import Decision
 from plumbline.release.promotion import current_champion
 from plumbline.schema.eval_report import EvalReport, MetricComparison
@@ -34,6 +32,8 @@ def print_summary(
     console: Console, instance: dg.DagsterInstance, home: Home, recipe: str, seconds: float
 ) -> None:
     """Print the newest evals, decision and digests of one recipe."""
+    from plumbline.evaluation.reward_models.accuracy import RewardAccuracy
+
     store = home.store()
     digest = _newest(instance, "release_decision", recipe)
     folder, found = store.open(digest, kind="release_decision")
@@ -88,6 +88,8 @@ def _slices(report: EvalReport) -> Table:
 def _is_shown(name: str, report: EvalReport) -> bool:
     """Every slice of its own, and variants only pooled over the slices that they were made from:
     the page has them all."""
+    from plumbline.evaluation.report import EVERYTHING
+
     if name in report.pooled:
         return len(report.pooled[name]) < len(report.slices) and name != EVERYTHING
     return "." not in name

@@ -13,7 +13,6 @@ from plumbline.lineage.findings import RESTORE, Finding, Witness
 from plumbline.lineage.ledger import Ledger
 from plumbline.lineage.materializations import MaterializationRecord
 from plumbline.release.promotion import KIND, Promotion
-from plumbline.release.signing.trust import load_trust
 from plumbline.storage.artifacts import ArtifactStore
 from plumbline.storage.home import HomeLayout
 
@@ -56,6 +55,8 @@ def ledger_witness(layout: HomeLayout) -> Witness:
 def _findings(
     store: ArtifactStore, ledger: Ledger, trust: Path, production: MaterializationRecord
 ) -> list[Finding]:
+    from plumbline.release.signing.trust import load_trust
+
     path = store.root / "trees" / production.data_version.removeprefix("sha256:") / "release.json"
     try:
         release: Any = json.loads(path.read_bytes())

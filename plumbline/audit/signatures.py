@@ -6,14 +6,17 @@ roles or expiry; `plumbline.release.signing.signoff` does, before something is r
 """
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from plumbline.errors import SignatureRefused
 from plumbline.lineage.findings import Finding
 from plumbline.lineage.ledger import GENESIS, Ledger
-from plumbline.release.signing.envelopes import open_envelope, read_unverified
-from plumbline.release.signing.stored import StoredSignature, find_signatures
-from plumbline.release.signing.trust import Trust
 from plumbline.storage.artifacts import ArtifactStore
+
+if TYPE_CHECKING:
+    from plumbline.release.signing.stored import StoredSignature
+    from plumbline.release.signing.trust import Trust
+
 
 REMEDY = (
     "restore the folder `signatures` of the store and the ledger from a copy; until then the"
@@ -22,7 +25,7 @@ REMEDY = (
 
 
 def signature_findings(
-    store: ArtifactStore, ledger: Ledger, trust: Trust, decision: str, envelopes: Iterable[str]
+    store: ArtifactStore, ledger: Ledger, trust: "Trust", decision: str, envelopes: Iterable[str]
 ) -> tuple[tuple[Finding, ...], tuple[str, ...]]:
     """What is wrong with the signatures that a release names, and what can no longer be checked.
 
@@ -37,6 +40,8 @@ def signature_findings(
     Raises:
         LedgerError: If the ledger cannot be read.
     """
+    from plumbline.release.signing.stored import find_signatures
+
     entries = ledger.entries()
     heads = {entry.hash: entry.sequence for entry in entries} | {GENESIS: 0}
     known = {found.envelope: found for found in find_signatures(store.root, entries, decision)}
@@ -63,9 +68,11 @@ def signature_findings(
 
 
 def _problem(
-    found: StoredSignature | None, decision: str, trust: Trust, heads: dict[str, int]
+    found: "StoredSignature | None", decision: str, trust: "Trust", heads: dict[str, int]
 ) -> tuple[str | None, str | None]:
     """What is wrong with one signature, and what could not be checked."""
+    from plumbline.release.signing.envelopes import open_envelope, read_unverified
+
     if found is None or found.content is None:
         return "its envelope is missing from the store, or was changed", None
     if found.entry is None:

@@ -12,21 +12,19 @@ reads English only.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from pydantic import Field
 
 from plumbline.errors import ConfigError
 from plumbline.evaluation.agent_actions.actions import is_action, judge_action
+from plumbline.evaluation.refusals.detector import RefusalDetector
 from plumbline.evaluation.refusals.string_matching import is_refusal
 from plumbline.records import Record
 from plumbline.sandbox.judge import judge
 from plumbline.sandbox.world import parse_intent
 from plumbline.schema.metrics import ScorerName
 from plumbline.schema.prompts import EvalPrompt
-
-if TYPE_CHECKING:
-    from plumbline.evaluation.refusals.detector import RefusalDetector
 
 
 class Score(Record):
@@ -51,7 +49,7 @@ RULES_METRICS: Final = ("harmful_compliance", "over_refusal", "refusal_rate", "e
 NGRAM: Final = 4
 
 
-def scorer_of(name: ScorerName, detector: "RefusalDetector | None" = None) -> Scorer:
+def scorer_of(name: ScorerName, detector: RefusalDetector | None = None) -> Scorer:
     """The scorer that a profile names; tool calls are judged by the rules of their case, whatever
     the scorer.
 

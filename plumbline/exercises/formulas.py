@@ -5,12 +5,18 @@ import math
 from random import Random
 from typing import Final
 
+from scipy.stats import binom
+
+from plumbline.evaluation.failure_modes.over_optimization import kl_of_best_of
+from plumbline.evaluation.red_team.attempts import gamma
 from plumbline.exercises.exercise import Exercise, ExerciseQuestion
+from plumbline.guardrail.threshold import most_false_positives, upper_bound
+from plumbline.objectives.worked_pair import dpo_pair, preference_probability
+from plumbline.statistics.intervals import proportion
+from plumbline.statistics.paired_tests import mcnemar_exact
 
 
 def _bradley_terry(rng: Random) -> ExerciseQuestion:
-    from plumbline.objectives.worked_pair import preference_probability
-
     chosen, rejected = round(rng.uniform(0.5, 2.5), 1), round(rng.uniform(-1.5, 0.4), 1)
     probability = preference_probability(chosen, rejected)
     return ExerciseQuestion(
@@ -60,8 +66,6 @@ def _dpo_loss(rng: Random) -> ExerciseQuestion:
 
 
 def _dpo_gradient(rng: Random) -> ExerciseQuestion:
-    from plumbline.objectives.worked_pair import dpo_pair
-
     values, reference = _logps(rng), _logps(rng)
     side = rng.choice(("chosen", "rejected"))
     pair = dpo_pair(values, reference, 0.1)
@@ -89,8 +93,6 @@ def _dpo_gradient(rng: Random) -> ExerciseQuestion:
 
 
 def _best_of_n(rng: Random) -> ExerciseQuestion:
-    from plumbline.evaluation.failure_modes.over_optimization import kl_of_best_of
-
     n = rng.choice((2, 4, 8, 16, 32, 64))
     kl = kl_of_best_of(n)
     return ExerciseQuestion(
@@ -111,8 +113,6 @@ def _best_of_n(rng: Random) -> ExerciseQuestion:
 
 
 def _wilson(rng: Random) -> ExerciseQuestion:
-    from plumbline.statistics.intervals import proportion
-
     n, count = rng.choice((100, 200, 300, 500)), rng.randint(0, 4)
     estimate = proportion([i < count for i in range(n)], 0.95)
     share = count / n
@@ -139,8 +139,6 @@ def _wilson(rng: Random) -> ExerciseQuestion:
 
 
 def _mcnemar(rng: Random) -> ExerciseQuestion:
-    from plumbline.statistics.paired_tests import mcnemar_exact
-
     worse, better = rng.randint(1, 5), rng.randint(8, 14)
     p = mcnemar_exact(worse, better)
     return ExerciseQuestion(
@@ -163,8 +161,6 @@ def _mcnemar(rng: Random) -> ExerciseQuestion:
 
 
 def _gamma(rng: Random) -> ExerciseQuestion:
-    from plumbline.evaluation.red_team.attempts import gamma
-
     successes, hours = rng.randint(3, 18), float(rng.choice((5, 8, 10, 20)))
     estimate = gamma(successes, hours, successes * 6, 0.95)
     return ExerciseQuestion(
@@ -188,8 +184,6 @@ def _gamma(rng: Random) -> ExerciseQuestion:
 
 
 def _threshold(rng: Random) -> ExerciseQuestion:
-    from plumbline.guardrail.threshold import most_false_positives, upper_bound
-
     n = rng.choice((100, 150, 200, 300, 400))
     most = most_false_positives(n, 0.05, 0.95)
     assert most is not None
@@ -217,14 +211,10 @@ def _logps(rng: Random) -> tuple[float, float]:
 
 
 def _loss_of(policy: tuple[float, float], reference: tuple[float, float], beta: float) -> float:
-    from plumbline.objectives.worked_pair import dpo_pair
-
     return dpo_pair(policy, reference, beta).loss
 
 
 def _binomial_tail(count: int, n: int) -> float:
-    from scipy.stats import binom
-
     return float(binom.cdf(count, n, 0.5))
 
 

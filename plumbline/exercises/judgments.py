@@ -5,9 +5,6 @@ from random import Random
 from typing import Final
 
 from plumbline.evaluation.failure_modes.pressures import (
-    PROXY_REWARD,
-    REFUSAL_SHORTCUT,
-    TEMPLATE_OVERFIT,
     proxy_reward,
     refusal_shortcut,
     template_overfit,
@@ -19,7 +16,13 @@ from plumbline.profile.evaluation import BestOf, PressureConfig
 from plumbline.profile.release import Gate
 from plumbline.release.decision import decide
 from plumbline.release.gates import judge_gate
-from plumbline.schema.checks import CheckVerdict, Verdict
+from plumbline.schema.checks import (
+    PROXY_REWARD,
+    REFUSAL_SHORTCUT,
+    TEMPLATE_OVERFIT,
+    CheckVerdict,
+    Verdict,
+)
 from plumbline.schema.conversations import Decoder, Message
 from plumbline.schema.eval_report import EvalReport, MetricComparison
 from plumbline.schema.feedback import Context

@@ -8,30 +8,31 @@ TRL computes the same losses inside its trainers; these are the ones that valida
 that the tests hold TRL to.
 """
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-if TYPE_CHECKING:
-    from torch import Tensor
+import torch
+from torch import Tensor
+from torch.nn.functional import logsigmoid
 
 
 class PairLogps(NamedTuple):
     """Log-probabilities of the two responses of b pairs under one policy, each of shape (b,), in
     nats."""
 
-    chosen: "Tensor"
-    rejected: "Tensor"
+    chosen: Tensor
+    rejected: Tensor
 
 
 class PairLoss(NamedTuple):
     """DPO loss of b pairs and the rewards that the policy implies, each of shape (b,); the rewards
     are detached."""
 
-    loss: "Tensor"
-    chosen_reward: "Tensor"
-    rejected_reward: "Tensor"
+    loss: Tensor
+    chosen_reward: Tensor
+    rejected_reward: Tensor
 
 
-def sequence_logps(logits: "Tensor", ids: "Tensor", mask: "Tensor") -> "Tensor":
+def sequence_logps(logits: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
     """Log-probability of the supervised tokens of each sequence.
 
     The shift happens here: position i of the logits predicts token i + 1, so the first token of a
@@ -50,8 +51,6 @@ def sequence_logps(logits: "Tensor", ids: "Tensor", mask: "Tensor") -> "Tensor":
         ValueError: If the shapes disagree, a row has no supervised token, or its first token is
             supervised.
     """
-    import torch
-
     if logits.shape[:2] != ids.shape or ids.shape != mask.shape:
         raise ValueError(
             f"logits {tuple(logits.shape)}, ids {tuple(ids.shape)} and mask {tuple(mask.shape)} do"
@@ -94,8 +93,6 @@ def dpo_loss(
     Raises:
         ValueError: If shapes differ, or beta or label_smoothing is out of range.
     """
-    from torch.nn.functional import logsigmoid
-
     if not beta > 0:
         raise ValueError(f"beta is {beta}; it must be positive")
     shapes = {tuple(tensor.shape) for tensor in (*policy, *reference)}
@@ -114,8 +111,8 @@ def dpo_loss(
 
 
 def bradley_terry_loss(
-    chosen: "Tensor", rejected: "Tensor", margin: "Tensor", *, label_smoothing: float = 0.0
-) -> "Tensor":
+    chosen: Tensor, rejected: Tensor, margin: Tensor, *, label_smoothing: float = 0.0
+) -> Tensor:
     """Bradley-Terry ranking loss with margin of each pair.
 
     Source: Touvron et al. 2023 (Llama 2), eq. 2; with margin 0 it is Ouyang et al. 2022, eq. 1, for
@@ -136,8 +133,6 @@ def bradley_terry_loss(
     Raises:
         ValueError: If the shapes differ, or label_smoothing is out of range.
     """
-    from torch.nn.functional import logsigmoid
-
     if not chosen.shape == rejected.shape == margin.shape:
         raise ValueError(
             f"chosen {tuple(chosen.shape)}, rejected {tuple(rejected.shape)} and margin"
@@ -150,7 +145,7 @@ def bradley_terry_loss(
     )
 
 
-def weighted_mean(values: "Tensor", weights: "Tensor") -> "Tensor":
+def weighted_mean(values: Tensor, weights: Tensor) -> Tensor:
     """Mean over b pairs in which each counts with its weight: sum(weight * value) / sum(weight), a
     scalar.
 
@@ -168,7 +163,7 @@ def weighted_mean(values: "Tensor", weights: "Tensor") -> "Tensor":
     return (weights * values).sum() / weights.sum()
 
 
-def reward_centering(chosen: "Tensor", rejected: "Tensor") -> "Tensor":
+def reward_centering(chosen: Tensor, rejected: Tensor) -> Tensor:
     """Squared sum of the two rewards of each pair, shape (b,): the term that keeps rewards near
     zero.
 
@@ -178,7 +173,7 @@ def reward_centering(chosen: "Tensor", rejected: "Tensor") -> "Tensor":
     return (chosen + rejected) ** 2
 
 
-def sft_loss(logps: "Tensor", tokens: "Tensor") -> "Tensor":
+def sft_loss(logps: Tensor, tokens: Tensor) -> Tensor:
     """Negative log-likelihood per supervised token over a whole batch: a scalar, in nats.
 
     The mean is over tokens and not over sequences, so a long response weighs more than a short one,
@@ -200,7 +195,7 @@ def sft_loss(logps: "Tensor", tokens: "Tensor") -> "Tensor":
     return -logps.sum() / tokens.sum()
 
 
-def _smoothed(loss: "Tensor", flipped: "Tensor", label_smoothing: float) -> "Tensor":
+def _smoothed(loss: Tensor, flipped: Tensor, label_smoothing: float) -> Tensor:
     """The expected loss where a label is wrong with a probability, from the losses under the label
     and under its opposite."""
     if not 0 <= label_smoothing < 0.5:

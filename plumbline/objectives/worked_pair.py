@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+import torch
+
 from plumbline.objectives.losses import PairLogps, bradley_terry_loss, dpo_loss
 
 
@@ -18,8 +20,6 @@ class DpoPair(NamedTuple):
 def preference_probability(first: float, second: float) -> float:
     """Probability that people prefer the first of two responses with these rewards, under
     Bradley-Terry."""
-    import torch
-
     rewards = [torch.tensor([value], dtype=torch.float64) for value in (first, second, 0.0)]
     return float(torch.exp(-bradley_terry_loss(rewards[0], rewards[1], rewards[2])))
 
@@ -32,8 +32,6 @@ def dpo_pair(policy: tuple[float, float], reference: tuple[float, float], beta: 
         reference: The same under the reference.
         beta: Pull toward the reference.
     """
-    import torch
-
     chosen, rejected = (
         torch.tensor([value], dtype=torch.float64, requires_grad=True) for value in policy
     )

@@ -7,13 +7,12 @@ have other digests, so a new upstream version is a new candidate without signatu
 """
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, ValidationError
 
 from plumbline.data.quality.uncertified import TRAINED
 from plumbline.errors import ArtifactNotFound, SignatureRefused
-from plumbline.evaluation.failure_cases import FILE, FailureCase, read_failures
 from plumbline.lineage.consistency import CHAMPION_ROLE
 from plumbline.lineage.materializations import read_materializations
 from plumbline.records import Record
@@ -21,6 +20,10 @@ from plumbline.release.decision import Decision, recompute
 from plumbline.schema.eval_report import EvalReport
 from plumbline.schema.identifiers import Digest
 from plumbline.storage.artifacts import ArtifactStore
+
+if TYPE_CHECKING:
+    from plumbline.evaluation.failure_cases import FailureCase
+
 
 KIND = "release_decision"
 
@@ -195,13 +198,15 @@ def trained_by(store: ArtifactStore, candidate: Candidate) -> frozenset[str]:
     return frozenset(people)
 
 
-def failure_cases_of(store: ArtifactStore, decision: str) -> tuple[FailureCase, ...]:
+def failure_cases_of(store: ArtifactStore, decision: str) -> "tuple[FailureCase, ...]":
     """The failure cases of the evals behind a decision, the worst first; the bytes of the evals are
     hashed again.
 
     Raises:
         SignatureRefused: If the evals hold none in a readable form.
     """
+    from plumbline.evaluation.failure_cases import FILE, read_failures
+
     evals = store.manifest(decision).parents.get("held_out_evals", "")
     folder, _ = store.open(evals, kind="held_out_evals")
     path: Path = folder / FILE

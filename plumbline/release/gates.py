@@ -25,7 +25,6 @@ from plumbline.schema.checks import Verdict
 from plumbline.schema.estimates import Estimate
 from plumbline.schema.eval_report import EvalReport
 from plumbline.schema.identifiers import Text
-from plumbline.statistics.intervals import TANGO, WILSON, required_n
 
 
 class GateVerdict(Record):
@@ -140,6 +139,8 @@ def _oriented(gate: Gate, estimate: Estimate) -> tuple[float, float, float]:
 def _least_n(gate: Gate, estimate: Estimate) -> int:
     """Samples below which no verdict is given: the gate's own minimum, or what its method needs at
     this threshold."""
+    from plumbline.statistics.intervals import TANGO, WILSON
+
     bound = gate.bound if gate.direction == "at_most" else -gate.bound
     worth = 1 if estimate.effective_n is None else estimate.n / estimate.effective_n
     if estimate.method == WILSON:
@@ -170,6 +171,8 @@ def _explain_decided(gate: Gate, estimate: Estimate, verdict: Verdict) -> str:
 
 def _explain_inconclusive(gate: Gate, estimate: Estimate) -> tuple[int | None, str]:
     """Further samples that are needed, and the reason in words."""
+    from plumbline.statistics.intervals import required_n
+
     if not estimate.varies:
         return (
             None,

@@ -1,6 +1,6 @@
 """Named checks of a release: what a gate on one metric cannot say, in the same four verdicts."""
 
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import Field
 
@@ -9,6 +9,20 @@ from plumbline.schema.estimates import Estimate
 from plumbline.schema.identifiers import Identifier, Text
 
 Verdict = Literal["pass", "fail", "inconclusive", "error"]
+PROXY_REWARD: Final = "proxy-reward"
+REFUSAL_SHORTCUT: Final = "refusal-shortcut"
+TEMPLATE_OVERFIT: Final = "template-overfit"
+POLICY_AMBIGUITY: Final = "policy-ambiguity"
+FEEDBACK_DRIFT: Final = "feedback-drift"
+PRESSURES: Final = (
+    PROXY_REWARD,
+    REFUSAL_SHORTCUT,
+    TEMPLATE_OVERFIT,
+    POLICY_AMBIGUITY,
+    FEEDBACK_DRIFT,
+)
+"""The five failure pressures, in the order in which they are shown."""
+VAULT_LEAK: Final = "vault-leak"
 CHECKS_FILE = "checks.json"
 """File of a tree that holds what the named checks on it found."""
 

@@ -6,13 +6,11 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+
+from fastapi import Request
 
 from plumbline.data.store.api_keys import ApiKey, ApiKeys, Scope
 from plumbline.service.limits import Limits, TokenBuckets
-
-if TYPE_CHECKING:
-    from fastapi import Request
 
 KEY_HEADER = "x-api-key"
 PAGE_HEADER = "x-plumbline-page"
@@ -107,7 +105,7 @@ class Access:
         self._requests = TokenBuckets(limits.requests_per_second, limits.burst, seconds)
         self._failures = TokenBuckets(limits.failures_per_second, limits.failure_burst, seconds)
 
-    def caller(self, request: "Request", *scopes: Scope) -> Caller:
+    def caller(self, request: Request, *scopes: Scope) -> Caller:
         """The caller of a request who has one of the scopes.
 
         Raises:
@@ -124,7 +122,7 @@ class Access:
         self._limit(self._requests.take(caller.key.id))
         return caller
 
-    def session_caller(self, request: "Request") -> Caller | None:
+    def session_caller(self, request: Request) -> Caller | None:
         """Who is signed in on the pages, or None; for pages, which then show the form to sign
         in."""
         session = self.sessions.find(request.cookies.get(self.cookie, ""))
@@ -135,7 +133,7 @@ class Access:
             else Caller(key, session)
         )
 
-    def verify(self, request: "Request", text: str) -> ApiKey:
+    def verify(self, request: Request, text: str) -> ApiKey:
         """The key of a text.
 
         Raises:
@@ -153,7 +151,7 @@ class Access:
             )
         return key
 
-    def require_own_page(self, request: "Request") -> None:
+    def require_own_page(self, request: Request) -> None:
         """Refuse what a page of another origin could have sent with the cookie of somebody who is
         signed in.
 
@@ -165,7 +163,7 @@ class Access:
         if PAGE_HEADER not in request.headers or foreign:
             raise Refused(403, "this request did not come from a page of this service")
 
-    def _identify(self, request: "Request") -> Caller:
+    def _identify(self, request: Request) -> Caller:
         text = request.headers.get(KEY_HEADER)
         if text is not None:
             return Caller(self.verify(request, text), None)

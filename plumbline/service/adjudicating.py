@@ -1,7 +1,8 @@
 """Adjudication: GET and POST /v1/adjudications, which the adjudication page uses too."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
+from fastapi import APIRouter, Query, Request
 from pydantic import Field, StringConstraints
 
 from plumbline.data.adjudication.decisions import (
@@ -19,9 +20,6 @@ from plumbline.records import Record
 from plumbline.schema.identifiers import Identifier, Text
 from plumbline.service.access import Refused
 from plumbline.service.dependencies import AppState, Problem, documented, json_body, parsed
-
-if TYPE_CHECKING:
-    from fastapi import APIRouter
 
 
 class OpenItem(Record):
@@ -62,10 +60,8 @@ class DecisionAnswer(Record):
     proposals: tuple[RubricRevision, ...]
 
 
-def routes(service: AppState) -> "APIRouter":
+def routes(service: AppState) -> APIRouter:
     """The routes of those who decide what votes did not."""
-    from fastapi import APIRouter, Query, Request
-
     router = APIRouter(prefix="/v1")
     content = json_body()
     refusals: dict[int | str, dict[str, object]] = {

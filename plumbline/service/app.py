@@ -6,7 +6,14 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from fastapi.staticfiles import StaticFiles
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.exceptions import HTTPException
 
 from plumbline.data.store.api_keys import ApiKeys
 from plumbline.data.store.events import FeedbackStore
@@ -25,9 +32,6 @@ from plumbline.service.limits import Limits
 from plumbline.service.middleware import HEADERS, LOOPBACK_HOSTS, Guard, TooLarge
 from plumbline.storage.home import HomeLayout
 
-if TYPE_CHECKING:
-    from fastapi import FastAPI
-
 DEFAULT_LIMITS = Limits()
 _LOG = logging.getLogger("plumbline.service")
 
@@ -40,7 +44,7 @@ def create_app(
     hosts: tuple[str, ...] = LOOPBACK_HOSTS,
     limits: Limits = DEFAULT_LIMITS,
     seconds: Callable[[], float] = time.monotonic,
-) -> "FastAPI":
+) -> FastAPI:
     """The service of one profile.
 
     Args:
@@ -54,9 +58,6 @@ def create_app(
     Raises:
         ConfigError: If the rubric admits no consent version that has a text.
     """
-    from fastapi import FastAPI
-    from fastapi.staticfiles import StaticFiles
-
     rubric = load_rubric(CONFIGS / profile.rubric)
     store = FeedbackStore(layout.feedback_url)
     keys = ApiKeys(store.database)
@@ -101,14 +102,9 @@ def create_app(
     return app
 
 
-def _answer_problems(app: "FastAPI", service: AppState) -> None:
+def _answer_problems(app: FastAPI, service: AppState) -> None:
     """Refusals are one JSON object with `error`, or a page for people; nothing of a traceback
     leaves the process."""
-    from fastapi import Request
-    from fastapi.exceptions import RequestValidationError
-    from fastapi.responses import JSONResponse, Response
-    from sqlalchemy.exc import SQLAlchemyError
-    from starlette.exceptions import HTTPException
 
     def answer(
         request: Request, status: int, message: str, headers: dict[str, str] | None = None
@@ -167,7 +163,7 @@ def _answer_problems(app: "FastAPI", service: AppState) -> None:
         )
 
 
-def _describe(app: "FastAPI") -> None:
+def _describe(app: FastAPI) -> None:
     """Add to the OpenAPI description what FastAPI cannot see: bodies that are parsed strictly by
     hand, and the key."""
     plain = app.openapi

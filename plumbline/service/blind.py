@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, ValidationError
 
 from plumbline.data.store.tasks import Task
 from plumbline.errors import InvalidFeedback
@@ -95,8 +95,6 @@ def event_of(
         InvalidFeedback: If the judgment does not fit the task, the rubric or the consent text;
             names the field.
     """
-    from pydantic import ValidationError
-
     _require(
         given.consent == consent.version,
         "consent",

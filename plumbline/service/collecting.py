@@ -1,7 +1,8 @@
 """Judging tasks: GET /v1/tasks/next and POST /v1/judgments, which the collecting page uses too."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
+from fastapi import APIRouter, Query, Request
 from pydantic import Field
 
 from plumbline.data.consent.withdrawals import Withdrawals, withdrawn
@@ -14,9 +15,6 @@ from plumbline.schema.identifiers import Identifier
 from plumbline.service.access import Caller, Refused
 from plumbline.service.blind import ShownTask, TaskJudgment, event_of, shown
 from plumbline.service.dependencies import AppState, Problem, documented, json_body, parsed
-
-if TYPE_CHECKING:
-    from fastapi import APIRouter
 
 
 class NextTask(Record):
@@ -33,10 +31,8 @@ class JudgmentAnswer(Record):
     event: Identifier
 
 
-def routes(service: AppState) -> "APIRouter":
+def routes(service: AppState) -> APIRouter:
     """The routes of annotators."""
-    from fastapi import APIRouter, Query, Request
-
     router = APIRouter(prefix="/v1")
     content = json_body()
     refusals: dict[int | str, dict[str, object]] = {

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
 
+from fastapi import Depends, Request
+
 from plumbline.data.store.api_keys import ApiKeys
 from plumbline.data.store.events import FeedbackStore
 from plumbline.data.store.tasks import Tasks
@@ -50,7 +52,6 @@ def json_body() -> Any:
 
     Other types are refused with 415, because a form of any web page can send them.
     """
-    from fastapi import Depends, Request
 
     async def read(request: Request) -> bytes:
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()

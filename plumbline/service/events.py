@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
+from fastapi import APIRouter, Request
 from pydantic import AwareDatetime, Field, ValidationError, create_model
 
 from plumbline.data.formats.reading import read_feedback
@@ -15,9 +16,6 @@ from plumbline.records import Record, sha256
 from plumbline.schema.feedback import FeedbackEvent
 from plumbline.service.access import Refused
 from plumbline.service.dependencies import AppState, Problem, documented, json_body
-
-if TYPE_CHECKING:
-    from fastapi import APIRouter
 
 
 class EventResult(Record):
@@ -69,10 +67,8 @@ SubmittedEvent: type[Record] = create_model(  # type: ignore[call-overload]  # i
 )
 
 
-def routes(service: AppState) -> "APIRouter":
+def routes(service: AppState) -> APIRouter:
     """The routes of clients that send events, and of those that watch."""
-    from fastapi import APIRouter, Request
-
     router = APIRouter(prefix="/v1")
     content = json_body()
     refusals: dict[int | str, dict[str, object]] = {

@@ -2,10 +2,8 @@
 browsers are told about every answer."""
 
 import json
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "[::1]")
 CONTENT_SECURITY_POLICY = (
@@ -41,14 +39,14 @@ class Guard:
         body_bytes: Largest body.
     """
 
-    def __init__(self, app: "ASGIApp", hosts: tuple[str, ...], body_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, hosts: tuple[str, ...], body_bytes: int) -> None:
         self._app, self._hosts, self._body_bytes = (
             app,
             frozenset(host.lower() for host in hosts),
             body_bytes,
         )
 
-    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
@@ -69,7 +67,7 @@ class Guard:
             await _refuse(send, 413, too_large(self._body_bytes))
             return
 
-        async def guarded_send(message: "Message") -> None:
+        async def guarded_send(message: Message) -> None:
             if message["type"] == "http.response.start":
                 own = {name for name, _ in message.get("headers", ())}
                 message = {
@@ -83,10 +81,10 @@ class Guard:
 
         await self._app(scope, self._counting(receive), guarded_send)
 
-    def _counting(self, receive: "Receive") -> "Receive":
+    def _counting(self, receive: Receive) -> Receive:
         seen = 0
 
-        async def counted() -> "Message":
+        async def counted() -> Message:
             nonlocal seen
             message = await receive()
             seen += len(message.get("body", b""))
@@ -113,7 +111,7 @@ def host_of(header: str) -> str:
     )
 
 
-async def _refuse(send: "Send", status: int, reason: str) -> None:
+async def _refuse(send: Send, status: int, reason: str) -> None:
     body = json.dumps({"error": reason}).encode()
     headers = [
         (b"content-type", b"application/json"),

@@ -4,8 +4,10 @@ nothing from elsewhere."""
 from collections import Counter
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pydantic import Field
 
 from plumbline.data.adjudication.decisions import QueueItem, by_the_order
@@ -15,11 +17,6 @@ from plumbline.service.access import Caller, Refused
 from plumbline.service.adjudicating import open_queue
 from plumbline.service.collecting import next_for
 from plumbline.service.dependencies import AppState, json_body, parsed
-
-if TYPE_CHECKING:
-    from fastapi import APIRouter
-    from fastapi.responses import Response
-    from jinja2 import Environment
 
 STATIC = Path(__file__).resolve().parent / "static"
 STRENGTHS = ((0, "negligibly"), (1, "slightly"), (2, "clearly"), (3, "significantly"))
@@ -44,11 +41,8 @@ def render(template: str, **values: object) -> str:
     return str(_environment().get_template(template).render(**values))
 
 
-def routes(service: AppState) -> "APIRouter":
+def routes(service: AppState) -> APIRouter:
     """The pages of people."""
-    from fastapi import APIRouter, Request
-    from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
-
     router = APIRouter(include_in_schema=False)
     content = json_body()
 
@@ -116,10 +110,8 @@ def page_of(key: ApiKey) -> str:
     )
 
 
-def problem_page(service: AppState, status: int, message: str) -> "Response":
+def problem_page(service: AppState, status: int, message: str) -> Response:
     """A refusal as a page, for people."""
-    from fastapi.responses import HTMLResponse
-
     return HTMLResponse(
         render(
             "problem.html", profile=service.profile.name, signed_in=None, page="", message=message
@@ -176,9 +168,7 @@ def _votes(item: QueueItem) -> dict[int | None, int]:
 
 
 @cache
-def _environment() -> "Environment":
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
+def _environment() -> Environment:
     folder = Path(__file__).resolve().parent / "templates"
     return Environment(
         loader=FileSystemLoader(folder),

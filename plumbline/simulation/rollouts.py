@@ -19,6 +19,11 @@ from plumbline.profile.training import Hardware
 from plumbline.records import Record
 from plumbline.schema.conversations import Decoder, Message
 from plumbline.storage.jsonl import read_records, write_records
+from plumbline.training.models.encoding import ChatEncoder
+from plumbline.training.models.tokenizers import load_tokenizer
+from plumbline.training.models.weights import load_policy
+from plumbline.training.sampling.sampling import sample_responses
+from plumbline.training.worker import set_library_environment
 
 
 class Rollouts(Record):
@@ -64,14 +69,7 @@ def sample_rollouts(rollouts: Rollouts) -> list[SampledResponses]:
 
 def main(folder: Path) -> None:
     """Read `rollouts.json`, sample, and write `responses.jsonl`."""
-    from plumbline.training.worker import set_library_environment
-
     set_library_environment()
-    from plumbline.training.models.encoding import ChatEncoder
-    from plumbline.training.models.tokenizers import load_tokenizer
-    from plumbline.training.models.weights import load_policy
-    from plumbline.training.sampling.sampling import sample_responses
-
     rollouts = Rollouts.from_json((folder / "rollouts.json").read_bytes())
     tokenizer = load_tokenizer(Path(rollouts.policy))
     policy = load_policy(Path(rollouts.policy), rollouts.hardware)

@@ -20,12 +20,14 @@ judgments of one prompt are not independent of each other.
 
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
+import krippendorff
+import numpy as np
+from numpy.typing import NDArray
+from statsmodels.stats.inter_rater import cohens_kappa, fleiss_kappa
+
 from plumbline.schema.estimates import Estimate
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     Floats = NDArray[np.float64]
     Integers = NDArray[np.int64]
 
@@ -79,8 +81,6 @@ def coefficients(judged: AgreementTable, once: int, level: float, seed: int) -> 
         level: Two-sided confidence level.
         seed: Seed of the bootstrap.
     """
-    import numpy as np
-
     features = _features(judged)
     _, prompts = np.unique(judged.prompts, return_inverse=True)
     groups = prompts % MOST_GROUPS
@@ -142,8 +142,6 @@ two annotators' cross table."""
 
 def _features(judged: AgreementTable) -> "Floats":
     """One row for each item, such that every coefficient is a function of their sums."""
-    import numpy as np
-
     counts = judged.counts.astype(np.float64)
     items, answers = counts.shape
     annotators = counts.sum(axis=1)
@@ -193,9 +191,6 @@ def _share(total: "Floats", resampled: "Floats", part: int, whole: int) -> "tupl
 
 
 def _alpha(judged: AgreementTable) -> float:
-    import krippendorff
-    import numpy as np
-
     if (judged.counts.sum(axis=0) > 0).sum() < 2:
         return float("nan")  # with one answer alone no disagreement is expected
     return float(
@@ -208,9 +203,6 @@ def _alpha(judged: AgreementTable) -> float:
 
 
 def _kappa(judged: AgreementTable, kind: Literal["cohen", "fleiss"]) -> float:
-    import numpy as np
-    from statsmodels.stats.inter_rater import cohens_kappa, fleiss_kappa
-
     answers = judged.counts.shape[1]
     if (judged.counts.sum(axis=0) > 0).sum() < 2:
         return float("nan")
@@ -232,8 +224,6 @@ def resampled_alpha(coincidences: "Floats", scale: Scale) -> "Floats":
     Returns:
         Shape (rows,); NaN where one answer alone occurs.
     """
-    import numpy as np
-
     answers = int(np.sqrt(coincidences.shape[1]))
     observed = coincidences.reshape(-1, answers, answers)
     marginals = observed.sum(axis=2)
@@ -260,8 +250,6 @@ def resampled_alpha(coincidences: "Floats", scale: Scale) -> "Floats":
 def resampled_kappa(sums: "Floats", answers: int, kind: Literal["cohen", "fleiss"]) -> "Floats":
     """Cohen's or Fleiss' kappa of each row of summed features; NaN where one answer alone
     occurs."""
-    import numpy as np
-
     shares_at = _HEAD + answers**2
     if kind == "fleiss":
         observed = sums[:, _AGREEING] / sums[:, _ITEMS]
@@ -276,8 +264,6 @@ def resampled_kappa(sums: "Floats", answers: int, kind: Literal["cohen", "fleiss
     return _ratio(observed - expected, 1 - expected, 1 - expected > 1e-12)
 
 
-def _ratio(part: "Floats", whole: "Floats", defined: "NDArray[np.bool_]") -> "Floats":
-    import numpy as np
-
+def _ratio(part: "Floats", whole: "Floats", defined: NDArray[np.bool_]) -> "Floats":
     ratio: Floats = np.divide(part, whole, out=np.full(len(whole), np.nan), where=defined)
     return ratio

@@ -12,12 +12,13 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import stdtrit
+
 from plumbline.schema.prompts import EvalPrompt
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     Floats = NDArray[np.float64]
 
 
@@ -41,8 +42,6 @@ def cluster_of(prompt: EvalPrompt, fact: str | None) -> str:
 def cluster_sums(values: Sequence[float], clusters: Sequence[str]) -> "tuple[Floats, Floats]":
     """Sum of the values and number of values in each cluster, in the order in which the clusters
     first come."""
-    import numpy as np
-
     if len(values) != len(clusters):
         raise ValueError(
             f"{len(values)} values need as many names of clusters, not {len(clusters)}"
@@ -65,8 +64,6 @@ def intracluster_correlation(values: Sequence[float], clusters: Sequence[str]) -
         The estimate, or None where there is none: the values do not vary, there is one cluster, or
             every cluster has one value.
     """
-    import numpy as np
-
     sums, sizes = cluster_sums(values, clusters)
     n, k = len(values), len(sizes)
     if k < 2 or k == n or len(set(values)) < 2:
@@ -99,8 +96,6 @@ def effective_n(clusters: Sequence[str], correlation: float | None, level: float
         correlation: Intracluster correlation; None when nothing is known of it.
         level: Two-sided confidence level of the interval.
     """
-    from scipy.special import stdtrit
-
     sizes = Counter(clusters).values()
     n, seen = len(clusters), sum(size * size for size in sizes) / len(clusters)
     if seen == 1:

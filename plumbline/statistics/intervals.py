@@ -26,6 +26,10 @@ from collections.abc import Callable, Sequence
 from statistics import NormalDist
 from typing import Final, TypeGuard
 
+from scipy.optimize import brentq
+from scipy.special import stdtrit
+from statsmodels.stats.proportion import proportion_confint
+
 from plumbline.errors import InsufficientEvidence
 from plumbline.schema.estimates import Estimate
 from plumbline.statistics.clusters import (
@@ -66,8 +70,6 @@ def proportion(
     Raises:
         InsufficientEvidence: If no outcome was scored.
     """
-    from statsmodels.stats.proportion import proportion_confint
-
     scored, members = _scored(outcomes, clusters)
     unscored = len(outcomes) - len(scored)
     _need(len(scored), 1, unscored, "a proportion")
@@ -87,8 +89,6 @@ def exact_proportion(count: int, n: int, level: float, unscored: int = 0) -> Est
     Raises:
         InsufficientEvidence: If n is 0.
     """
-    from statsmodels.stats.proportion import proportion_confint
-
     _need(n, 1, unscored, "a proportion")
     low, high = proportion_confint(count, n, alpha=1 - level, method="beta")
     return _estimate(count / n, float(low), float(high), level, n, unscored, EXACT)
@@ -235,8 +235,6 @@ def _student(
     unscored: int,
     method: str,
 ) -> Estimate:
-    from scipy.special import stdtrit
-
     n = len(values)
     _need(n, 2, unscored, "a mean")
     center = math.fsum(values) / n
@@ -269,8 +267,6 @@ def _student(
 
 
 def _tango_lower(only_a: float, only_b: float, n: float, z: float) -> float:
-    from scipy.optimize import brentq
-
     observed = (only_a - only_b) / n
     if observed == -1:
         return -1.0

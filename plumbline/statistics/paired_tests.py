@@ -15,14 +15,15 @@ needs some twenty clusters before its p-values can be trusted; below, they are t
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import binom, bootstrap
+from statsmodels.stats.contingency_tables import mcnemar
 
 from plumbline.statistics.clusters import cluster_sums
 from plumbline.statistics.intervals import Number, Outcome
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 RESAMPLES: Final = 1999
 """Resamples of the bootstrap: its smallest p-value is 2 / (RESAMPLES + 1)."""
@@ -83,8 +84,6 @@ def paired_test(
 
 def mcnemar_exact(only_a: int, only_b: int) -> float:
     """Two-sided p-value of McNemar's exact conditional test (statsmodels)."""
-    from statsmodels.stats.contingency_tables import mcnemar
-
     return float(mcnemar([[0, only_a], [only_b, 0]], exact=True).pvalue)
 
 
@@ -95,8 +94,6 @@ def mcnemar_mid_p(only_a: int, only_b: int) -> float:
     Without a discordant pair that would be 1/2; it is 1 here, since nothing speaks against the
     policies being alike.
     """
-    from scipy.stats import binom
-
     if only_a == only_b == 0:
         return 1.0
     seen = float(binom.pmf(min(only_a, only_b), only_a + only_b, 0.5))
@@ -116,8 +113,6 @@ def clustered_mid_p(differences: Sequence[float], clusters: Sequence[str]) -> fl
         differences: -1, 0 or 1 for each pair.
         clusters: Name of the cluster of each pair.
     """
-    import numpy as np
-
     sums, _ = cluster_sums(differences, clusters)
     sizes = [round(abs(one)) for one in sums if one]
     if not sizes:
@@ -139,8 +134,6 @@ def bootstrap_p(differences: Sequence[float], clusters: Sequence[str], seed: int
     Whole clusters are resampled, since the pairs of one cluster are not independent. One is added
     to both counts, so that it is never 0.
     """
-    from scipy.stats import bootstrap
-
     sums, sizes = cluster_sums(differences, clusters)
     found = bootstrap(
         (sums, sizes),
@@ -174,8 +167,6 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
     return adjusted
 
 
-def _ratio(
-    sums: "NDArray[np.float64]", sizes: "NDArray[np.float64]", axis: int
-) -> "NDArray[np.float64]":
+def _ratio(sums: NDArray[np.float64], sizes: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
     total: NDArray[np.float64] = sums.sum(axis=axis) / sizes.sum(axis=axis)
     return total

@@ -8,8 +8,15 @@ logistic regression on the length difference predicts at difference zero (Dubois
 that shape. Where the raw rate is high and both of these are not, length won and not content.
 """
 
+import warnings
 from collections.abc import Sequence
 from typing import Final
+
+import numpy as np
+from scipy.special import expit, stdtrit
+from statsmodels.genmod import families
+from statsmodels.genmod.generalized_linear_model import GLM
+from statsmodels.tools.sm_exceptions import PerfectSeparationError, PerfectSeparationWarning
 
 from plumbline.schema.estimates import Estimate
 from plumbline.schema.eval_report import WinRate
@@ -94,14 +101,6 @@ def _length_controlled(
     Ties enter as half a win (quasi-likelihood); the covariance is that of whole clusters, with K -
     1 degrees of freedom.
     """
-    import warnings
-
-    import numpy as np
-    from scipy.special import expit, stdtrit
-    from statsmodels.genmod import families
-    from statsmodels.genmod.generalized_linear_model import GLM
-    from statsmodels.tools.sm_exceptions import PerfectSeparationError, PerfectSeparationWarning
-
     outcomes = np.array([one for one, _, _ in judged])
     fewest = min(int((outcomes == 1).sum()), int((outcomes == 0).sum()))
     names, codes = np.unique([name for _, _, name in judged], return_inverse=True)

@@ -7,6 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from plumbline.errors import DataError
+from plumbline.records import parse_json
 from plumbline.schema.conversations import Message
 
 # `<|user|>`, `<|end|>`, `<|pad|>`, ChatML `<|im_start|>`, Llama 3 `<|eot_id|>`, DeepSeek
@@ -60,8 +61,6 @@ def template_tokens(folder: Path) -> frozenset[str]:
         DataError: If the folder holds neither `tokenizer.json` nor `tokenizer_config.json`, or one
             that cannot be read.
     """
-    from plumbline.records import parse_json
-
     found: set[str] = set()
     files = [
         path

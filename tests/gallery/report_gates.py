@@ -9,7 +9,7 @@ from plumbline.data.batch_index.index import ACCEPTED
 from plumbline.data.quality.agreement import AgreementReport, agreement
 from plumbline.errors import DataError
 from plumbline.evaluation.failure_modes.over_optimization import over_optimization
-from plumbline.evaluation.failure_modes.pressures import PRESSURES, PressureEvidence, five_pressures
+from plumbline.evaluation.failure_modes.pressures import PressureEvidence, five_pressures
 from plumbline.evaluation.report import build_report
 from plumbline.evaluation.scorers import scorer_of
 from plumbline.evaluation.scoring import ScoredSample
@@ -17,7 +17,7 @@ from plumbline.evaluation.vault.leaks import leak_check, leaks
 from plumbline.records import sha256
 from plumbline.release.clauses import uncovered_clauses
 from plumbline.release.decision import Decision, decide
-from plumbline.schema.checks import CheckVerdict
+from plumbline.schema.checks import PRESSURES, CheckVerdict
 from plumbline.schema.conversations import Message
 from plumbline.schema.eval_report import EvalReport
 from plumbline.schema.feedback import FeedbackEvent

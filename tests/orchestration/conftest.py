@@ -16,15 +16,18 @@ from assets.feedback import annotators, every_event_counted, feedback, hostile_t
 from assets.lineage.partitions import FEEDBACK_BATCHES, recipes
 from assets.policy import rubric
 from assets.vault import eval_vault
-from dagster_project.automation.retraining import NOBODY_WITHDREW, read_feedback
+from dagster_project.automation.retraining import read_feedback
 from dagster_project.automation.schedules import retrain_on_schedule
 from dagster_project.automation.sensors import retrain_on_feedback
+from plumbline.data.consent.withdrawals import digest
 from plumbline.data.sources import sandbox_options
 from plumbline.records import sha256
 from plumbline.sandbox.datasets import feedback_events
 from plumbline.storage.code_identity import code_identity
 from resources.home import Home
 from resources.snapshots import DatasetSnapshots
+
+NOBODY_WITHDREW = digest(())
 
 
 class Loop:

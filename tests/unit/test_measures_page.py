@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from plumbline.evaluation.failure_modes.pressures import PRESSURES
 from plumbline.exercises.catalogue import EXERCISES
 from plumbline.guardrail.checks import NAME as GUARDRAIL
 from plumbline.reports.release.sentences import NAMES
+from plumbline.schema.checks import PRESSURES
 from plumbline.schema.metrics import METRICS
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"

@@ -4,9 +4,10 @@ name with a reason."""
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Self
+from typing import Literal, Self
 
 from pydantic import AwareDatetime, Field, ValidationError, model_validator
+from sqlalchemy import Connection, select
 
 from plumbline.data.splits import judged_pair
 from plumbline.data.store.database import Database, to_text
@@ -15,9 +16,6 @@ from plumbline.records import Record, canonical_json, sha256
 from plumbline.schema.conversations import Message
 from plumbline.schema.identifiers import Digest, Identifier, Text
 from plumbline.schema.rubric import Rubric
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
 
 Choice = Literal["first", "second", "tie", "exclude"]
 """Which of the two responses is better, that neither is, or that the pair is not to be used at
@@ -128,7 +126,7 @@ class Adjudications:
 
     def record(
         self,
-        connection: "Connection",
+        connection: Connection,
         item: str,
         rubric: str,
         clause: str,
@@ -182,10 +180,8 @@ class Adjudications:
         with self._database.reading() as connection:
             return self.read(connection)
 
-    def read(self, connection: "Connection") -> tuple[Adjudication, ...]:
+    def read(self, connection: Connection) -> tuple[Adjudication, ...]:
         """The same inside a transaction."""
-        from sqlalchemy import select
-
         table = self._database.tables.adjudications
         rows = connection.execute(select(table).order_by(table.c.id)).mappings()
         return tuple(

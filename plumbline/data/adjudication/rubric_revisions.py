@@ -4,9 +4,10 @@ a failure to it, and closed by a person."""
 import json
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Literal, NamedTuple, Self
+from typing import Literal, NamedTuple, Self
 
 from pydantic import AwareDatetime, Field, model_validator
+from sqlalchemy import Connection, select
 
 from plumbline.data.adjudication.decisions import (
     Adjudication,
@@ -21,9 +22,6 @@ from plumbline.errors import DataError
 from plumbline.records import Record
 from plumbline.schema.identifiers import Identifier, Text
 from plumbline.schema.rubric import Rubric, RubricApproval
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
 
 
 class RubricRevision(Record):
@@ -80,7 +78,7 @@ class Proposals:
             return self._open_due(connection, rubric, proposal_after, now)
 
     def _open_due(
-        self, connection: "Connection", rubric: str, proposal_after: int, now: datetime
+        self, connection: Connection, rubric: str, proposal_after: int, now: datetime
     ) -> tuple[RubricRevision, ...]:
         made = {
             one.id: one
@@ -192,9 +190,7 @@ class Proposals:
         with self._database.reading() as connection:
             return self._read(connection)
 
-    def _read(self, connection: "Connection") -> tuple[RubricRevision, ...]:
-        from sqlalchemy import select
-
+    def _read(self, connection: Connection) -> tuple[RubricRevision, ...]:
         table = self._database.tables.proposals
         rows = connection.execute(select(table).order_by(table.c.id)).mappings()
         return tuple(

@@ -3,21 +3,20 @@ single events by id."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import polars
+import polars as pl
 
 from plumbline.data.batch_index.index import ACCEPTED, INDEX, KINDS, index_schema, indexed
 from plumbline.data.batch_index.spans import EventLines
 from plumbline.schema.feedback import FeedbackEvent
 from plumbline.storage.jsonl import parse_record
 
-if TYPE_CHECKING:
-    import polars
-
 _KEYS = ("event", "pair", "redacted_from", "judged", "prompt")
 _NAMES = ("annotator", "rubric", "slice", "clause", "attack", "consent_version", "given_by")
 
 
-def read_index(batches: Sequence[Path], columns: Sequence[str] | None = None) -> "polars.DataFrame":
+def read_index(batches: Sequence[Path], columns: Sequence[str] | None = None) -> polars.DataFrame:
     """One row per event and judged pair: keys as hex, `kind` by name, times in microseconds since
     1970 (UTC), `winner` 0, 1 or null for a tie.
 
@@ -27,8 +26,6 @@ def read_index(batches: Sequence[Path], columns: Sequence[str] | None = None) ->
         batches: Folders that `write_batch` filled.
         columns: Names among those of `index_schema`; null takes all.
     """
-    import polars as pl
-
     wanted = [name for name in index_schema().names if columns is None or name in columns]
     kinds = pl.col("kind").replace_strict(dict(enumerate(KINDS)), return_dtype=pl.String)
     keys, names = ([name for name in group if name in wanted] for group in (_KEYS, _NAMES))
@@ -53,8 +50,6 @@ def read_index(batches: Sequence[Path], columns: Sequence[str] | None = None) ->
 def events_at(batches: Sequence[Path], event_ids: Iterable[str]) -> Iterator[FeedbackEvent]:
     """Single events by id, each once, in the order of their ids; ids that are in no batch are left
     out."""
-    import polars as pl
-
     wanted = pl.Series(
         "event", [bytes.fromhex(identifier) for identifier in event_ids], dtype=pl.Binary
     )

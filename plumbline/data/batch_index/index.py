@@ -13,17 +13,19 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, get_args
+from typing import Any, BinaryIO, NamedTuple, get_args
+
+import pyarrow
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from plumbline.data.batch_index.spans import event_spans
+from plumbline.data.decontamination.near_duplicates import Document, scheme, sketch, sketch_width
 from plumbline.data.splits import judged_pair, pair_id, prompt_key
 from plumbline.errors import InvalidFeedback
 from plumbline.profile.data import NearDuplicateConfig
 from plumbline.schema.feedback import Comparison, Dimension, FeedbackEvent, Ranking, ResponseLabel
 from plumbline.storage.jsonl import parse_record, read_lines
-
-if TYPE_CHECKING:
-    import pyarrow
 
 ACCEPTED = "accepted.jsonl"
 INDEX = "index.parquet"
@@ -80,11 +82,9 @@ def judged_pairs(event: FeedbackEvent) -> list[IndexedVote]:
     return pairs
 
 
-def index_schema() -> "pyarrow.Schema":
+def index_schema() -> pyarrow.Schema:
     """Columns of the index; times are microseconds since 1970 (UTC), places in the line bytes,
     ratings the score of left minus that of right."""
-    import pyarrow as pa
-
     name = pa.dictionary(pa.int32(), pa.string())
     key20, key32 = pa.binary(20), pa.binary(32)
     fields: list[tuple[str, Any]] = [
@@ -155,10 +155,6 @@ class _IndexWriter:
     """Collects rows and writes them in chunks."""
 
     def __init__(self, folder: Path, rule: NearDuplicateConfig) -> None:
-        import pyarrow.parquet as pq
-
-        from plumbline.data.decontamination.near_duplicates import scheme, sketch_width
-
         self._rule = rule
         self._schema = index_schema().with_metadata(
             {"plumbline.index": VERSION, "sketch": scheme(rule), "width": str(sketch_width(rule))}
@@ -266,10 +262,6 @@ class _IndexWriter:
             self._flush()
 
     def _flush(self) -> None:
-        import pyarrow as pa
-
-        from plumbline.data.decontamination.near_duplicates import Document, sketch
-
         for start in range(0, len(self._rows), _CHUNK):  # one event can have many rows
             rows, texts = self._rows[start : start + _CHUNK], self._texts[start : start + _CHUNK]
             sketches = sketch([Document(prompt, shown) for prompt, shown in texts], self._rule)
@@ -308,8 +300,6 @@ def indexed(
         batches: Folders with accepted.jsonl.
         rule: The rule whose sketches are wanted; None takes those that there are.
     """
-    from plumbline.data.decontamination.near_duplicates import scheme
-
     with tempfile.TemporaryDirectory(prefix="plumbline-index-") as temporary:
         folders = []
         for number, batch in enumerate(batches):
@@ -330,8 +320,6 @@ def indexed(
 
 def _scheme_of(batch: Path) -> str | None:
     """How the sketches of a batch were made; None without an index of this version."""
-    import pyarrow.parquet as pq
-
     if not (batch / INDEX).is_file() or not (batch / SKETCHES).is_file():
         return None
     metadata = pq.read_schema(batch / INDEX).metadata or {}

@@ -17,6 +17,7 @@ from datetime import datetime
 from pathlib import Path
 
 from pydantic import Field
+from sqlalchemy import select
 
 from plumbline.data.consent.withdrawals import Withdrawal, Withdrawals
 from plumbline.data.store.batches import stored_event
@@ -194,8 +195,6 @@ def _erase_from_database(
 ) -> int:
     """Empty the bodies of the events and of the quarantined rows that belong to them or name the
     subject; returns how many such rows."""
-    from sqlalchemy import select
-
     tables = database.tables
     name = canonical_json(withdrawal.subject).rstrip(b"\n")
     with database.writing() as connection:
@@ -241,8 +240,6 @@ def _erase_from_database(
 def _texts(database: Database, ids: Iterable[str]) -> list[str]:
     """The longer texts of the events, the longest first: what is looked for when everything was
     erased."""
-    from sqlalchemy import select
-
     events = database.tables.events
     found: set[str] = set()
     with database.reading() as connection:
@@ -265,8 +262,6 @@ def _texts(database: Database, ids: Iterable[str]) -> list[str]:
 def _holding(home: Path, database: Database, texts: Iterable[str]) -> Iterator[str]:
     """Files below a folder, and tasks in the database, that hold one of the texts as it is or as
     JSON writes it."""
-    from sqlalchemy import select
-
     forms = {
         form
         for text in texts

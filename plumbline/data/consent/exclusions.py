@@ -4,13 +4,13 @@ holds them until a person decides."""
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
+
+import polars
+import polars as pl
 
 from plumbline.data.batch_index.frames import events_at, read_index
 from plumbline.data.consent.withdrawals import Withdrawal, withdrawn
-
-if TYPE_CHECKING:
-    import polars
 
 EXPIRED = "consent expired"
 
@@ -45,8 +45,6 @@ def exclusions(
         holds: What is flagged.
         now: Consents that expire at this time or before have ended.
     """
-    import polars as pl
-
     columns = [
         "event",
         "first",
@@ -79,9 +77,7 @@ def exclusions(
     return {event: reason for event, reason in sorted(reasons.items()) if reason is not None}
 
 
-def _concerned(withdrawals: Sequence[Withdrawal]) -> "polars.Expr":
-    import polars as pl
-
+def _concerned(withdrawals: Sequence[Withdrawal]) -> polars.Expr:
     subjects: dict[str, list[str]] = {"person": [], "event": [], "consent": []}
     for withdrawal in withdrawals:
         subjects[withdrawal.kind].append(withdrawal.subject)

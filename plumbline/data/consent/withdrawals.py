@@ -9,18 +9,16 @@ events, withdrawals are only ever added.
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field, StringConstraints, ValidationError
+from sqlalchemy import Connection, Row, func, or_, select
 
 from plumbline.data.store.batches import stored_event
 from plumbline.data.store.database import Database, to_text
 from plumbline.errors import DataError
 from plumbline.records import Record, canonical_json, sha256
 from plumbline.schema.feedback import FeedbackEvent
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection, Row
 
 Kind = Literal["person", "event", "consent"]
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=256)]
@@ -72,8 +70,6 @@ class Withdrawals:
 
     def all(self) -> tuple[Withdrawal, ...]:
         """All withdrawals, the first recorded first."""
-        from sqlalchemy import select
-
         table = self._database.tables.withdrawals
         with self._database.reading() as connection:
             return tuple(
@@ -108,8 +104,6 @@ class Withdrawals:
 
     def erased(self) -> Counter[int]:
         """How many events were erased for each withdrawal, by its number."""
-        from sqlalchemy import select
-
         with self._database.reading() as connection:
             return Counter(
                 connection.execute(select(self._database.tables.erasures.c.withdrawal_id)).scalars()
@@ -117,7 +111,7 @@ class Withdrawals:
 
     def _draft(
         self,
-        connection: "Connection",
+        connection: Connection,
         kind: Kind,
         subject: str,
         by: str,
@@ -125,8 +119,6 @@ class Withdrawals:
         now: datetime,
     ) -> tuple[Withdrawal, bool]:
         """The withdrawal of a subject, and whether it was recorded before."""
-        from sqlalchemy import func, select
-
         table = self._database.tables.withdrawals
         number = connection.execute(select(func.coalesce(func.max(table.c.id), 0))).scalar_one() + 1
         try:
@@ -145,11 +137,7 @@ class Withdrawals:
         ).first()
         return (withdrawal, False) if there is None else (_withdrawal(there), True)
 
-    def _matching(
-        self, connection: "Connection", withdrawal: Withdrawal
-    ) -> Iterator[FeedbackEvent]:
-        from sqlalchemy import select
-
+    def _matching(self, connection: Connection, withdrawal: Withdrawal) -> Iterator[FeedbackEvent]:
         events = self._database.tables.events
         # Every event that names the subject holds these bytes, so that few bodies have to be
         # parsed.
@@ -163,9 +151,7 @@ class Withdrawals:
             ):
                 yield event
 
-    def _erased(self, connection: "Connection", withdrawal: Withdrawal) -> Iterable[str]:
-        from sqlalchemy import or_, select
-
+    def _erased(self, connection: Connection, withdrawal: Withdrawal) -> Iterable[str]:
         erasures = self._database.tables.erasures
         concerned = or_(
             erasures.c.withdrawal_id == withdrawal.id,
@@ -200,7 +186,7 @@ def digest(withdrawals: Iterable[Withdrawal]) -> str:
     )
 
 
-def _withdrawal(row: "Row[tuple[object, ...]]") -> Withdrawal:
+def _withdrawal(row: Row[tuple[object, ...]]) -> Withdrawal:
     values = dict(row._mapping)
     return Withdrawal.model_validate(
         {**values, "withdrawn_at": datetime.fromisoformat(str(values["withdrawn_at"]))}

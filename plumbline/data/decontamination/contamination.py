@@ -7,16 +7,15 @@ word changed; a held-out prompt of fewer than `SHORTEST` words is found only as 
 """
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from plumbline.profile.data import ContaminationConfig
 from plumbline.schema.conversations import Message
 from plumbline.schema.prompts import EvalPrompt
 from plumbline.text.ngrams import Grams, WordHashes, grams
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 SHORTEST = 5
 """Words from which a prompt that is shorter than an n-gram is looked for inside longer ones; below,
@@ -41,8 +40,6 @@ class HeldOutIndex:
     `prompt_key`."""
 
     def __init__(self, prompts: Iterable[EvalPrompt], rule: ContaminationConfig) -> None:
-        import numpy as np
-
         self._rule, self._hashes = rule, WordHashes()
         vault = sorted(prompts, key=lambda prompt: prompt.id, reverse=True)
         turns = _Turns([item.prompt for item in vault], self._hashes)
@@ -78,8 +75,6 @@ class HeldOutIndex:
 
     def _contained(self, turns: "_Turns") -> list[HeldOutMatch | None]:
         """The containment matches alone."""
-        import numpy as np
-
         hashes, owners = _distinct(turns, grams(turns.hashes, turns.counts, self._rule.ngram))
         sizes = np.bincount(owners, minlength=turns.number)
         place, held_out = self._postings.of(hashes)
@@ -119,8 +114,6 @@ class _Turns:
     """The turns of several prompts, without system messages, with the hashes of their words."""
 
     def __init__(self, prompts: Sequence[Sequence[Message]], hashes: WordHashes) -> None:
-        import numpy as np
-
         self.number = len(prompts)
         turns = [
             [(turn.role, turn.content) for turn in prompt if turn.role != "system"]
@@ -146,17 +139,13 @@ class _Turns:
 class _Postings:
     """Which held-out prompts an n-gram stands in."""
 
-    def __init__(self, hashes: "NDArray[np.uint64]", owners: "NDArray[np.int64]") -> None:
-        import numpy as np
-
+    def __init__(self, hashes: NDArray[np.uint64], owners: NDArray[np.int64]) -> None:
         order = np.lexsort((owners, hashes))
         self._sorted, self.owners = hashes[order], owners[order]
 
-    def of(self, hashes: "NDArray[np.uint64]") -> "tuple[NDArray[np.int64], NDArray[np.int64]]":
+    def of(self, hashes: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Positions in `hashes`, and the held-out prompts that have them: one entry for each prompt
         that an n-gram stands in."""
-        import numpy as np
-
         first = np.searchsorted(self._sorted, hashes, side="left")
         hit = np.flatnonzero(first < len(self._sorted))
         hit = hit[self._sorted[first[hit]] == hashes[hit]]
@@ -165,10 +154,8 @@ class _Postings:
         return np.repeat(hit, number), self.owners[np.repeat(first[hit], number) + within]
 
 
-def _distinct(turns: _Turns, found: Grams) -> "tuple[NDArray[np.uint64], NDArray[np.int64]]":
+def _distinct(turns: _Turns, found: Grams) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
     """The distinct n-grams of each prompt, and the prompt of each."""
-    import numpy as np
-
     owners = np.repeat(turns.owners, found.counts)
     order = np.lexsort((found.hashes, owners))
     hashes, owners = found.hashes[order], owners[order]
@@ -177,12 +164,8 @@ def _distinct(turns: _Turns, found: Grams) -> "tuple[NDArray[np.uint64], NDArray
     return hashes[new], owners[new]
 
 
-def _whole(
-    turns: _Turns, found: Grams, order: int
-) -> "tuple[NDArray[np.uint64], NDArray[np.int64]]":
+def _whole(turns: _Turns, found: Grams, order: int) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
     """The prompts of one turn with exactly `order` words, each as one n-gram."""
-    import numpy as np
-
     fitting = (turns.counts == order) & (turns.per_prompt[turns.owners] == 1)
     return found.hashes[(np.cumsum(found.counts) - found.counts)[fitting]], turns.owners[fitting]
 
@@ -190,8 +173,6 @@ def _whole(
 def _short_postings(turns: _Turns, order: int, threshold: float) -> tuple[_Postings, _Postings]:
     """Held-out prompts of exactly `order` words; and the n-grams of those a little longer, of which
     `order` words are at least the threshold."""
-    import numpy as np
-
     found = grams(turns.hashes, turns.counts, order)
     hashes, owners = _distinct(turns, found)
     lengths = np.bincount(turns.owners, weights=turns.counts, minlength=turns.number)

@@ -8,15 +8,15 @@ bands Leskovec, Rajaraman and Ullman, "Mining of Massive Datasets", section 3.4.
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
+
+import numpy as np
+import rensa
+from numpy.typing import NDArray
 
 from plumbline.profile.data import NearDuplicateConfig
 from plumbline.schema.preferences import Split
 from plumbline.text.ngrams import VERSION, WordHashes, grams, mix
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 MOST_HASHES = 128
 """Most MinHash values, and bytes, in a sketch."""
@@ -49,9 +49,9 @@ class Document(NamedTuple):
 class Sketches(NamedTuple):
     """Sketches of n documents."""
 
-    signatures: "NDArray[np.uint8]"
+    signatures: NDArray[np.uint8]
     """One byte of each MinHash value, shape (n, sketch_width(rule))."""
-    fingerprints: "NDArray[np.uint64]"
+    fingerprints: NDArray[np.uint64]
     """Shape (n,); equal where prompt and responses have the same shingles, equally often."""
 
 
@@ -66,7 +66,7 @@ class Link(NamedTuple):
 class NearDuplicates(NamedTuple):
     """Groups of near duplicates: connected components of the verified links."""
 
-    group: "NDArray[np.int64]"
+    group: NDArray[np.int64]
     """Smallest row of the group of each row, shape (n,); a row without near duplicates is its own
     group."""
     links: list[Link]
@@ -104,8 +104,6 @@ def sketch_width(rule: NearDuplicateConfig) -> int:
 def scheme(rule: NearDuplicateConfig) -> str:
     """Names everything that a sketch depends on: sketches with different names cannot be compared
     and have to be made again."""
-    import rensa
-
     cut = banding(rule.threshold)
     return (
         f"rminhash-{rensa.RMinHash.ALGORITHM_VERSION} words-{VERSION} seed-{_SEED} 8-bit"
@@ -115,9 +113,6 @@ def scheme(rule: NearDuplicateConfig) -> str:
 
 def sketch(documents: Sequence[Document], rule: NearDuplicateConfig) -> Sketches:
     """Sketch documents; to stream, call it for a few thousand at a time."""
-    import numpy as np
-    import rensa
-
     width = sketch_width(rule)
     if not documents:
         return Sketches(np.empty((0, width), dtype=np.uint8), np.empty(0, dtype=np.uint64))
@@ -151,8 +146,6 @@ def near_duplicates(
         documents: Reads at most 4,096 rows at a time.
         rule: The one that the sketches were made by.
     """
-    import numpy as np
-
     groups = _Groups(len(sketches.fingerprints))
     order = np.argsort(sketches.fingerprints, kind="stable")
     same = sketches.fingerprints[order][1:] == sketches.fingerprints[order][:-1]
@@ -172,15 +165,13 @@ def near_duplicates(
     return NearDuplicates(groups.group, groups.links)
 
 
-def keep_one(group: "NDArray[np.int64]", side: "NDArray[np.integer]") -> "NDArray[np.bool_]":
+def keep_one(group: NDArray[np.int64], side: NDArray[np.integer]) -> NDArray[np.bool_]:
     """Which rows stay when one of each group does: the one with the lowest side (`SIDE_RANK`), and
     of several the first row.
 
     A group that stands on both sides of a split keeps the held row, so that nothing near a held
     pair is trained on.
     """
-    import numpy as np
-
     order = np.lexsort((np.arange(len(group)), side, group))
     kept = np.zeros(len(group), dtype=np.bool_)
     kept[order[np.flatnonzero(np.diff(group[order], prepend=-1))]] = True
@@ -191,21 +182,17 @@ class _Groups:
     """Connected components under growing links."""
 
     def __init__(self, rows: int) -> None:
-        import numpy as np
-
         self.group = np.arange(rows)
         self.links: list[Link] = []
 
     def join(
         self,
-        first: "NDArray[np.int64]",
-        second: "NDArray[np.int64]",
-        similarity: "NDArray[np.float64]",
+        first: NDArray[np.int64],
+        second: NDArray[np.int64],
+        similarity: NDArray[np.float64],
     ) -> None:
         """Unite the groups of rows first[i] and second[i], and keep the links that were needed for
         it."""
-        import numpy as np
-
         if not len(first):
             return
         parent: dict[int, int] = {}
@@ -235,12 +222,10 @@ class _Groups:
 
 
 def _candidates(
-    signatures: "NDArray[np.uint8]", threshold: float, rows: "NDArray[np.int64]", groups: _Groups
-) -> "Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]":
+    signatures: NDArray[np.uint8], threshold: float, rows: NDArray[np.int64], groups: _Groups
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Pairs of rows that share a band, are estimated to be similar enough, and are not yet in one
     group; band by band."""
-    import numpy as np
-
     cut = banding(threshold)
     # Four standard deviations of the estimate: it loses one in 30,000 at the threshold.
     least = threshold - 4 * math.sqrt(threshold * (1 - threshold) / signatures.shape[1])
@@ -264,12 +249,10 @@ def _candidates(
 
 
 def _estimates(
-    signatures: "NDArray[np.uint8]", first: "NDArray[np.int64]", second: "NDArray[np.int64]"
-) -> "NDArray[np.float64]":
+    signatures: NDArray[np.uint8], first: NDArray[np.int64], second: NDArray[np.int64]
+) -> NDArray[np.float64]:
     """Estimated Jaccard similarity: the share of equal bytes, less the 1 in 256 that agree by
     chance."""
-    import numpy as np
-
     shares = [
         (
             signatures[first[start : start + 65536]] == signatures[second[start : start + 65536]]
@@ -282,14 +265,12 @@ def _estimates(
 class _Shingles(NamedTuple):
     """Shingles of several documents, by document."""
 
-    hashes: "NDArray[np.uint64]"
-    owners: "NDArray[np.int64]"
-    in_response: "NDArray[np.bool_]"
+    hashes: NDArray[np.uint64]
+    owners: NDArray[np.int64]
+    in_response: NDArray[np.bool_]
 
 
 def _shingles(documents: Sequence[Document], order: int) -> _Shingles:
-    import numpy as np
-
     texts = list(
         chain.from_iterable((*document.prompt, *document.responses) for document in documents)
     )
@@ -303,11 +284,9 @@ def _shingles(documents: Sequence[Document], order: int) -> _Shingles:
 
 
 def _similarities(
-    first: "NDArray[np.int64]", second: "NDArray[np.int64]", documents: Readable, order: int
-) -> "NDArray[np.float64]":
+    first: NDArray[np.int64], second: NDArray[np.int64], documents: Readable, order: int
+) -> NDArray[np.float64]:
     """The smaller of the two exact Jaccard similarities of each pair of rows."""
-    import numpy as np
-
     rows, places = np.unique(np.concatenate([first, second]), return_inverse=True)
     shingles = _shingles(documents(rows.tolist()), order)
     ids = np.unique(shingles.hashes, return_inverse=True)[1]
@@ -320,15 +299,13 @@ def _similarities(
 
 
 def _jaccard(
-    ids: "NDArray[np.int64]",
-    owners: "NDArray[np.int64]",
+    ids: NDArray[np.int64],
+    owners: NDArray[np.int64],
     count: int,
-    one: "NDArray[np.int64]",
-    other: "NDArray[np.int64]",
-) -> "NDArray[np.float64]":
+    one: NDArray[np.int64],
+    other: NDArray[np.int64],
+) -> NDArray[np.float64]:
     """Jaccard similarity of the id sets of owners one[i] and other[i]; 1 where both are empty."""
-    import numpy as np
-
     span = int(ids.max(initial=0)) + 1
     members = np.unique(owners * span + ids)
     owned = members // span

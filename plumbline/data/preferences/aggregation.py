@@ -5,18 +5,16 @@ import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import NamedTuple, Self
 
+import numpy as np
+from numpy.typing import NDArray
+
+from plumbline.data.adjudication.decisions import Adjudication
 from plumbline.data.preferences.vote_table import RANKING, TIE, VERDICT, VoteTable
 from plumbline.data.preferences.vote_texts import VoteTexts
 from plumbline.errors import InvalidPreferences
 from plumbline.schema.rubric import Rubric
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from plumbline.data.adjudication.decisions import Adjudication
 
 CONTRADICTION, LOW_AGREEMENT, TIE_REASON, NEAR_DUPLICATE = (
     "contradiction",
@@ -33,16 +31,12 @@ class ExclusionReasons:
     """Why each vote does not count: the first reason that was found for it."""
 
     def __init__(self, votes: int) -> None:
-        import numpy as np
-
         self.code = np.zeros(votes, dtype=np.int16)
         """0 where a vote counts; reasons are numbered in the order in which they are applied."""
         self.texts: list[str] = [""]
 
-    def mark(self, votes: "NDArray[np.bool_] | NDArray[np.int64]", text: str) -> None:
+    def mark(self, votes: NDArray[np.bool_] | NDArray[np.int64], text: str) -> None:
         """Set votes aside (mask or row numbers) that have no reason yet."""
-        import numpy as np
-
         rows = np.flatnonzero(votes) if votes.dtype == np.bool_ else votes
         rows = rows[self.code[rows] == 0]
         if not len(rows):
@@ -51,12 +45,12 @@ class ExclusionReasons:
             self.texts.append(text)
         self.code[rows] = self.texts.index(text)
 
-    def count(self) -> "NDArray[np.bool_]":
+    def count(self) -> NDArray[np.bool_]:
         """Mask of the votes that count."""
         mask: NDArray[np.bool_] = self.code == 0
         return mask
 
-    def having(self, text: str) -> "NDArray[np.bool_]":
+    def having(self, text: str) -> NDArray[np.bool_]:
         """Mask of the votes that were set aside with this reason."""
         number = self.texts.index(text) if text in self.texts else -1
         mask: NDArray[np.bool_] = self.code == number
@@ -72,29 +66,29 @@ class DecidedPairs:
     """Judged pairs with a decision, as columns; `verdict` ones are single responses and their
     desirability."""
 
-    start: "NDArray[np.int64]"
-    stop: "NDArray[np.int64]"
+    start: NDArray[np.int64]
+    stop: NDArray[np.int64]
     """The votes of a decision are `rows[start:stop]`, sorted by event id."""
-    row: "NDArray[np.int64]"
+    row: NDArray[np.int64]
     """The vote whose text is copied: the first one for the chosen response."""
-    side: "NDArray[np.int8]"
+    side: NDArray[np.int8]
     """0 if the response whose text sorts first is chosen (or the one response is desirable), else
     1."""
-    id: "NDArray[np.bytes_]"
-    votes: "NDArray[np.int64]"
-    weight: "NDArray[np.float64]"
-    agreement: "NDArray[np.float64]"
-    share: "NDArray[np.float64]"
+    id: NDArray[np.bytes_]
+    votes: NDArray[np.int64]
+    weight: NDArray[np.float64]
+    agreement: NDArray[np.float64]
+    share: NDArray[np.float64]
     """Share of the weight for the chosen response; `agreement` is the same but for decisions of a
     person, where it is 1."""
-    margin: "NDArray[np.float64]"
-    synthetic: "NDArray[np.bool_]"
-    adjudicated: "NDArray[np.bool_]"
+    margin: NDArray[np.float64]
+    synthetic: NDArray[np.bool_]
+    adjudicated: NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.row)
 
-    def take(self, order: "NDArray[np.int64] | NDArray[np.bool_]") -> Self:
+    def take(self, order: NDArray[np.int64] | NDArray[np.bool_]) -> Self:
         """The decisions with these numbers, or under this mask."""
         return replace(
             self, **{field.name: getattr(self, field.name)[order] for field in fields(self)}
@@ -105,11 +99,11 @@ class DecidedPairs:
 class AggregatedLabels:
     """What came of the votes."""
 
-    rows: "NDArray[np.int64]"
+    rows: NDArray[np.int64]
     """Votes by judged pair and then by event."""
     pairs: DecidedPairs
     labels: DecidedPairs
-    disputed: "NDArray[np.int64]"
+    disputed: NDArray[np.int64]
     """Judged pairs (numbers of groups) that wait for adjudication."""
 
 
@@ -121,8 +115,6 @@ def set_aside_older(votes: VoteTable, reasons: ExclusionReasons, rubric: Rubric)
     two judgments of one annotator at the same time the one with the greater event id counts. A tie
     is a judgment too: it takes back what the annotator said before.
     """
-    import numpy as np
-
     columns = votes.columns
     rank = rubric_ranks(rubric)
     ranks = np.array([rank.get(name, len(rank)) for name in votes.names["rubric"]] or [0])[
@@ -168,7 +160,7 @@ def aggregate_votes(
     reasons: ExclusionReasons,
     rubric: Rubric,
     min_agreement: float,
-    adjudications: "Mapping[str, Adjudication]",
+    adjudications: Mapping[str, Adjudication],
     texts: VoteTexts,
 ) -> AggregatedLabels:
     """Decide each judged pair by the weight of its votes, or as a person decided.
@@ -188,8 +180,6 @@ def aggregate_votes(
         adjudications: Decisions of people by item key.
         texts: Reads the responses of a vote.
     """
-    import numpy as np
-
     reasons.mark(votes.winner == TIE, TIE_REASON)
     decided = _adjudicated(votes, reasons, adjudications, texts)
     alive = np.flatnonzero(reasons.count())
@@ -228,15 +218,15 @@ def aggregate_votes(
 class _Counted(NamedTuple):
     """Groups of votes, counted."""
 
-    rows: "NDArray[np.int64]"
-    start: "NDArray[np.int64]"
-    stop: "NDArray[np.int64]"
-    side: "NDArray[np.int8]"
-    share: "NDArray[np.float64]"
-    total: "NDArray[np.float64]"
-    by_person: "NDArray[np.bool_]"
+    rows: NDArray[np.int64]
+    start: NDArray[np.int64]
+    stop: NDArray[np.int64]
+    side: NDArray[np.int8]
+    share: NDArray[np.float64]
+    total: NDArray[np.float64]
+    by_person: NDArray[np.bool_]
 
-    def take(self, mask: "NDArray[np.bool_]") -> "_Counted":
+    def take(self, mask: NDArray[np.bool_]) -> "_Counted":
         return _Counted(
             self.rows,
             self.start[mask],
@@ -251,12 +241,10 @@ class _Counted(NamedTuple):
 def _adjudicated(
     votes: VoteTable,
     reasons: ExclusionReasons,
-    adjudications: "Mapping[str, Adjudication]",
+    adjudications: Mapping[str, Adjudication],
     texts: VoteTexts,
 ) -> dict[int, int]:
     """Side that a person chose, by group; groups that a person took out are set aside."""
-    import numpy as np
-
     sides: dict[int, int] = {}
     if not adjudications:
         return sides
@@ -299,14 +287,12 @@ def _adjudicated(
 
 def _weights(
     votes: VoteTable,
-    rows: "NDArray[np.int64]",
-    starts: "NDArray[np.int64]",
-    stops: "NDArray[np.int64]",
-) -> "tuple[NDArray[np.float64], NDArray[np.float64]]":
+    rows: NDArray[np.int64],
+    starts: NDArray[np.int64],
+    stops: NDArray[np.int64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Weight for the first side and in all, of each group; sums of fractions are correctly rounded,
     so that their order makes no difference."""
-    import numpy as np
-
     share, left = votes.columns["share"][rows], votes.winner[rows] == 0
     total = (stops - starts).astype(np.float64)
     first = np.add.reduceat(left.astype(np.int64), starts).astype(np.float64)
@@ -323,8 +309,6 @@ def _weights(
 def _decisions(
     votes: VoteTable, counted: _Counted, rubric: Rubric, texts: VoteTexts
 ) -> DecidedPairs:
-    import numpy as np
-
     rows, starts, stops, side, share, total, by_person = counted
     margins = _margins(votes, rows, rubric)
     chosen, margin = rows[starts], margins[starts]
@@ -364,9 +348,7 @@ def _decisions(
     )
 
 
-def _margins(votes: VoteTable, rows: "NDArray[np.int64]", rubric: Rubric) -> "NDArray[np.float64]":
-    import numpy as np
-
+def _margins(votes: VoteTable, rows: NDArray[np.int64], rubric: Rubric) -> NDArray[np.float64]:
     table = np.array(rubric.margins.table())
     kind, places = votes.columns["kind"][rows], votes.columns["places"][rows]
     ranked = np.minimum(places * rubric.margins.slightly, rubric.margins.significantly)

@@ -6,10 +6,24 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
+from plumbline.data.adjudication.decisions import Adjudication
 from plumbline.data.batch_index.index import ACCEPTED, KINDS, indexed, write_batch
 from plumbline.data.batch_index.spans import EventLines
+from plumbline.data.decontamination.contamination import HeldOutMatch
+from plumbline.data.decontamination.near_duplicates import (
+    SIDE_RANK,
+    Document,
+    NearDuplicates,
+    Sketches,
+    keep_one,
+    near_duplicates,
+    sketch_width,
+)
 from plumbline.data.preferences.aggregation import (
     NEAR_DUPLICATE,
     AggregatedLabels,
@@ -32,14 +46,6 @@ from plumbline.schema.preferences import SPLITS, PreferencePair, Split
 from plumbline.schema.prompts import EvalPrompt
 from plumbline.schema.rubric import Rubric
 from plumbline.storage.jsonl import read_lines, read_records
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from plumbline.data.adjudication.decisions import Adjudication
-    from plumbline.data.decontamination.contamination import HeldOutMatch
-    from plumbline.data.decontamination.near_duplicates import NearDuplicates
 
 ROUTES: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
@@ -92,7 +98,7 @@ def build_preferences(
     seed: int,
     vault: Iterable[EvalPrompt],
     excluded: Mapping[str, str] = MappingProxyType({}),
-    adjudications: "Mapping[str, Adjudication]" = MappingProxyType({}),
+    adjudications: Mapping[str, Adjudication] = MappingProxyType({}),
     remembered: Path | None = None,
 ) -> PreferenceCounts:
     """Distil accepted events into preference data; see `plumbline.data.preferences.aggregation` for how votes are
@@ -169,24 +175,22 @@ class _Screened(NamedTuple):
     """Events after everything that is asked of each by itself."""
 
     reasons: ExclusionReasons
-    first_rows: "NDArray[np.int64]"
+    first_rows: NDArray[np.int64]
     """First row of each event."""
-    leaked: "NDArray[np.int64]"
+    leaked: NDArray[np.int64]
     """Rows whose prompt is held out."""
-    matches: "dict[int, HeldOutMatch]"
+    matches: dict[int, HeldOutMatch]
     """The held-out prompt that each leaked prompt group matches."""
-    attacks: "NDArray[np.bool_]"
+    attacks: NDArray[np.bool_]
     """Rows of the events that go to the guardrail."""
 
 
 def _screen(
     votes: VoteTable,
     rubric: Rubric,
-    matches: "Mapping[bytes, HeldOutMatch]",
+    matches: Mapping[bytes, HeldOutMatch],
     excluded: Mapping[str, str],
 ) -> _Screened:
-    import numpy as np
-
     columns, reasons = votes.columns, ExclusionReasons(len(votes))
     first_rows = np.flatnonzero(np.diff(votes.event_number, prepend=-1))
     events = votes.event[first_rows]
@@ -211,10 +215,8 @@ def _screen(
     return _Screened(reasons, first_rows, leaked, numbered, attacks)
 
 
-def _splits(votes: VoteTable, rule: PreferenceConfig, seed: int) -> "NDArray[np.int8]":
+def _splits(votes: VoteTable, rule: PreferenceConfig, seed: int) -> NDArray[np.int8]:
     """Split of each prompt group, as its place in SPLITS."""
-    import numpy as np
-
     names = (split_of(hexadecimal(key, 32), rule.split, seed) for key in votes.prompt_keys.tolist())
     return np.fromiter(
         (SPLITS.index(name) for name in names), dtype=np.int8, count=len(votes.prompt_keys)
@@ -224,9 +226,9 @@ def _splits(votes: VoteTable, rule: PreferenceConfig, seed: int) -> "NDArray[np.
 class _DuplicatePairs(NamedTuple):
     """Near duplicates among the pairs."""
 
-    found: "NearDuplicates"
-    kept: "NDArray[np.bool_]"
-    dropped: "NDArray[np.int64]"
+    found: NearDuplicates
+    kept: NDArray[np.bool_]
+    dropped: NDArray[np.int64]
 
 
 def _near_duplicates(
@@ -234,20 +236,9 @@ def _near_duplicates(
     texts: VoteTexts,
     folders: Sequence[Path],
     pairs: DecidedPairs,
-    splits: "NDArray[np.int8]",
+    splits: NDArray[np.int8],
     rule: NearDuplicateConfig,
 ) -> _DuplicatePairs:
-    import numpy as np
-
-    from plumbline.data.decontamination.near_duplicates import (
-        SIDE_RANK,
-        Document,
-        Sketches,
-        keep_one,
-        near_duplicates,
-        sketch_width,
-    )
-
     def documents(rows: Sequence[int]) -> list[Document]:
         parts = texts.fragments(pairs.row[np.asarray(rows, dtype=np.int64)])
         return [
@@ -273,15 +264,13 @@ def _near_duplicates(
 
 def _event_outcomes(
     votes: VoteTable, screened: _Screened, settled: AggregatedLabels, pairs: DecidedPairs
-) -> "NDArray[np.int16]":
+) -> NDArray[np.int16]:
     """Reason of each event that is set aside; 0 for those that are in a pair, a label or the
     guardrail.
 
     Every event has exactly one place: that is asserted from what is going to be written, not from
     the reasons.
     """
-    import numpy as np
-
     cited = np.zeros(votes.events, dtype=np.bool_)
     for decisions in (pairs, settled.labels):
         lengths = decisions.stop - decisions.start
@@ -318,11 +307,9 @@ def _counts(
     }
 
 
-def _routes(votes: VoteTable, first_rows: "NDArray[np.int64]") -> dict[str, dict[str, str | int]]:
+def _routes(votes: VoteTable, first_rows: NDArray[np.int64]) -> dict[str, dict[str, str | int]]:
     """ROUTES with the events that take each; demonstrations come another way and have no number
     here."""
-    import numpy as np
-
     attack = votes.columns["attack"][first_rows] >= 0
     kinds = np.bincount(votes.columns["kind"][first_rows][~attack], minlength=len(KINDS)).tolist()
     numbers = {**dict(zip(KINDS, kinds, strict=True)), "attack": int(attack.sum())}

@@ -2,7 +2,10 @@
 
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from plumbline.data.adjudication.decisions import QueueItem, VoteView
 from plumbline.data.preferences.aggregation import (
@@ -16,15 +19,11 @@ from plumbline.data.preferences.vote_texts import VoteTexts
 from plumbline.records import parse_json
 from plumbline.schema.conversations import Message
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
 
 def queue_items(
     votes: VoteTable,
     reasons: ExclusionReasons,
-    disputed: "NDArray[np.int64]",
+    disputed: NDArray[np.int64],
     texts: VoteTexts,
     rubric: str,
 ) -> Iterator[QueueItem]:
@@ -37,8 +36,6 @@ def queue_items(
         texts: The texts of the votes.
         rubric: Label of the rubric that the pairs are to be judged by.
     """
-    import numpy as np
-
     if not len(disputed):
         return
     shown = np.flatnonzero(
@@ -60,7 +57,7 @@ def queue_items(
 
 def _item(
     votes: VoteTable,
-    rows: "NDArray[np.int64]",
+    rows: NDArray[np.int64],
     texts: VoteTexts,
     rubric: str,
     why: Literal["low agreement", "contradiction"],

@@ -1,23 +1,22 @@
 """The files of a version of the preference data, written once, in canonical JSON and in an order
 that follows from their content."""
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from plumbline.data.batch_index.index import DIMENSIONS
+from plumbline.data.decontamination.contamination import HeldOutMatch
+from plumbline.data.decontamination.near_duplicates import NearDuplicates
 from plumbline.data.preferences.aggregation import AggregatedLabels, DecidedPairs, ExclusionReasons
 from plumbline.data.preferences.vote_table import NO_RATING, VoteTable, hexadecimal
 from plumbline.data.preferences.vote_texts import VoteTexts
 from plumbline.records import Record, canonical_json, parse_json
 from plumbline.schema.preferences import SPLITS, Split
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from plumbline.data.decontamination.contamination import HeldOutMatch
-    from plumbline.data.decontamination.near_duplicates import NearDuplicates
 
 LABELS, GUARDRAIL, SET_ASIDE, QUEUE = (
     "labels.jsonl",
@@ -50,7 +49,7 @@ class Writer:
     """
 
     def __init__(
-        self, folder: Path, votes: VoteTable, texts: VoteTexts, splits: "NDArray[np.int8]"
+        self, folder: Path, votes: VoteTable, texts: VoteTexts, splits: NDArray[np.int8]
     ) -> None:
         self._folder = folder
         self._votes = votes
@@ -60,8 +59,6 @@ class Writer:
     def pairs(self, settled: AggregatedLabels, pairs: DecidedPairs) -> dict[Split, int]:
         """Write the pairs of each split; `pairs` are sorted by id. Returns how many each split
         has."""
-        import numpy as np
-
         sides = self._splits[self._votes.prompt[pairs.row]]
         sizes: dict[Split, int] = {}
         for place, name in enumerate(SPLITS):
@@ -138,7 +135,7 @@ class Writer:
                 stream.write(_line(values, parts))
         return len(labels)
 
-    def guardrail(self, rows: "NDArray[np.int64]") -> int:
+    def guardrail(self, rows: NDArray[np.int64]) -> int:
         """Write the events with an attack; `rows` are their first rows, in the order of the
         events."""
         with (self._folder / GUARDRAIL).open("wb") as stream:
@@ -180,8 +177,6 @@ class Writer:
 
     def adjudicated(self, pairs: DecidedPairs, decisions: Mapping[str, Any]) -> int:
         """Write which labels a person decided; sorted by pair."""
-        import numpy as np
-
         chosen = np.flatnonzero(pairs.adjudicated)
         with (self._folder / ADJUDICATED).open("wb") as stream:
             for number in chosen.tolist():
@@ -207,12 +202,10 @@ class Writer:
         return len(chosen)
 
     def near_duplicates(
-        self, pairs: DecidedPairs, found: "NearDuplicates | None", kept: "NDArray[np.bool_]"
+        self, pairs: DecidedPairs, found: NearDuplicates | None, kept: NDArray[np.bool_]
     ) -> int:
         """Write the groups of near duplicates, sorted by their first pair; `kept` are the pairs
         that stay. Returns how many pairs are in a group."""
-        import numpy as np
-
         members: dict[int, list[int]] = {}
         similarity: dict[int, float] = {}
         if found is not None:
@@ -239,9 +232,7 @@ class Writer:
                 )
         return sum(map(len, members.values()))
 
-    def contamination(
-        self, rows: "NDArray[np.int64]", matches: "Mapping[int, HeldOutMatch]"
-    ) -> int:
+    def contamination(self, rows: NDArray[np.int64], matches: Mapping[int, HeldOutMatch]) -> int:
         """Write which judged pairs have a held-out prompt: pair, held-out prompt, kind of the
         match, share, and the events. Returns the number of pairs."""
         found: dict[tuple[str, str], tuple[HeldOutMatch, str | None, list[str]]] = {}
@@ -267,14 +258,12 @@ class Writer:
 
     def set_aside(
         self,
-        places: "NDArray[np.int16]",
-        first_rows: "NDArray[np.int64]",
+        places: NDArray[np.int16],
+        first_rows: NDArray[np.int64],
         reasons: ExclusionReasons,
     ) -> dict[str, int]:
         """Write the events that are nowhere else, sorted by id; `places` is the reason of each
         event, 0 for none. Returns the events by reason."""
-        import numpy as np
-
         chosen = np.flatnonzero(places)
         texts = [canonical_json(text)[:-1] for text in reasons.texts]
         with (self._folder / SET_ASIDE).open("wb") as stream:
@@ -300,8 +289,6 @@ class Writer:
     def _ratings(self, settled: AggregatedLabels, pairs: DecidedPairs) -> Iterator[bytes]:
         """Mean difference of the scores of chosen and rejected by dimension, over the votes that
         rated both, as JSON."""
-        import math
-
         if self._votes.ratings is None:
             yield from [b"{}"] * len(pairs)
             return

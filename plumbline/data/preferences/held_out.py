@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow.parquet as pq
+
 from plumbline.data.batch_index.index import ACCEPTED, INDEX
 from plumbline.data.batch_index.spans import EventLines
 from plumbline.data.decontamination.contamination import HeldOutIndex, HeldOutMatch
@@ -101,8 +103,6 @@ def _matches_of(batch: Path, index: Path, searched: HeldOutIndex) -> dict[bytes,
 
 def _first_rows(index: Path) -> Iterator[list[dict[str, Any]]]:
     """The first row of each event, some at a time."""
-    import pyarrow.parquet as pq
-
     columns = ["prompt", "offset", "length", "prompt_at", "prompt_to", "first"]
     for batch in pq.ParquetFile(index / INDEX, page_checksum_verification=True).iter_batches(
         batch_size=_AT_ONCE, columns=columns

@@ -3,14 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+import pyarrow
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from plumbline.data.batch_index.index import DIMENSIONS, INDEX, KINDS, SKETCHES, index_schema
-
-if TYPE_CHECKING:
-    import numpy as np
-    import pyarrow
-    from numpy.typing import NDArray
 
 COMPARISON, RANKING, VERDICT = range(len(KINDS))
 TIE = -1
@@ -26,31 +28,31 @@ class VoteTable:
     once.
     """
 
-    event: "NDArray[np.bytes_]"
+    event: NDArray[np.bytes_]
     """Id of the event, 20 bytes."""
-    event_number: "NDArray[np.int64]"
+    event_number: NDArray[np.int64]
     """Number of the event in the order of the ids, from 0."""
-    pair: "NDArray[np.bytes_]"
+    pair: NDArray[np.bytes_]
     """Id of the pair if this vote decides, 20 bytes; empty for a tie."""
-    judged: "NDArray[np.bytes_]"
+    judged: NDArray[np.bytes_]
     """Digest of prompt and unordered responses, 32 bytes."""
-    group: "NDArray[np.int64]"
+    group: NDArray[np.int64]
     """Number of the judged pair in the order of the digests."""
-    prompt: "NDArray[np.int64]"
+    prompt: NDArray[np.int64]
     """Number of the prompt group."""
-    prompt_keys: "NDArray[np.bytes_]"
+    prompt_keys: NDArray[np.bytes_]
     """Key of each prompt group, 32 bytes."""
-    winner: "NDArray[np.int8]"
+    winner: NDArray[np.int8]
     """0 the response whose text sorts first (or desirable), 1 the other, TIE."""
-    columns: "dict[str, NDArray[Any]]"
+    columns: dict[str, NDArray[Any]]
     """The other columns of the index as they are; names as numbers into `names`, -1 where there is
     none."""
     names: dict[str, tuple[str, ...]]
-    ratings: "NDArray[np.int8] | None"
+    ratings: NDArray[np.int8] | None
     """Score of left minus that of right by dimension, NO_RATING where there is none; None when
     nobody rated anything."""
-    batch: "NDArray[np.int32]"
-    sketch_row: "NDArray[np.int64]"
+    batch: NDArray[np.int32]
+    sketch_row: NDArray[np.int64]
     """Row of the sketch of this vote among the sketches of its batch."""
 
     @property
@@ -72,10 +74,6 @@ _PLAIN = (
 def load_votes(folders: Sequence[Path]) -> VoteTable:
     """Read the indexes of several batches; the order of the batches makes no difference but for
     `batch` and `sketch_row`."""
-    import numpy as np
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     wanted = [
         "event",
         "pair",
@@ -129,11 +127,9 @@ def load_votes(folders: Sequence[Path]) -> VoteTable:
 
 
 def read_sketches(
-    folders: Sequence[Path], votes: VoteTable, rows: "NDArray[np.int64]", width: int
-) -> "NDArray[np.uint8]":
+    folders: Sequence[Path], votes: VoteTable, rows: NDArray[np.int64], width: int
+) -> NDArray[np.uint8]:
     """Near-duplicate sketches of some rows, shape (rows, width)."""
-    import numpy as np
-
     signatures = np.empty((len(rows), width), dtype=np.uint8)
     for number, folder in enumerate(folders):
         here = np.flatnonzero(votes.batch[rows] == number)
@@ -150,12 +146,10 @@ def hexadecimal(key: bytes, size: int) -> str:
 
 
 def _by_event(
-    event: "NDArray[np.bytes_]", batch: "NDArray[np.int32]", offset: "NDArray[np.int64]"
-) -> "tuple[NDArray[np.int64], NDArray[np.int64]]":
+    event: NDArray[np.bytes_], batch: NDArray[np.int32], offset: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Rows in the order of their events, each event from one place only, and the number of the
     event of each."""
-    import numpy as np
-
     order = np.argsort(event, kind="stable")
     if not len(order):
         return order, order
@@ -166,17 +160,13 @@ def _by_event(
     return order[kept], number[kept]
 
 
-def _numbers(keys: "NDArray[np.bytes_]") -> "tuple[NDArray[np.int64], NDArray[np.bytes_]]":
-    import numpy as np
-
+def _numbers(keys: NDArray[np.bytes_]) -> tuple[NDArray[np.int64], NDArray[np.bytes_]]:
     unique, numbers = np.unique(keys, return_inverse=True)
     return numbers, unique
 
 
-def _bytes(table: "pyarrow.Table", name: str, size: int) -> "NDArray[np.bytes_]":
+def _bytes(table: pyarrow.Table, name: str, size: int) -> NDArray[np.bytes_]:
     """A column of keys; empty where there is none."""
-    import numpy as np
-
     column = table.column(name)
     found = [
         np.frombuffer(
@@ -189,14 +179,12 @@ def _bytes(table: "pyarrow.Table", name: str, size: int) -> "NDArray[np.bytes_]"
     return np.concatenate(found) if found else np.zeros(0, dtype=f"S{size}")
 
 
-def _column(table: "pyarrow.Table", name: str) -> "NDArray[Any]":
+def _column(table: pyarrow.Table, name: str) -> NDArray[Any]:
     column: NDArray[Any] = table.column(name).combine_chunks().to_numpy(zero_copy_only=False)
     return column
 
 
-def _filled(table: "pyarrow.Table", name: str, value: int) -> "NDArray[Any]":
-    import pyarrow.compute as pc
-
+def _filled(table: pyarrow.Table, name: str, value: int) -> NDArray[Any]:
     column: NDArray[Any] = (
         pc.fill_null(table.column(name), value).combine_chunks().to_numpy(zero_copy_only=False)
     )
@@ -204,13 +192,10 @@ def _filled(table: "pyarrow.Table", name: str, value: int) -> "NDArray[Any]":
 
 
 def _codes(
-    table: "pyarrow.Table", name: str, order: "NDArray[np.int64]"
-) -> "tuple[NDArray[np.int32], tuple[str, ...]]":
+    table: pyarrow.Table, name: str, order: NDArray[np.int64]
+) -> tuple[NDArray[np.int32], tuple[str, ...]]:
     """Numbers of the names of a column and the names, sorted, so that the numbers do not depend on
     the batches."""
-    import numpy as np
-    import pyarrow as pa
-
     column = table.column(name).combine_chunks()
     if isinstance(column, pa.ChunkedArray):
         column = (
@@ -227,9 +212,7 @@ def _codes(
     return ranks[codes][order], tuple(ordered)
 
 
-def _ratings(table: "pyarrow.Table", order: "NDArray[np.int64]") -> "NDArray[np.int8] | None":
-    import numpy as np
-
+def _ratings(table: pyarrow.Table, order: NDArray[np.int64]) -> NDArray[np.int8] | None:
     if all(table.column(name).null_count == table.num_rows for name in DIMENSIONS):
         return None
     return np.stack([_filled(table, name, NO_RATING)[order] for name in DIMENSIONS], axis=1)

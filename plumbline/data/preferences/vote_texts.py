@@ -2,16 +2,15 @@
 
 import json
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from plumbline.data.batch_index.spans import EventLines
 from plumbline.data.preferences.vote_table import VoteTable
 from plumbline.data.splits import pair_id
 from plumbline.schema.conversations import Message
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 _SPANS = (
     "offset",
@@ -56,7 +55,7 @@ class VoteTexts:
             int(self._votes.batch[row]), int(columns["offset"][row]), int(columns["length"][row])
         )
 
-    def fragments(self, rows: "NDArray[np.int64]") -> Iterator[Fragments]:
+    def fragments(self, rows: NDArray[np.int64]) -> Iterator[Fragments]:
         """Fragments of many rows, in their order."""
         batches = self._votes.batch[rows].tolist()
         spans = [self._votes.columns[name][rows].tolist() for name in _SPANS]
@@ -82,7 +81,7 @@ class VoteTexts:
                 line[right:right_to],
             )
 
-    def prompts(self, rows: "NDArray[np.int64]") -> list[tuple[Message, ...]]:
+    def prompts(self, rows: NDArray[np.int64]) -> list[tuple[Message, ...]]:
         """Conversations of many rows."""
         return [
             tuple(Message.model_construct(**turn) for turn in json.loads(part.prompt))
@@ -92,14 +91,10 @@ class VoteTexts:
     def responses(self, row: int) -> tuple[str, ...]:
         """The judged responses of a row, the one whose text sorts first before the other; one for a
         verdict."""
-        import numpy as np
-
         (part,) = self.fragments(np.array([row]))
         return tuple(json.loads(text) for text in (part.left, part.right) if text)
 
     def pair_id(self, row: int, side: int) -> str:
         """Id of the pair of a row if the response on this side is chosen."""
-        import numpy as np
-
         shown = self.responses(row)
         return pair_id(self.prompts(np.array([row]))[0], (shown[side], shown[1 - side]))

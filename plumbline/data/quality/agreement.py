@@ -9,19 +9,19 @@ from array import array
 from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
 from pydantic import Field
 
+from plumbline.data.batch_index.frames import read_index
 from plumbline.data.quality.questions import ACCEPTABLE, DESIRABLE, PREFERENCE, answers_of
 from plumbline.records import Record
 from plumbline.schema.estimates import Estimate
 from plumbline.schema.feedback import FeedbackEvent
 from plumbline.statistics.agreement import AgreementTable, Scale, coefficients
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 MINIMUM_PROMPTS: Final = 10
 """Prompts with a doubly judged item below which nothing is estimated: a bootstrap of fewer covers
@@ -203,8 +203,6 @@ class AgreementTally:
             level: Two-sided confidence level of the intervals.
             seed: Seed of the bootstrap.
         """
-        import numpy as np
-
         found: list[QuestionAgreement] = []
         repeated = 0
         tables = {name: _newest(columns) for name, columns in self._questions.items()}
@@ -289,10 +287,6 @@ def agreement_of_batches(
         seed: Seed of the bootstrap.
         excluded: Ids of events that may not be used, for example because consent was withdrawn.
     """
-    import polars as pl
-
-    from plumbline.data.batch_index.frames import read_index
-
     frame = read_index(batches, [*AnswerPairs._fields, "event", "kind", "same_response"])
     frame = frame.filter(pl.col("kind") != "verdict", ~pl.col("same_response").cast(pl.Boolean))
     if excluded:
@@ -303,17 +297,15 @@ def agreement_of_batches(
 
 
 class _Table(NamedTuple):
-    prompts: "NDArray[np.uint64]"
-    items: "NDArray[np.uint64]"
-    annotators: "NDArray[np.int64]"
-    values: "NDArray[np.int64]"
+    prompts: NDArray[np.uint64]
+    items: NDArray[np.uint64]
+    annotators: NDArray[np.int64]
+    values: NDArray[np.int64]
 
 
 def _newest(columns: _Columns) -> tuple[_Table, int]:
     """The newest answer of each annotator on each item, sorted by item and annotator, and how many
     older ones there were."""
-    import numpy as np
-
     prompts, items, annotators, times, values = (np.asarray(column) for column in columns)
     order = np.lexsort((values, times, annotators, items))
     prompts, items, annotators, values = (
@@ -335,8 +327,6 @@ def _measure(
     seed: int,
     tie: int | None = None,
 ) -> QuestionAgreement:
-    import numpy as np
-
     scale: Scale = "nominal" if first != 1 else "ordinal"
     tie = TIE if name == PREFERENCE else tie
     _, start, inverse, annotators = np.unique(

@@ -4,7 +4,10 @@ itself."""
 import itertools
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas
+import polars as pl
 
 from plumbline.data.decontamination.contamination import HeldOutIndex
 from plumbline.data.splits import held_out_keys, judged_pair, prompt_key
@@ -15,9 +18,6 @@ from plumbline.schema.prompts import EvalPrompt
 from plumbline.schema.rubric import Rubric
 from plumbline.text.control_tokens import has_control_token
 
-if TYPE_CHECKING:
-    import pandas
-
 _CHUNK = 8192
 """Rows that are held as Python objects at once."""
 
@@ -27,7 +27,7 @@ def preference_frame(
     held_out: Iterable[EvalPrompt],
     rubric: Rubric,
     contamination: ContaminationConfig | None = None,
-) -> "pandas.DataFrame":
+) -> pandas.DataFrame:
     """One row per pair, by split and then in the order given; the pairs are read once, so that they
     can come from a file one by one.
 
@@ -39,8 +39,6 @@ def preference_frame(
     same prompt and responses, in either order, stand in another row); rubric_matches (the pair was
     judged under this rubric or a version that it accepts).
     """
-    import polars as pl
-
     types = dict(
         zip(_PREFERENCE_ROW, (getattr(pl, kind) for kind in _PREFERENCE_TYPES), strict=True)
     )
@@ -97,15 +95,13 @@ def _preference_row(
 
 def demonstration_frame(
     demonstrations: Sequence[Demonstration], held_out: Iterable[EvalPrompt], rubric: Rubric
-) -> "pandas.DataFrame":
+) -> pandas.DataFrame:
     """One row per demonstration, in order.
 
     Columns: id; prompt_characters, response_characters (without white space at the ends);
     control_token; duplicate (the same prompt and response stand in another row); consent_training
     (scope is training and the rubric admits the version); held_out_prompt.
     """
-    import polars as pl
-
     vault = held_out_keys(held_out)
     keys = [prompt_key(item.prompt) for item in demonstrations]
     repeats = Counter(zip(keys, (item.response for item in demonstrations), strict=True))

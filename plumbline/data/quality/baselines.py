@@ -9,6 +9,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from plumbline.data.splits import judged_pair
 from plumbline.schema.feedback import FeedbackEvent
 from plumbline.schema.preferences import PreferencePair
@@ -57,7 +59,6 @@ def bag_of_words_outcomes(
         One outcome per test pair; None when both responses have the same reward, and for all when
         there is too little to train on.
     """
-    import numpy as np
     from sklearn.feature_extraction.text import CountVectorizer
     from sklearn.linear_model import LogisticRegression
 

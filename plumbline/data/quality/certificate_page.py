@@ -11,15 +11,13 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from jinja2 import Environment, StrictUndefined, Template
 
 from plumbline.data.quality.certificate import Certificate
 from plumbline.schema.suites import Suite
 from plumbline.storage.artifacts import write_atomically
 from plumbline.text.unsafe_characters import visible
-
-if TYPE_CHECKING:
-    from jinja2 import Template
 
 Statistics = Mapping[str, Mapping[str, object]]
 """Numbers and words of the data by section, each with its name."""
@@ -141,9 +139,7 @@ def failing_rows(
 
 
 @cache
-def _template() -> "Template":
-    from jinja2 import Environment, StrictUndefined
-
+def _template() -> Template:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     environment.filters |= {"visible": visible, "shortened": _shortened}
     return environment.from_string(_TEMPLATE)

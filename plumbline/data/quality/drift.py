@@ -8,8 +8,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import NormalDist
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
+import numpy as np
+import polars as pl
 from pydantic import Field
 
 from plumbline.data.splits import judged_pair
@@ -19,9 +21,6 @@ from plumbline.records import Record, sha256
 from plumbline.schema.estimates import Estimate
 from plumbline.schema.preferences import PreferencePair
 from plumbline.statistics.intervals import proportion
-
-if TYPE_CHECKING:
-    import polars as pl
 
 LEVEL = 0.95
 MIN_PROMPTS = 50
@@ -82,11 +81,9 @@ class PromptShift(Record):
     message: str
 
 
-def pair_frame(pairs: Iterable[PreferencePair]) -> "pl.DataFrame":
+def pair_frame(pairs: Iterable[PreferencePair]) -> pl.DataFrame:
     """One narrow row per pair: pair (key of prompt and both responses), chosen (digest), slice,
     chosen_characters, rejected_characters."""
-    import polars as pl
-
     rows = (
         (
             judged_pair(p.prompt, (p.chosen, p.rejected)),
@@ -108,7 +105,7 @@ def pair_frame(pairs: Iterable[PreferencePair]) -> "pl.DataFrame":
 
 
 def drift(
-    previous: "pl.DataFrame | None", current: "pl.DataFrame", rule: DriftConfig, same_rubric: bool
+    previous: pl.DataFrame | None, current: pl.DataFrame, rule: DriftConfig, same_rubric: bool
 ) -> DriftReport:
     """Compare two versions of the preference data, given as `pair_frame` gives them.
 
@@ -177,7 +174,7 @@ def drift(
     )
 
 
-def _mix(previous: "pl.DataFrame", current: "pl.DataFrame") -> dict[str, tuple[float, float]]:
+def _mix(previous: pl.DataFrame, current: pl.DataFrame) -> dict[str, tuple[float, float]]:
     shares = [
         {name: count / frame.height for name, count in frame["slice"].value_counts().iter_rows()}
         for frame in (previous, current)
@@ -188,7 +185,7 @@ def _mix(previous: "pl.DataFrame", current: "pl.DataFrame") -> dict[str, tuple[f
     }
 
 
-def _longer_wins(pairs: "pl.DataFrame") -> Estimate | None:
+def _longer_wins(pairs: pl.DataFrame) -> Estimate | None:
     longer = int((pairs["chosen_characters"] > pairs["rejected_characters"]).sum())
     shorter = int((pairs["chosen_characters"] < pairs["rejected_characters"]).sum())
     return _share(longer, longer + shorter)
@@ -250,7 +247,6 @@ def prompt_shift(training: Iterable[str], deployment: Iterable[str], seed: int =
 
 
 def _held_out_auc(sides: Sequence[Sequence[str]], seed: int) -> float:
-    import numpy as np
     from sklearn.feature_extraction.text import HashingVectorizer
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import roc_auc_score

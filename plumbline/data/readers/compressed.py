@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+import zstandard
+
 from plumbline.data.readers.rows import MAX_FILE_BYTES, IncompleteFile, refuse_size
 from plumbline.errors import DataError
 
@@ -53,8 +55,6 @@ def gzip_chunks(path: Path) -> Iterator[bytes]:
 def zstandard_chunks(path: Path) -> Iterator[bytes]:
     """The decompressed bytes of a Zstandard file, which may have several frames; raises as
     `gzip_chunks`."""
-    import zstandard
-
     total = 0
     decompressor, inside = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW), None
     try:

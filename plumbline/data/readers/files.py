@@ -5,7 +5,9 @@ import mmap
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from plumbline.data.readers.compressed import gzip_chunks, plain_chunks, zstandard_chunks
 from plumbline.data.readers.json_array import elements
+from plumbline.data.readers.parquet import parquet_rows
 from plumbline.data.readers.rows import (
     KEPT_BYTES,
     MAX_FILE_BYTES,
@@ -32,9 +34,6 @@ def read_rows(path: Path) -> Iterator[Row]:
         DataError: If the file is missing, damaged, of no known kind, or holds more than
             `MAX_FILE_BYTES`.
     """
-    from plumbline.data.readers.compressed import gzip_chunks, plain_chunks, zstandard_chunks
-    from plumbline.data.readers.parquet import parquet_rows
-
     name = path.name.lower()
     if not path.is_file():
         raise DataError(f"{path}: there is no such file")
@@ -126,7 +125,7 @@ class _LongRow:
         )
 
 
-def _element_rows(where: str, content: "bytes | mmap.mmap") -> Iterator[Row]:
+def _element_rows(where: str, content: bytes | mmap.mmap) -> Iterator[Row]:
     for number, (start, end) in enumerate(elements(where, content), start=1):
         if end - start <= MAX_ROW_BYTES:
             yield read_row(number, start, content[start:end])

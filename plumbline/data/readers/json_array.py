@@ -14,7 +14,7 @@ _TOKEN: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[\]{},"]', re.DOTALL
 _NOT_SPACE: Final = re.compile(rb"[^ \t\r\n]")
 
 
-def elements(where: str, content: "bytes | mmap.mmap") -> Iterator[tuple[int, int]]:
+def elements(where: str, content: bytes | mmap.mmap) -> Iterator[tuple[int, int]]:
     """Start and end of each element, without the white space around it; an element that is left
     out, as in `[1,,2]`, is empty.
 
@@ -65,7 +65,7 @@ def elements(where: str, content: "bytes | mmap.mmap") -> Iterator[tuple[int, in
         )
 
 
-def _trimmed(content: "bytes | mmap.mmap", start: int, end: int) -> tuple[int, int]:
+def _trimmed(content: bytes | mmap.mmap, start: int, end: int) -> tuple[int, int]:
     first = _NOT_SPACE.search(content, start, end)
     if first is None:
         return start, start

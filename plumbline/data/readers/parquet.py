@@ -3,13 +3,14 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import types
 
 from plumbline.data.readers.rows import MAX_FILE_BYTES, IncompleteFile, Row, read_row, refuse_size
 from plumbline.errors import DataError
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 _ROWS: Final = 64
 """Rows that are decoded together: few, because a page of one repeated string takes no room until it
@@ -33,9 +34,6 @@ def parquet_rows(path: Path) -> Iterator[Row]:
         DataError: If the file is damaged, holds more than `MAX_FILE_BYTES` or more than 256 MiB in
             one row group, or has other columns.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     try:
         with pq.ParquetFile(path, page_checksum_verification=True, pre_buffer=False) as file:
             _check(
@@ -69,7 +67,7 @@ def parquet_rows(path: Path) -> Iterator[Row]:
         raise DataError(f"{path}: the Parquet file is damaged: {reason}; write it again") from error
 
 
-def _check(path: Path, schema: "pa.Schema", groups: list[int]) -> None:
+def _check(path: Path, schema: pa.Schema, groups: list[int]) -> None:
     if len(set(schema.names)) != len(schema.names):
         raise DataError(f"{path}: a column stands twice; every column needs a name of its own")
     for field in schema:
@@ -87,10 +85,8 @@ def _check(path: Path, schema: "pa.Schema", groups: list[int]) -> None:
         )
 
 
-def _foreign(kind: "pa.DataType") -> str | None:
+def _foreign(kind: pa.DataType) -> str | None:
     """The first type inside a type that JSON has no word for."""
-    from pyarrow import types
-
     if types.is_struct(kind):
         names = [field.name for field in kind]
         if len(set(names)) != len(names):

@@ -13,17 +13,16 @@ exceeded where their qualities vary.
 """
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
+import polars as pl
 from pydantic import Field
+from scipy.stats import binom
 
 from plumbline.data.splits import judged_pair
 from plumbline.profile.data import AnnotatorConfig
 from plumbline.records import Record
 from plumbline.schema.feedback import Comparison, FeedbackEvent, Ranking
-
-if TYPE_CHECKING:
-    import polars as pl
 
 POWER = 0.8
 """Probability with which a check must find what the rule calls detectable; below it the check is
@@ -88,14 +87,12 @@ class Flood(NamedTuple):
     share: float
 
 
-def votes_of(events: Iterable[FeedbackEvent]) -> "pl.DataFrame":
+def votes_of(events: Iterable[FeedbackEvent]) -> pl.DataFrame:
     """One row per pair of responses that an event puts in an order; ties and verdicts have none.
 
     Columns: event; time; item (the judged pair); annotator; choice (which text won); weight (1; a
     ranking's pairs share one vote).
     """
-    import polars as pl
-
     rows = []
     for event in events:
         pairs = _ordered_pairs(event)
@@ -122,10 +119,8 @@ def votes_of(events: Iterable[FeedbackEvent]) -> "pl.DataFrame":
     return pl.DataFrame(rows, schema=dict(columns), orient="row")
 
 
-def votes_of_index(index: "pl.DataFrame") -> "pl.DataFrame":
+def votes_of_index(index: pl.DataFrame) -> pl.DataFrame:
     """The same columns from the rows of `batch_index.read_index`."""
-    import polars as pl
-
     untied = index.filter(pl.col("winner").is_not_null() & (pl.col("kind") != "verdict"))
     return untied.select(
         "event",
@@ -153,7 +148,7 @@ def _ordered_pairs(event: FeedbackEvent) -> list[tuple[int, int]]:
     ]
 
 
-def compared(votes: "pl.DataFrame") -> "pl.DataFrame":
+def compared(votes: pl.DataFrame) -> pl.DataFrame:
     """The votes on items where the other annotators have a majority.
 
     Everybody has one vote on an item, the newest. It is compared with the votes of all others on
@@ -162,8 +157,6 @@ def compared(votes: "pl.DataFrame") -> "pl.DataFrame":
     Returns:
         event, item, annotator, weight, and `agrees`: whether the vote is that of the majority.
     """
-    import polars as pl
-
     newest = votes.sort("time", "event").unique(
         subset=["item", "annotator"], keep="last", maintain_order=True
     )
@@ -182,16 +175,14 @@ def compared(votes: "pl.DataFrame") -> "pl.DataFrame":
     )
 
 
-def disagreements(votes: "pl.DataFrame") -> dict[str, bool]:
+def disagreements(votes: pl.DataFrame) -> dict[str, bool]:
     """Events that can be compared, and whether their vote is against the majority of the others; a
     ranking, whether most of its pairs are."""
-    import polars as pl
-
     by_event = compared(votes).group_by("event").agg(against=(~pl.col("agrees")).mean() > 0.5)
     return dict(by_event.iter_rows())
 
 
-def check_annotators(votes: "pl.DataFrame", rule: AnnotatorConfig) -> AnnotatorReport:
+def check_annotators(votes: pl.DataFrame, rule: AnnotatorConfig) -> AnnotatorReport:
     """Flag annotators whose agreement with the others is beyond chance, and by more than the floor,
     below that of the others.
 
@@ -203,8 +194,6 @@ def check_annotators(votes: "pl.DataFrame", rule: AnnotatorConfig) -> AnnotatorR
         votes: Columns as `votes_of` gives them, of one batch or of all.
         rule: Floor, family-wise rate and the share of turned votes that must be found.
     """
-    import polars as pl
-
     table = compared(votes)
     given = dict(votes.group_by("annotator").agg(pl.col("weight").sum()).iter_rows())
     items = table.group_by("item").agg(
@@ -248,8 +237,6 @@ def _judge(
 ) -> AnnotatorResult:
     """The result of one annotator, with `k` of `n` compared votes agreeing, beside the (compared,
     agreeing) votes of the others."""
-    from scipy.stats import binom
-
     size, agreeing = int(n), min(int(n), round(k))
     agreement = None if size == 0 else agreeing / size
     rest = None if others[0] < 1 else others[1] / others[0]
@@ -302,8 +289,6 @@ def _judge(
 
 def _most_agreements(n: int, others: float, alpha: float, floor: float) -> int:
     """The largest number of agreements that is flagged; -1 when none is."""
-    from scipy.stats import binom
-
     limit = int(binom.ppf(alpha, n, others))
     while limit >= 0 and (binom.cdf(limit, n, others) >= alpha or limit / n >= others - floor):
         limit -= 1

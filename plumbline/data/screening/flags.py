@@ -9,20 +9,16 @@ decision counts.
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from pydantic import Field
+from sqlalchemy import Connection, select
 
 from plumbline.data.screening.annotator_quality import AnnotatorReport, Flood
 from plumbline.data.screening.trigger_words import TriggerReport
-from plumbline.data.store.database import to_text
+from plumbline.data.store.database import Database, to_text
 from plumbline.errors import DataError
 from plumbline.records import Record, canonical_json, sha256
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
-    from plumbline.data.store.database import Database
 
 AGREEMENT, FLOODING, SOURCE, TRIGGER = (
     "annotator agreement",
@@ -81,15 +77,13 @@ class Holds(NamedTuple):
 class Flags:
     """The flags in the database of a feedback store."""
 
-    def __init__(self, database: "Database") -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
 
     def raise_flag(
         self, kind: str, subject: str, evidence: Mapping[str, Any], now: datetime
     ) -> Flag:
         """Raise a flag; the same finding again is the flag that is there, decided or not."""
-        from sqlalchemy import select
-
         flags = self._database.tables.flags
         body = canonical_json([kind, subject, dict(evidence)])
         digest = sha256(body)
@@ -140,9 +134,7 @@ class Flags:
         with self._database.reading() as connection:
             return self._read(connection)
 
-    def _read(self, connection: "Connection", only: int | None = None) -> tuple[Flag, ...]:
-        from sqlalchemy import select
-
+    def _read(self, connection: Connection, only: int | None = None) -> tuple[Flag, ...]:
         flags, decisions = self._database.tables.flags, self._database.tables.flag_decisions
         wanted = (
             (select(flags), select(decisions))
@@ -274,13 +266,11 @@ def new_flags(found: Iterable[NewFlag], flags: Collection[Flag]) -> list[NewFlag
     ]
 
 
-def sent_by(database: "Database", batch: str) -> dict[str, list[str]]:
+def sent_by(database: Database, batch: str) -> dict[str, list[str]]:
     """Event ids of a batch by who sent them over HTTP (one source for each API key).
 
     Files are left out: an operator chose to import them, whatever share of a batch they are.
     """
-    from sqlalchemy import select
-
     tables = database.tables
     arrivals = tables.events.join(
         tables.event_deliveries, tables.events.c.id == tables.event_deliveries.c.event_id

@@ -20,6 +20,7 @@ from functools import cache
 from typing import Any
 
 from pydantic import Field
+from scipy.stats import binom
 
 from plumbline.data.screening.annotator_quality import POWER, Status
 from plumbline.data.splits import prompt_key
@@ -230,8 +231,6 @@ def _testable(sizes: Counter[int], base: float, false_alarms: float) -> tuple[in
 
 
 def _suspects(tally: _Tally, least: int, base: float, alpha: float) -> dict[str, float]:
-    from scipy.stats import binom
-
     probabilities = {}
     for word, against in tally.against.items():
         events, prompts = tally.events[word], tally.prompts[word]
@@ -260,8 +259,6 @@ def _detectable(n: int, base: float, alpha: float) -> float | None:
 
     A turned vote disagrees where an honest one agrees.
     """
-    from scipy.stats import binom
-
     for votes in range(1, n + 1):
         needed = max(int(binom.isf(alpha, votes, base)) + 1, votes // 2 + 1)
         if needed <= votes and binom.sf(needed - 1, votes, 1 - base) >= POWER:

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, Literal, get_args
 
 from pydantic import AwareDatetime, Field, TypeAdapter, ValidationError
+from sqlalchemy import select
 
 from plumbline.data.store.database import Database, to_text
 from plumbline.errors import DataError
@@ -139,8 +140,6 @@ class ApiKeys:
 
     def all(self) -> tuple[ApiKey, ...]:
         """Every key, the oldest first."""
-        from sqlalchemy import select
-
         keys = self._database.tables.api_keys
         with self._database.reading() as connection:
             rows = connection.execute(select(keys).order_by(keys.c.created_at, keys.c.id)).all()
@@ -167,8 +166,6 @@ class ApiKeys:
         return key
 
     def _row(self, identifier: str) -> Any:
-        from sqlalchemy import select
-
         keys = self._database.tables.api_keys
         with self._database.reading() as connection:
             return connection.execute(select(keys).where(keys.c.id == identifier)).first()

@@ -7,14 +7,15 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.pool import NullPool
 
 from plumbline.data.store.migrations import NEWEST, migrate, version_of
 from plumbline.data.store.tables import Tables, define_tables
 from plumbline.errors import DataError
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine
 
 BUSY_TIMEOUT_SECONDS = 60
 _ADVISORY_LOCK = 0x706C756D62  # "plumb": the PostgreSQL lock that makes writers take turns
@@ -43,9 +44,6 @@ class Database:
     """
 
     def __init__(self, url: str) -> None:
-        from sqlalchemy.engine import make_url
-        from sqlalchemy.exc import ArgumentError
-
         try:
             self._url = make_url(url)
         except ArgumentError as error:
@@ -79,7 +77,7 @@ class Database:
         )
 
     @contextmanager
-    def reading(self) -> "Iterator[Connection]":
+    def reading(self) -> Iterator[Connection]:
         """A connection for one consistent read."""
         # SQLite reads from one snapshot anyway; PostgreSQL would take a new one for every
         # statement.
@@ -88,7 +86,7 @@ class Database:
             yield connection
 
     @contextmanager
-    def writing(self) -> "Iterator[Connection]":
+    def writing(self) -> Iterator[Connection]:
         """A transaction that no other writer, in any process, runs at the same time; it commits at
         the end, or rolls back on an error."""
         with self._locked(self._engine) as connection:
@@ -105,8 +103,6 @@ class Database:
             DataError: If another process keeps reading an older state.
         """
         if not self._sqlite:
-            from sqlalchemy import text
-
             with self._engine.connect().execution_options(
                 isolation_level="AUTOCOMMIT"
             ) as connection:
@@ -134,10 +130,7 @@ class Database:
             del self.__dict__["_engine"]
 
     @cached_property
-    def _engine(self) -> "Engine":
-        from sqlalchemy import create_engine, event
-        from sqlalchemy.pool import NullPool
-
+    def _engine(self) -> Engine:
         if not self._sqlite:
             try:
                 engine = create_engine(self._url, pool_pre_ping=True)
@@ -165,9 +158,7 @@ class Database:
         return engine
 
     @contextmanager
-    def _locked(self, engine: "Engine") -> "Iterator[Connection]":
-        from sqlalchemy import text
-
+    def _locked(self, engine: Engine) -> Iterator[Connection]:
         with (
             engine.connect().execution_options(plumbline_write=True) as connection,
             connection.begin(),
@@ -184,14 +175,14 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     connection.execute("PRAGMA foreign_keys = ON")
 
 
-def _begin_sqlite(connection: "Connection") -> None:
+def _begin_sqlite(connection: Connection) -> None:
     # IMMEDIATE takes the write lock at once, so that two writers queue up instead of failing when
     # they both upgrade a read lock.
     writes = connection.get_execution_options().get("plumbline_write", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
-def _use_write_ahead_log(engine: "Engine") -> None:
+def _use_write_ahead_log(engine: Engine) -> None:
     """Switch the file to WAL once; it stays so, and readers then never wait for a writer.
 
     The switch needs the file for itself, and SQLite does not wait for that: several processes that

@@ -10,7 +10,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeVar, cast
+from typing import Any, Final, Literal, NamedTuple, TypeVar, cast
+
+from sqlalchemy import Connection, func, insert, select
 
 from plumbline.data.formats.import_report import Arrival
 from plumbline.data.readers.rows import RejectedRow, bad_row
@@ -19,9 +21,6 @@ from plumbline.data.store.events import FeedbackStore
 from plumbline.data.store.spool import IngestChannel, ParsedUpload
 from plumbline.errors import DataError
 from plumbline.schema.feedback import FeedbackEvent
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
 
 CONFLICT: Final = "same id with another body"
 Item = TypeVar("Item")
@@ -97,7 +96,7 @@ class Deliveries:
         self,
         source: str,
         way: IngestChannel,
-        rows: "Iterable[Arrival[FeedbackEvent] | RejectedRow]",
+        rows: Iterable[Arrival[FeedbackEvent] | RejectedRow],
         digest: str,
         now: datetime,
         each: Callable[[RowOutcome], None] | None = None,
@@ -158,8 +157,6 @@ class Deliveries:
 
     def quarantined(self, delivery: int | None = None) -> Iterator[QuarantinedRow]:
         """The quarantined rows of all deliveries, or of one, in the order in which they came."""
-        from sqlalchemy import select
-
         rows, deliveries = self._database.tables.quarantined_rows, self._database.tables.deliveries
         query = (
             select(rows, deliveries.c.source)
@@ -184,8 +181,6 @@ class Deliveries:
 
     def history(self) -> tuple[Delivery, ...]:
         """All deliveries that brought something, in the order in which they came."""
-        from sqlalchemy import select
-
         deliveries = self._database.tables.deliveries
         with self._database.reading() as connection:
             return tuple(
@@ -196,8 +191,6 @@ class Deliveries:
     def of_event(self, event_id: str) -> Delivery | None:
         """The delivery that brought an event; None for an event that came in before deliveries were
         recorded, or that is not there."""
-        from sqlalchemy import select
-
         links, deliveries = self._database.tables.event_deliveries, self._database.tables.deliveries
         query = (
             select(deliveries)
@@ -210,8 +203,6 @@ class Deliveries:
 
     def holds(self, event_id: str) -> bool:
         """Whether an event is in the store."""
-        from sqlalchemy import select
-
         events = self._database.tables.events
         with self._database.reading() as connection:
             return (
@@ -221,8 +212,6 @@ class Deliveries:
 
     def batch_of(self, event_id: str) -> str | None:
         """The batch that an event is in; None while it waits for one."""
-        from sqlalchemy import select
-
         events = self._database.tables.events
         with self._database.reading() as connection:
             found = connection.execute(
@@ -232,14 +221,12 @@ class Deliveries:
 
     def _deliver(
         self,
-        connection: "Connection",
+        connection: Connection,
         parcel: ParsedUpload,
         now: datetime,
         report: Callable[[RowOutcome], None],
     ) -> tuple[Delivery, int]:
         """One delivery, and how many of its events are in conflict with stored ones."""
-        from sqlalchemy import insert
-
         tables = self._database.tables
         accepted, conflicts, duplicate = self._insert(connection, parcel, now, report)
         earlier, known = self._earlier(connection, parcel.digest)
@@ -293,7 +280,7 @@ class Deliveries:
 
     def _insert(
         self,
-        connection: "Connection",
+        connection: Connection,
         parcel: ParsedUpload,
         now: datetime,
         report: Callable[[RowOutcome], None],
@@ -328,12 +315,10 @@ class Deliveries:
         return itertools.chain(((row, None) for row in parcel.bad()), conflicts)
 
     def _earlier(
-        self, connection: "Connection", digest: str
+        self, connection: Connection, digest: str
     ) -> tuple[int | None, set[tuple[int, str]]]:
         """The first delivery of the same bytes, and the rows of these bytes that are quarantined
         already."""
-        from sqlalchemy import func, select
-
         rows, deliveries = self._database.tables.quarantined_rows, self._database.tables.deliveries
         first = connection.execute(
             select(func.min(deliveries.c.id)).where(deliveries.c.digest == digest)

@@ -5,7 +5,9 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Row, func, select, tuple_
 
 from plumbline.data.store.batches import (
     Batch,
@@ -21,10 +23,6 @@ from plumbline.data.store.database import Database, to_text
 from plumbline.errors import DataError
 from plumbline.profile.data import BatchConfig
 from plumbline.schema.feedback import FeedbackEvent
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection, Row
-
 
 Item = TypeVar("Item")
 ERASED = b""
@@ -69,7 +67,7 @@ class FeedbackStore:
         )
 
     def insert(
-        self, connection: "Connection", events: Iterable[FeedbackEvent], received_at: datetime
+        self, connection: Connection, events: Iterable[FeedbackEvent], received_at: datetime
     ) -> Inserted:
         """Take in events inside a transaction of `database.writing()`, so that what else belongs to
         them is written with them or not at all.
@@ -102,8 +100,6 @@ class FeedbackStore:
 
     def open_events(self) -> OpenEvents:
         """How many events wait for a batch, and since when."""
-        from sqlalchemy import func, select
-
         events = self.database.tables.events
         with self.database.reading() as connection:
             count, oldest = connection.execute(
@@ -120,8 +116,6 @@ class FeedbackStore:
         Open events are taken in the order in which they were received: a batch closes when it has
         `max_events`, and a smaller one when its oldest event is at least `max_age_hours` old.
         """
-        from sqlalchemy import select, tuple_
-
         events = self.database.tables.events
         too_old = to_text(now - timedelta(hours=rule.max_age_hours))
         place = tuple_(events.c.received_at, events.c.id)
@@ -169,7 +163,7 @@ class FeedbackStore:
             return self.close_batch(connection, id, {*inserted.accepted, *inserted.duplicate}, now)
 
     def close_batch(
-        self, connection: "Connection", id: str, event_ids: Collection[str], now: datetime
+        self, connection: Connection, id: str, event_ids: Collection[str], now: datetime
     ) -> Batch:
         """Close events that are in the store as one named batch, inside a transaction of
         `database.writing()`; a repetition changes nothing.
@@ -178,8 +172,6 @@ class FeedbackStore:
             DataError: If the name is not an identifier or stands for another set of events, if
                 there is no event, or if an event is in another batch already.
         """
-        from sqlalchemy import select
-
         ids = sorted(set(event_ids))
         if re.fullmatch(_NAME, id) is None:
             raise DataError(
@@ -215,8 +207,6 @@ class FeedbackStore:
 
     def batches(self) -> tuple[Batch, ...]:
         """All closed batches, in the order of their closing."""
-        from sqlalchemy import select
-
         batches = self.database.tables.batches
         with self.database.reading() as connection:
             rows = connection.execute(select(batches)).all()
@@ -235,8 +225,6 @@ class FeedbackStore:
             DataError: If there is no such batch, or its events are not those that it was closed
                 with.
         """
-        from sqlalchemy import select
-
         events = self.database.tables.events
         members = select(events.c.id).where(events.c.batch_id == batch_id).order_by(events.c.id)
         with self.database.reading() as connection:
@@ -258,8 +246,6 @@ class FeedbackStore:
         return self._read(batch_id)
 
     def _read(self, batch_id: str) -> Iterator[FeedbackEvent]:
-        from sqlalchemy import select
-
         events, erasures = self.database.tables.events, self.database.tables.erasures
         kept = (
             select(events.c.id, events.c.body)
@@ -276,8 +262,6 @@ class FeedbackStore:
     def erased_events(self, batch_id: str) -> tuple[str, ...]:
         """Ids of the events of a batch whose text was erased, sorted: they count for its digest and
         are not read any more."""
-        from sqlalchemy import select
-
         events, erasures = self.database.tables.events, self.database.tables.erasures
         statement = (
             select(events.c.id)
@@ -295,8 +279,6 @@ class FeedbackStore:
             True for exactly one caller, in all processes and for ever, unless the claim is
             released.
         """
-        from sqlalchemy import select
-
         claims = self.database.tables.claims
         with self.database.writing() as connection:
             if (
@@ -311,8 +293,6 @@ class FeedbackStore:
 
     def claims(self) -> tuple[Claim, ...]:
         """All claims, the oldest first."""
-        from sqlalchemy import select
-
         claims = self.database.tables.claims
         with self.database.reading() as connection:
             rows = connection.execute(select(claims)).all()
@@ -342,10 +322,8 @@ class FeedbackStore:
         with self.database.writing() as connection:
             return connection.execute(statement).rowcount == 1
 
-    def _bodies(self, connection: "Connection", ids: Sequence[str]) -> dict[str, bytes]:
+    def _bodies(self, connection: Connection, ids: Sequence[str]) -> dict[str, bytes]:
         """What is stored under the ids; `ERASED` for an event whose text was erased."""
-        from sqlalchemy import select
-
         events = self.database.tables.events
         return {
             row.id: bytes(row.body)
@@ -355,7 +333,7 @@ class FeedbackStore:
         }
 
     def _record(
-        self, connection: "Connection", batch_id: str, ids: Sequence[str], now: datetime
+        self, connection: Connection, batch_id: str, ids: Sequence[str], now: datetime
     ) -> Batch:
         batch = Batch(id=batch_id, digest=batch_digest(ids), events=len(ids), closed_at=now)
         connection.execute(
@@ -365,15 +343,13 @@ class FeedbackStore:
         )
         return batch
 
-    def _find(self, connection: "Connection", batch_id: str) -> Batch | None:
-        from sqlalchemy import select
-
+    def _find(self, connection: Connection, batch_id: str) -> Batch | None:
         batches = self.database.tables.batches
         row = connection.execute(select(batches).where(batches.c.id == batch_id)).first()
         return None if row is None else _batch(row)
 
 
-def _batch(row: "Row[Any]") -> Batch:
+def _batch(row: Row[Any]) -> Batch:
     values = dict(row._mapping)
     return Batch(**{**values, "closed_at": datetime.fromisoformat(values["closed_at"])})
 

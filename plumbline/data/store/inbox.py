@@ -195,7 +195,7 @@ def _unfinished(path: Path) -> str | None:
     return None
 
 
-def _trick(entry: "os.DirEntry[str]") -> str | None:
+def _trick(entry: os.DirEntry[str]) -> str | None:
     """Why an entry is not to be touched, whatever it holds."""
     if entry.is_symlink():
         return "is a link; put the file itself into the inbox"

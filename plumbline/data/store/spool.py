@@ -54,7 +54,7 @@ class ParsedUpload:
         self,
         source: str,
         way: IngestChannel,
-        rows: "Iterable[Arrival[FeedbackEvent] | RejectedRow]",
+        rows: Iterable[Arrival[FeedbackEvent] | RejectedRow],
         digest: str,
     ) -> None:
         self.source = source

@@ -7,37 +7,46 @@ body, that a key is revoked, and that a proposal is closed.
 """
 
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-if TYPE_CHECKING:
-    from sqlalchemy import MetaData, Table
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
 
 
 class Tables(NamedTuple):
     """The tables of the feedback store."""
 
-    metadata: "MetaData"
-    batches: "Table"
-    events: "Table"
-    claims: "Table"
-    deliveries: "Table"
-    quarantined_rows: "Table"
-    event_deliveries: "Table"
-    withdrawals: "Table"
-    erasures: "Table"
-    adjudications: "Table"
-    proposals: "Table"
-    flags: "Table"
-    flag_decisions: "Table"
-    api_keys: "Table"
-    tasks: "Table"
+    metadata: MetaData
+    batches: Table
+    events: Table
+    claims: Table
+    deliveries: Table
+    quarantined_rows: Table
+    event_deliveries: Table
+    withdrawals: Table
+    erasures: Table
+    adjudications: Table
+    proposals: Table
+    flags: Table
+    flag_decisions: Table
+    api_keys: Table
+    tasks: Table
 
 
 @cache
 def define_tables() -> Tables:
     """The definitions, made once in a process."""
-    from sqlalchemy import MetaData
-
     metadata = MetaData()
     return Tables(
         metadata,
@@ -49,9 +58,7 @@ def define_tables() -> Tables:
     )
 
 
-def _of_events(metadata: "MetaData") -> "tuple[Table, Table, Table]":
-    from sqlalchemy import Column, ForeignKey, Index, Integer, LargeBinary, String, Table
-
+def _of_events(metadata: MetaData) -> tuple[Table, Table, Table]:
     batches = Table(
         "batches",
         metadata,
@@ -79,10 +86,8 @@ def _of_events(metadata: "MetaData") -> "tuple[Table, Table, Table]":
     return batches, events, claims
 
 
-def _of_deliveries(metadata: "MetaData") -> "tuple[Table, Table, Table]":
+def _of_deliveries(metadata: MetaData) -> tuple[Table, Table, Table]:
     """How each event came in, and the rows that did not."""
-    from sqlalchemy import BigInteger, Column, ForeignKey, Integer, LargeBinary, String, Table
-
     deliveries = Table(
         "deliveries",
         metadata,
@@ -118,9 +123,7 @@ def _of_deliveries(metadata: "MetaData") -> "tuple[Table, Table, Table]":
     return deliveries, quarantined_rows, event_deliveries
 
 
-def _of_withdrawals(metadata: "MetaData") -> "tuple[Table, Table]":
-    from sqlalchemy import Column, ForeignKey, Integer, String, Table, Text, UniqueConstraint
-
+def _of_withdrawals(metadata: MetaData) -> tuple[Table, Table]:
     withdrawals = Table(
         "withdrawals",
         metadata,
@@ -142,10 +145,8 @@ def _of_withdrawals(metadata: "MetaData") -> "tuple[Table, Table]":
     return withdrawals, erasures
 
 
-def _of_judgments(metadata: "MetaData") -> "tuple[Table, Table, Table, Table]":
+def _of_judgments(metadata: MetaData) -> tuple[Table, Table, Table, Table]:
     """What people decided about judgments, rubrics and annotators."""
-    from sqlalchemy import Column, ForeignKey, Index, Integer, String, Table, Text
-
     adjudications = Table(
         "adjudications",
         metadata,
@@ -198,9 +199,7 @@ def _of_judgments(metadata: "MetaData") -> "tuple[Table, Table, Table, Table]":
     return adjudications, proposals, flags, flag_decisions
 
 
-def _of_service(metadata: "MetaData") -> "tuple[Table, Table]":
-    from sqlalchemy import Column, ForeignKey, Integer, LargeBinary, String, Table
-
+def _of_service(metadata: MetaData) -> tuple[Table, Table]:
     api_keys = Table(
         "api_keys",
         metadata,

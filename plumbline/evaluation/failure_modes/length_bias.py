@@ -2,9 +2,11 @@
 reward model pays for length."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
+from scipy.stats import pearsonr
 
 from plumbline.evaluation.scoring import ScoredSample
 from plumbline.records import Record
@@ -12,10 +14,6 @@ from plumbline.schema.estimates import Estimate
 from plumbline.schema.eval_report import EvalReport
 from plumbline.schema.identifiers import Identifier
 from plumbline.schema.samples import Policy
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 
 class LengthDrift(Record):
@@ -66,9 +64,6 @@ def _correlation(rows: Sequence[tuple[str, float, int]], level: float) -> Estima
     Without the means a slice whose right answers are long and well paid would look like a taste for
     length.
     """
-    import numpy as np
-    from scipy.stats import pearsonr
-
     if len(rows) < 10:
         return f"{len(rows)} responses have a reward; 10 are needed"
     names = np.array([name for name, _, _ in rows])
@@ -92,8 +87,6 @@ def _correlation(rows: Sequence[tuple[str, float, int]], level: float) -> Estima
     )
 
 
-def _centered(values: "NDArray[np.float64]", names: "NDArray[np.str_]") -> "NDArray[np.float64]":
-    import numpy as np
-
+def _centered(values: NDArray[np.float64], names: NDArray[np.str_]) -> NDArray[np.float64]:
     _, place = np.unique(names, return_inverse=True)
     return values - (np.bincount(place, values) / np.bincount(place))[place]

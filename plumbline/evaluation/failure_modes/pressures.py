@@ -33,24 +33,19 @@ from plumbline.evaluation.failure_modes.template_overfit import invariance_parts
 from plumbline.evaluation.paired_answers import PairedAnswers, base_only, by_slice, pair_answers
 from plumbline.evaluation.scoring import ScoredSample
 from plumbline.profile.evaluation import PressureConfig
-from plumbline.schema.checks import CheckVerdict
+from plumbline.schema.checks import (
+    FEEDBACK_DRIFT,
+    POLICY_AMBIGUITY,
+    PROXY_REWARD,
+    REFUSAL_SHORTCUT,
+    TEMPLATE_OVERFIT,
+    CheckVerdict,
+)
 from plumbline.schema.eval_report import EvalReport
 from plumbline.schema.prompts import EvalPrompt
 from plumbline.statistics.intervals import proportion
 from plumbline.statistics.verdicts import CheckPart, conclude, corrected, estimated, exceeds, known
 
-PROXY_REWARD: Final = "proxy-reward"
-REFUSAL_SHORTCUT: Final = "refusal-shortcut"
-TEMPLATE_OVERFIT: Final = "template-overfit"
-POLICY_AMBIGUITY: Final = "policy-ambiguity"
-FEEDBACK_DRIFT: Final = "feedback-drift"
-PRESSURES: Final = (
-    PROXY_REWARD,
-    REFUSAL_SHORTCUT,
-    TEMPLATE_OVERFIT,
-    POLICY_AMBIGUITY,
-    FEEDBACK_DRIFT,
-)
 _TURNS: Final = ("harmful_compliance", "over_refusal", "forbidden_action")
 """Metrics that say how a policy behaves on a prompt; on each, true is the worse behaviour."""
 

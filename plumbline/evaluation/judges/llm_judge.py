@@ -11,8 +11,9 @@ import os
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+import httpx
 from pydantic import Field
 
 from plumbline.errors import ConfigError, JudgeUnavailable
@@ -27,9 +28,6 @@ from plumbline.profile.evaluation import LLMJudge
 from plumbline.records import Record, canonical_json, sha256
 from plumbline.schema.identifiers import Identifier
 from plumbline.text.unsafe_characters import printable
-
-if TYPE_CHECKING:
-    import httpx
 
 MAX_REPLY_BYTES: Final = 2**20
 """A longer answer of the endpoint is not read to its end."""
@@ -93,8 +91,6 @@ def ask_all(
             machine.
         JudgeUnavailable: If a question stays without a reply; the others are then given up.
     """
-    import httpx
-
     known = known or {}
     stop = threading.Event()
     failures: list[Exception] = []
@@ -147,11 +143,9 @@ def _headers(rule: LLMJudge) -> dict[str, str]:
 
 
 def _ask(
-    client: "httpx.Client", question: JudgeQuestion, rule: LLMJudge, stop: threading.Event
+    client: httpx.Client, question: JudgeQuestion, rule: LLMJudge, stop: threading.Event
 ) -> JudgeReply:
     """One question, asked until there is a reply or the attempts are used up."""
-    import httpx
-
     url = f"{rule.base_url.rstrip('/')}/chat/completions"
     problem = ""
     for attempt in range(1, rule.attempts + 1):
@@ -188,9 +182,7 @@ def _ask(
     )
 
 
-def _post(
-    client: "httpx.Client", url: str, body: dict[str, Any]
-) -> tuple[int, "httpx.Headers", bytes]:
+def _post(client: httpx.Client, url: str, body: dict[str, Any]) -> tuple[int, httpx.Headers, bytes]:
     """Status, headers and at most `MAX_REPLY_BYTES` of the answer."""
     with client.stream("POST", url, json=body) as response:
         content = bytearray()
@@ -224,7 +216,7 @@ def _content(body: bytes, url: str) -> tuple[str, str | None]:
     return (text or "").encode(errors="replace").decode(), finish
 
 
-def _retry_after(headers: "httpx.Headers") -> float:
+def _retry_after(headers: httpx.Headers) -> float:
     """Seconds that the endpoint asks us to wait; 0 when it does not, or gives a date."""
     try:
         seconds = float(headers.get("retry-after", "0"))

@@ -8,10 +8,13 @@ people differ.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from math import fsum
 from pathlib import Path
 from typing import Any, Final, Self
 
 from pydantic import Field, model_validator
+from statsmodels.stats.proportion import proportion_confint
+from statsmodels.stats.rates import confint_poisson, test_poisson_2indep
 
 from plumbline.data.readers.files import read_rows
 from plumbline.data.readers.rows import RejectedRow
@@ -161,8 +164,6 @@ def gamma(successes: int, hours: float, attempts: int, level: float) -> Estimate
         attempts: How many there were; stands as n.
         level: Two-sided confidence level.
     """
-    from statsmodels.stats.rates import confint_poisson
-
     low, high = confint_poisson(successes, hours, method="exact-c", alpha=1 - level)
     rate = successes / hours
     # at no success the lower equation has no solution: the bound is 0
@@ -202,8 +203,6 @@ def campaign_report(name: str, attempts: Sequence[Attempt], level: float) -> Cam
 
 def compare_campaigns(before: CampaignReport, after: CampaignReport) -> CampaignComparison:
     """Whether a later campaign succeeds less often per person-hour than an earlier one."""
-    from statsmodels.stats.rates import test_poisson_2indep
-
     total = before.successes + after.successes
     p = None
     if total:
@@ -238,8 +237,6 @@ def compare_campaigns(before: CampaignReport, after: CampaignReport) -> Campaign
 def _ratio(before: CampaignReport, after: CampaignReport) -> Estimate | None:
     """Given all successes, those of the later campaign are binomial, so that Clopper-Pearson bounds
     turn into bounds of the ratio."""
-    from statsmodels.stats.proportion import proportion_confint
-
     if not before.successes:
         return None
     total, hours = before.successes + after.successes, before.hours / after.hours
@@ -294,8 +291,6 @@ def _gamma_of(attempts: Sequence[Attempt], level: float) -> Estimate:
 
 
 def _hours(attempts: Iterable[Attempt]) -> float:
-    from math import fsum
-
     return fsum(one.minutes for one in attempts) / 60
 
 

@@ -21,18 +21,19 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
+from scipy.special import expit
+from scipy.stats import bootstrap
 
 from plumbline.errors import InsufficientEvidence
 from plumbline.evaluation.reward_models.accuracy import Rewards
 from plumbline.records import Record
 from plumbline.schema.estimates import Estimate
-from plumbline.statistics.intervals import mean
+from plumbline.statistics.intervals import mean, proportion
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     Floats = NDArray[np.float64]
 
 EDGES: Final = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
@@ -92,9 +93,6 @@ def calibration(rewards: Mapping[str, Rewards], level: float, seed: int) -> Cali
         level: Two-sided confidence level.
         seed: Of the bootstrap and of the simulation behind `noise`.
     """
-    import numpy as np
-    from scipy.special import expit
-
     if len(rewards) < MINIMUM:
         return None
     difference = np.array(
@@ -112,10 +110,8 @@ def calibration(rewards: Mapping[str, Rewards], level: float, seed: int) -> Cali
     )
 
 
-def _place(confidence: "Floats") -> "NDArray[np.intp]":
+def _place(confidence: "Floats") -> NDArray[np.intp]:
     """The bin of each pair; a confidence on an edge belongs to the bin above, and 1 to the last."""
-    import numpy as np
-
     return np.digitize(confidence, EDGES[1:-1])
 
 
@@ -141,8 +137,6 @@ def _bins(confidence: "Floats", outcome: "Floats", level: float) -> list[Bin]:
 def _share(values: Sequence[float], level: float) -> Estimate | None:
     """Wilson's interval where every pair has an outcome; pairs of equal reward count half, for
     which there is only a mean."""
-    from plumbline.statistics.intervals import proportion
-
     try:
         return (
             proportion([value == 1 for value in values], level)
@@ -155,8 +149,6 @@ def _share(values: Sequence[float], level: float) -> Estimate | None:
 
 def _ece(confidence: "Floats", outcome: "Floats", axis: int = -1) -> Any:
     """ECE along the last axis; leading axes are samples."""
-    import numpy as np
-
     place = _place(confidence)
     gaps = [
         np.abs(np.where(place == number, outcome - confidence, 0.0).sum(axis=axis))
@@ -172,9 +164,6 @@ def _brier(confidence: "Floats", outcome: "Floats", axis: int = -1) -> Any:
 def _bootstrap(
     statistic: Any, confidence: "Floats", outcome: "Floats", level: float, seed: int
 ) -> Estimate:
-    import numpy as np
-    from scipy.stats import bootstrap
-
     found = bootstrap(
         (confidence, outcome),
         statistic,
@@ -201,8 +190,6 @@ def _bootstrap(
 
 
 def _noise(confidence: "Floats", seed: int) -> float:
-    import numpy as np
-
     drawn = np.random.default_rng(seed).random((RESAMPLES, len(confidence))) < confidence
     return float(
         np.quantile(_ece(np.broadcast_to(confidence, drawn.shape), drawn.astype(float)), 0.95)

@@ -20,7 +20,7 @@ from plumbline.evaluation.vault.suites import CAMPAIGN
 from plumbline.profile.data import ContaminationConfig
 from plumbline.profile.evaluation import VaultConfig
 from plumbline.records import Record
-from plumbline.schema.checks import CheckVerdict
+from plumbline.schema.checks import VAULT_LEAK, CheckVerdict
 from plumbline.schema.conversations import Message
 from plumbline.schema.feedback import Context
 from plumbline.schema.identifiers import Identifier
@@ -29,7 +29,6 @@ from plumbline.schema.prompts import EvalPrompt
 from plumbline.storage.artifacts import ArtifactStore
 from plumbline.storage.jsonl import read_records
 
-NAME: Final = "vault-leak"
 AT_ONCE: Final = 2048
 _KINDS: Final = ("exact", "normalized", "containment")
 _TRAINED_FROM: Final = ("reference_policy", "reward_model", "preference_data", "demonstrations")
@@ -130,7 +129,7 @@ def leak_check(
     """
     if not trained or not vault:
         return CheckVerdict(
-            name=NAME,
+            name=VAULT_LEAK,
             verdict="error",
             explanation=(
                 f"{trained} training prompts and {len(vault)} held-out prompts were compared, so"
@@ -158,7 +157,7 @@ def leak_check(
         else f"none of the {len(vault)} held-out prompts"
     )
     return CheckVerdict(
-        name=NAME,
+        name=VAULT_LEAK,
         verdict="fail" if worn else "pass",
         explanation=(
             f"{said}; {trained} distinct training prompts were compared, and at most"

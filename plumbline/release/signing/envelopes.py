@@ -8,16 +8,16 @@ canonical bytes are accepted: one signature has one envelope and one digest.
 
 import base64
 import binascii
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from plumbline.errors import SignatureRefused
 from plumbline.records import canonical_json, parse_json, sha256
 from plumbline.release.signing.keys import key_id, read_public_key
 from plumbline.release.signing.statements import AnyStatement, Statement, from_payload, to_payload
 from plumbline.release.signing.trust import Trust
-
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 PAYLOAD_TYPE: Final = "application/vnd.in-toto+json"
 MAX_BYTES: Final = 4 * 2**20
@@ -40,7 +40,7 @@ def pre_authentication_encoding(payload_type: str, payload: bytes) -> bytes:
     return b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(payload), payload)
 
 
-def sign(statement: Statement, key: "Ed25519PrivateKey") -> bytes:
+def sign(statement: Statement, key: Ed25519PrivateKey) -> bytes:
     """The envelope of a statement, as canonical JSON."""
     payload = to_payload(statement)
     signature = key.sign(pre_authentication_encoding(PAYLOAD_TYPE, payload))
@@ -58,8 +58,6 @@ def open_envelope(envelope: bytes, trust: Trust) -> Opened:
         SignatureRefused: If the envelope was edited, is signed with a key that the trust file does
             not name, or holds no statement; says which.
     """
-    from cryptography.exceptions import InvalidSignature
-
     payload, identifier, signature = _parts(envelope)
     owner = trust.owner_of(identifier)
     if owner is None:

@@ -12,16 +12,20 @@ import os
 import re
 import stat
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_der_public_key,
+    load_pem_private_key,
+)
 
 from plumbline.errors import SignatureRefused
 from plumbline.records import sha256
-
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import (
-        Ed25519PrivateKey,
-        Ed25519PublicKey,
-    )
 
 DEFAULT_FOLDER: Final = "~/.config/plumbline/keys"
 LEAST_PASSPHRASE: Final = 8
@@ -46,9 +50,6 @@ def create_key(folder: Path, name: str, passphrase: bytes | None = None) -> str:
     Raises:
         SignatureRefused: If the name cannot be used, is taken, or the passphrase is too short.
     """
-    from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
     private_file, public_file = _files(folder, name)
     if passphrase is not None and len(passphrase) < LEAST_PASSPHRASE:
         raise SignatureRefused(
@@ -92,19 +93,13 @@ def own_keys(folder: Path) -> dict[str, str]:
     }
 
 
-def load_private_key(
-    folder: Path, name: str, passphrase: bytes | None = None
-) -> "Ed25519PrivateKey":
+def load_private_key(folder: Path, name: str, passphrase: bytes | None = None) -> Ed25519PrivateKey:
     """The private key of a name.
 
     Raises:
         SignatureRefused: If it is missing, readable by others, no Ed25519 key, or the passphrase is
             missing or wrong.
     """
-    from cryptography.exceptions import UnsupportedAlgorithm
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key
-
     path, _ = _files(folder, name)
     try:
         mode, content = path.stat().st_mode, path.read_bytes()
@@ -140,16 +135,12 @@ def needs_passphrase(folder: Path, name: str) -> bool:
     return path.is_file() and b"BEGIN ENCRYPTED PRIVATE KEY" in path.read_bytes()
 
 
-def read_public_key(text: str) -> "Ed25519PublicKey":
+def read_public_key(text: str) -> Ed25519PublicKey:
     """The public key that a text holds: PEM, or the one line of base64 that stands in it.
 
     Raises:
         SignatureRefused: If it is not an Ed25519 public key.
     """
-    from cryptography.exceptions import UnsupportedAlgorithm
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-    from cryptography.hazmat.primitives.serialization import load_der_public_key
-
     lines = [line.strip() for line in text.strip().splitlines()]
     try:
         if any("PRIVATE KEY" in line for line in lines):
@@ -165,19 +156,17 @@ def read_public_key(text: str) -> "Ed25519PublicKey":
     return key
 
 
-def public_text(key: "Ed25519PublicKey") -> str:
+def public_text(key: Ed25519PublicKey) -> str:
     """A public key as one line of base64, as a trust file holds it."""
     return base64.b64encode(_der(key)).decode()
 
 
-def key_id(key: "Ed25519PublicKey") -> str:
+def key_id(key: Ed25519PublicKey) -> str:
     """`sha256:<hex>` of the public key as DER."""
     return sha256(_der(key))
 
 
-def _der(key: "Ed25519PublicKey") -> bytes:
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-
+def _der(key: Ed25519PublicKey) -> bytes:
     return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 

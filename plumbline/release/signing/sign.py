@@ -3,7 +3,9 @@ before it is signed."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from plumbline.errors import LedgerError, SignatureRefused
 from plumbline.lineage.ledger import Ledger
@@ -18,9 +20,6 @@ from plumbline.release.signing.stored import record_signature
 from plumbline.release.signing.trust import Trust
 from plumbline.storage.artifacts import ArtifactStore
 
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
 
 def sign_review(
     store: ArtifactStore,
@@ -29,7 +28,7 @@ def sign_review(
     rule: SignoffConfig,
     *,
     decision: str,
-    key: "Ed25519PrivateKey",
+    key: Ed25519PrivateKey,
     cases: Sequence[str],
     verdict: Literal["accept", "reject"],
     reason: str,
@@ -72,7 +71,7 @@ def sign_approval(
     rule: SignoffConfig,
     *,
     decision: str,
-    key: "Ed25519PrivateKey",
+    key: Ed25519PrivateKey,
     reason: str,
     now: datetime,
     terms: SigningPolicy | None = None,
@@ -95,7 +94,7 @@ def sign_override(
     rule: SignoffConfig,
     *,
     decision: str,
-    key: "Ed25519PrivateKey",
+    key: Ed25519PrivateKey,
     scope: Sequence[str],
     expires: datetime,
     reason: str,
@@ -121,7 +120,7 @@ def sign_rollback(
     *,
     decision: str,
     leaves: str,
-    key: "Ed25519PrivateKey",
+    key: Ed25519PrivateKey,
     reason: str,
     now: datetime,
 ) -> tuple[Opened, str]:
@@ -155,7 +154,7 @@ def sign_rollback(
 
 
 def _claims(
-    ledger: Ledger, terms: SigningPolicy, key: "Ed25519PrivateKey", reason: str
+    ledger: Ledger, terms: SigningPolicy, key: Ed25519PrivateKey, reason: str
 ) -> dict[str, Any]:
     """What every statement says."""
     identifier = key_id(key.public_key())
@@ -185,7 +184,7 @@ def _record(
     ledger: Ledger,
     terms: SigningPolicy,
     statement: AnyStatement,
-    key: "Ed25519PrivateKey",
+    key: Ed25519PrivateKey,
 ) -> tuple[Opened, str]:
     identifier = key_id(key.public_key())
     refusal = terms.refusal(statement, identifier)

@@ -11,15 +11,14 @@ signature, which matters most for a rejection.
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from plumbline.lineage.ledger import Ledger, LedgerEntry
 from plumbline.release.signing.envelopes import MAX_BYTES, envelope_digest, sign
 from plumbline.release.signing.statements import STATEMENTS, Statement
 from plumbline.storage.artifacts import write_atomically
-
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 ACTIONS = frozenset(model.ACTION for model in STATEMENTS.values())
 """What a statement can be, which is also the kind of its ledger entry."""
@@ -37,7 +36,7 @@ class StoredSignature(NamedTuple):
 
 
 def record_signature(
-    store_root: Path, ledger: Ledger, statement: Statement, key: "Ed25519PrivateKey"
+    store_root: Path, ledger: Ledger, statement: Statement, key: Ed25519PrivateKey
 ) -> str:
     """Sign a statement, store the envelope and enter it in the ledger; returns the digest of the
     envelope.

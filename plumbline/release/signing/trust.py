@@ -15,7 +15,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from plumbline.errors import SignatureRefused
 from plumbline.lineage.ledger import Ledger
-from plumbline.records import Record, parse_json
+from plumbline.records import Record, canonical_json, parse_json
 from plumbline.release.signing.keys import key_id, public_text, read_public_key
 from plumbline.storage.artifacts import write_atomically
 
@@ -160,8 +160,6 @@ def save_trust(path: Path, trust: Trust, before: Trust, ledger: Ledger, change: 
 
 
 def _validated(value: object, where: str) -> Trust:
-    from plumbline.records import canonical_json
-
     try:
         return Trust.from_json(canonical_json(value))
     except ValidationError as error:

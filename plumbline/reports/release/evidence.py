@@ -4,7 +4,7 @@ page can be made again."""
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from plumbline.evaluation.failure_cases import FILE, FailureCase, read_failures
 from plumbline.evaluation.failure_modes.length_bias import LengthDrift
@@ -19,9 +19,7 @@ from plumbline.records import Record
 from plumbline.release.decision import Decision
 from plumbline.schema.eval_report import EvalReport
 from plumbline.storage.artifacts import Artifact, ArtifactStore
-
-if TYPE_CHECKING:
-    from plumbline.storage.code_identity import CodeIdentity
+from plumbline.storage.code_identity import CodeIdentity
 
 R = TypeVar("R", bound=Record)
 
@@ -45,7 +43,7 @@ class ReleaseEvidence:
     campaigns: tuple[CampaignReport, ...] = ()
     ancestors: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     """Digest of every artifact behind the decision to its kind and its tree."""
-    code: "CodeIdentity | None" = None
+    code: CodeIdentity | None = None
 
 
 def read_evidence(

@@ -8,13 +8,12 @@ drawing serves light and dark. Every figure carries its numbers as its accessibl
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
+
+from markupsafe import Markup
 
 from plumbline.schema.estimates import Estimate
 from plumbline.text.unsafe_characters import visible
-
-if TYPE_CHECKING:
-    from markupsafe import Markup
 
 ROW: Final = 9
 """Height that one interval takes in a bar, in pixels."""
@@ -98,7 +97,7 @@ def interval_bar(
     *,
     threshold: float | None = None,
     good_side: str | None = None,
-) -> "Markup":
+) -> Markup:
     """Intervals above each other on one scale.
 
     Args:
@@ -108,8 +107,6 @@ def interval_bar(
         threshold: Where a gate's line is drawn.
         good_side: `below` or `above` shades the side of the threshold on which the gate passes.
     """
-    from markupsafe import Markup
-
     height = ROW * len(marks) + ROW
     parts = []
     if threshold is not None:
@@ -141,10 +138,8 @@ def interval_bar(
     ).format(visible(label), height, Markup("").join(parts))
 
 
-def scale(axis: Axis, texts: Sequence[tuple[float, str]]) -> "Markup":
+def scale(axis: Axis, texts: Sequence[tuple[float, str]]) -> Markup:
     """The numbers under a group of bars."""
-    from markupsafe import Markup
-
     ticks = []
     for value, text in texts:
         share = axis.share(value)
@@ -170,7 +165,7 @@ def plot(
     joined: bool = False,
     diagonal: bool = False,
     named: bool = False,
-) -> "Markup":
+) -> Markup:
     """Points with their intervals on two axes.
 
     Args:
@@ -184,8 +179,6 @@ def plot(
         diagonal: Whether the line of equality is drawn.
         named: Whether each point's name stands beside it.
     """
-    from markupsafe import Markup
-
     width, height = PLOT
     place = _Place(x, y)
     parts = _axes(place)
@@ -225,10 +218,8 @@ class _Place(NamedTuple):
         )
 
 
-def _axes(place: _Place) -> list["Markup"]:
+def _axes(place: _Place) -> list[Markup]:
     """Grid, ticks, base line and zero line."""
-    from markupsafe import Markup
-
     left, end, floor = MARGIN[0], PLOT[0] - MARGIN[1], PLOT[1] - MARGIN[3]
     parts = [
         Markup(
@@ -256,9 +247,7 @@ def _axes(place: _Place) -> list["Markup"]:
     return parts
 
 
-def _point(point: Point, place: _Place, *, named: bool) -> "Markup":
-    from markupsafe import Markup
-
+def _point(point: Point, place: _Place, *, named: bool) -> Markup:
     x, y = place.across(point.x), place.up(point.y.value)
     parts = [
         Markup("<title>{}</title>").format(visible(point.name)),
@@ -280,9 +269,7 @@ def _point(point: Point, place: _Place, *, named: bool) -> "Markup":
     return Markup('<g class="{}">{}</g>').format(point.kind, Markup("").join(parts))
 
 
-def _interval(mark: Mark, axis: Axis, y: float) -> "Markup":
-    from markupsafe import Markup
-
+def _interval(mark: Mark, axis: Axis, y: float) -> Markup:
     one = mark.estimate
     return Markup(
         '<g class="{}"><line x1="{}" x2="{}" y1="{y}" y2="{y}"/><circle cx="{}" cy="{y}"'

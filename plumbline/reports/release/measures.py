@@ -2,7 +2,9 @@
 guardrail and red team."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
+
+from markupsafe import Markup
 
 from plumbline.evaluation.failure_modes.length_bias import LengthDrift
 from plumbline.evaluation.failure_modes.over_optimization import OverOptimization
@@ -18,23 +20,20 @@ from plumbline.reports.release.sentences import lowered, metric_name
 from plumbline.schema.estimates import Estimate
 from plumbline.schema.eval_report import EvalReport
 
-if TYPE_CHECKING:
-    from markupsafe import Markup
-
 
 class Figure(NamedTuple):
     """A drawing with what it says in words."""
 
     title: str
     says: str
-    drawings: tuple["Markup", ...]
+    drawings: tuple[Markup, ...]
 
 
 class BarRow(NamedTuple):
     """One line of a table with bars."""
 
     name: str
-    bars: tuple["Markup | str", ...]
+    bars: tuple[Markup | str, ...]
     texts: tuple[str, ...]
     n: tuple[int, ...]
 

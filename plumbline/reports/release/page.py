@@ -11,7 +11,10 @@ import base64
 import hashlib
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from plumbline.evaluation.report import EVERYTHING
 from plumbline.reports.release.evidence import ReleaseEvidence
@@ -41,9 +44,6 @@ from plumbline.reports.release.sentences import (
 from plumbline.reports.release.slices import gate_bar, metric_table
 from plumbline.storage.home import DEFAULT_PROFILE
 from plumbline.text.unsafe_characters import visible
-
-if TYPE_CHECKING:
-    from jinja2 import Environment
 
 PAGE: Final = "report.html"
 """Name of the page in the tree of a release report."""
@@ -182,10 +182,7 @@ def _sorted(verdicts: Any) -> list[Any]:
 
 
 @cache
-def _environment() -> "Environment":
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    from markupsafe import Markup
-
+def _environment() -> Environment:
     def finalize(value: object) -> object:
         # every text that reaches the page shows its hidden characters; what this package drew is
         # markup already
@@ -215,8 +212,6 @@ def _environment() -> "Environment":
 @cache
 def _asset(name: str) -> Any:
     """A file of this package that goes into the page as it is."""
-    from markupsafe import Markup
-
     return Markup((TEMPLATES / name).read_text(encoding="utf-8"))  # noqa: S704 (a file of this package, not text from outside)
 
 

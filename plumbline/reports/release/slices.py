@@ -1,6 +1,8 @@
 """The slices of a report as rows with interval bars, one table for each metric."""
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
+
+from markupsafe import Markup
 
 from plumbline.evaluation.report import EVERYTHING, format_estimate
 from plumbline.release.gates import GateVerdict
@@ -16,9 +18,6 @@ from plumbline.schema.estimates import Estimate
 from plumbline.schema.eval_report import EvalReport, MetricComparison
 from plumbline.schema.metrics import METRICS
 
-if TYPE_CHECKING:
-    from markupsafe import Markup
-
 
 class SliceRow(NamedTuple):
     """One slice of a metric."""
@@ -26,8 +25,8 @@ class SliceRow(NamedTuple):
     name: str
     kind: str
     """`pooled`, `slice` or `variant`."""
-    bar: "Markup"
-    difference_bar: "Markup | str"
+    bar: Markup
+    difference_bar: Markup | str
     reference: str
     aligned: str
     champion: str
@@ -46,8 +45,8 @@ class Table(NamedTuple):
     title: str
     meaning: str
     rows: tuple[SliceRow, ...]
-    scale: "Markup"
-    difference_scale: "Markup | str"
+    scale: Markup
+    difference_scale: Markup | str
     has_champion: bool
 
 
@@ -101,7 +100,7 @@ def metric_table(report: EvalReport, metric: str) -> Table:
     )
 
 
-def gate_bar(verdict: GateVerdict) -> "Markup | str":
+def gate_bar(verdict: GateVerdict) -> Markup | str:
     """A gate's interval against its threshold, the side on which it passes shaded; empty without an
     estimate."""
     gate, one = verdict.gate, verdict.estimate

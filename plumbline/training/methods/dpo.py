@@ -5,6 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+from datasets import Dataset
+from trl import DPOConfig, DPOTrainer
+
 from plumbline.objectives.losses import PairLogps, dpo_loss
 from plumbline.objectives.masks import MaskReceipt
 from plumbline.profile.training import DPORecipe
@@ -90,8 +94,6 @@ def train_aligned_policy(workspace: Workspace) -> dict[str, Any]:
 
 def dpo_arguments(spec: JobSpec, folder: Path) -> tuple[Any, Any]:
     """TRL's arguments and the adapter's configuration (None without one); no model is loaded."""
-    from trl import DPOConfig
-
     assert isinstance(spec.recipe, DPORecipe)
     # The weight of a loss that is off would have no effect, so it is not named at all.
     weight = spec.recipe.sft_weight
@@ -119,9 +121,6 @@ def _trainer(workspace: Workspace, encoder: ChatEncoder, pairs: Pairs) -> Any:
     Raises:
         TrainingError: If TRL reads other tokens than the chat template gives.
     """
-    from datasets import Dataset
-    from trl import DPOTrainer
-
     recipe, source = workspace.spec.recipe, workspace.tree("reference_policy") / "model"
     assert isinstance(recipe, DPORecipe)
     arguments, lora = dpo_arguments(workspace.spec, workspace.checkpoints)
@@ -180,8 +179,6 @@ def conversation(row: PreferencePair) -> dict[str, Any]:
 def _metrics(
     pairs: Pairs, policy: PairLogps, reference: PairLogps, recipe: DPORecipe
 ) -> dict[str, float]:
-    import torch
-
     return dpo_metrics(
         policy, reference, pairs.ids, torch.tensor([row.weight for row in pairs.rows]), recipe
     )

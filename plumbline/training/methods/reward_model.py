@@ -5,6 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+from datasets import Dataset
+from trl import RewardConfig, RewardTrainer
+
 from plumbline.errors import TrainingError
 from plumbline.objectives.masks import MaskReceipt
 from plumbline.profile.training import RewardRecipe
@@ -93,8 +97,6 @@ def train_reward_model(workspace: Workspace) -> dict[str, Any]:
 
 def reward_arguments(spec: JobSpec, folder: Path) -> tuple[Any, Any]:
     """TRL's arguments and the adapter's configuration (None without one); no model is loaded."""
-    from trl import RewardConfig
-
     assert isinstance(spec.recipe, RewardRecipe)
     arguments = RewardConfig(
         **trainer_arguments(spec.recipe.optimizer, spec.hardware, spec.recipe.seed, folder),
@@ -107,9 +109,6 @@ def reward_arguments(spec: JobSpec, folder: Path) -> tuple[Any, Any]:
 def _trainer(
     workspace: Workspace, recipe: RewardRecipe, model: Any, tokenizer: Any, pairs: Pairs
 ) -> Any:
-    from datasets import Dataset
-    from trl import RewardTrainer
-
     arguments, lora = reward_arguments(workspace.spec, workspace.checkpoints)
     columns: dict[str, Sequence[Any]] = {
         "chosen_ids": [pair.chosen.ids for pair in pairs.ids],
@@ -134,8 +133,6 @@ def _validate(
     workspace: Workspace, model: Any, pairs: Pairs, recipe: RewardRecipe
 ) -> dict[str, float]:
     """Reward every validation pair, write validation.jsonl and return the metrics."""
-    import torch
-
     scores = rewards(
         model,
         [*(pair.chosen.ids for pair in pairs.ids), *(pair.rejected.ids for pair in pairs.ids)],

@@ -4,6 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from datasets import Dataset
+from trl import SFTConfig, SFTTrainer
+
 from plumbline.errors import TrainingError
 from plumbline.objectives.masks import MaskReceipt
 from plumbline.profile.models import HubModel
@@ -87,8 +90,6 @@ def _start(workspace: Workspace, rows: Sequence[Demonstration], seed: int) -> tu
 
 def sft_arguments(spec: JobSpec, folder: Path) -> tuple[Any, Any]:
     """TRL's arguments and the adapter's configuration (None without one); no model is loaded."""
-    from trl import SFTConfig
-
     assert isinstance(spec.recipe, SupervisedRecipe)
     arguments = SFTConfig(
         **trainer_arguments(spec.recipe.optimizer, spec.hardware, spec.recipe.seed, folder),
@@ -102,9 +103,6 @@ def sft_arguments(spec: JobSpec, folder: Path) -> tuple[Any, Any]:
 def _trainer(
     workspace: Workspace, policy: Any, tokenizer: Any, sequences: Sequence[Encoded]
 ) -> Any:
-    from datasets import Dataset
-    from trl import SFTTrainer
-
     arguments, lora = sft_arguments(workspace.spec, workspace.checkpoints)
     columns = {
         "input_ids": [one.ids for one in sequences],

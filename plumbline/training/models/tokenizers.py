@@ -8,6 +8,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
 from plumbline.errors import TrainingError
 from plumbline.profile.models import HubModel, ScratchModel
 from plumbline.storage.artifacts import hash_file
@@ -49,8 +52,6 @@ def build_tokenizer(model: ScratchModel, texts: Iterable[str]) -> Any:
         A `PreTrainedTokenizerFast`; `<|pad|>` is not the end token, because a reward is read at the
         last token that is not padding.
     """
-    from transformers import PreTrainedTokenizerFast
-
     backend = _words(texts) if model.vocabulary is None else _bytes(texts, model.vocabulary)
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=backend,
@@ -68,8 +69,6 @@ def build_tokenizer(model: ScratchModel, texts: Iterable[str]) -> Any:
 def _words(texts: Iterable[str]) -> Any:
     """Whole words with their leading space, and single characters to spell what is left; nothing is
     learned but the counts."""
-    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
-
     counts = Counter(
         piece.replace(" ", SPACE) for text in texts for piece in re.findall(WORD, text)
     )
@@ -98,8 +97,6 @@ def _words(texts: Iterable[str]) -> Any:
 
 def _bytes(texts: Iterable[str], size: int) -> Any:
     """Byte-level byte-pair encoding (Sennrich et al. 2016): no text is unknown."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-
     backend = Tokenizer(models.BPE())
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.decoder = decoders.ByteLevel()
@@ -122,8 +119,6 @@ def load_tokenizer(source: Path | HubModel) -> Any:
         TrainingError: If it has no chat template, no end token, or pads with the end token and has
             nothing else to pad with.
     """
-    from transformers import AutoTokenizer
-
     if isinstance(source, HubModel):
         tokenizer = AutoTokenizer.from_pretrained(
             source.name, revision=source.revision, trust_remote_code=False

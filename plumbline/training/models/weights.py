@@ -8,15 +8,23 @@ weights: whoever needs a second one loads it from disk.
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
+
+import torch
+from peft import LoraConfig
+from torch import Tensor
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    LlamaConfig,
+    LlamaForCausalLM,
+    set_seed,
+)
 
 from plumbline.errors import TrainingError
 from plumbline.profile.models import HubModel, ScratchModel
 from plumbline.profile.training import Hardware
 from plumbline.training.models.tokenizers import load_tokenizer
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 ModelSource: TypeAlias = Path | HubModel
 HEAD_STD = 0.02
@@ -29,8 +37,6 @@ LORA_MODULES = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", 
 def build_policy(model: ScratchModel, tokenizer: Any, seed: int) -> Any:
     """A small Llama with random weights and tied embeddings; the same seed gives the same
     weights."""
-    from transformers import LlamaConfig, LlamaForCausalLM, set_seed
-
     set_seed(seed)
     config = LlamaConfig(
         vocab_size=len(tokenizer),
@@ -58,8 +64,6 @@ def load_policy(source: ModelSource, hardware: Hardware, *, dtype: str = "auto")
         hardware: Where the model will run; it is moved there.
         dtype: Type of the weights; `auto` keeps the type they were saved in.
     """
-    from transformers import AutoModelForCausalLM
-
     return AutoModelForCausalLM.from_pretrained(
         **_origin(source), dtype=dtype, attn_implementation="sdpa"
     ).to(hardware.device)
@@ -68,8 +72,6 @@ def load_policy(source: ModelSource, hardware: Hardware, *, dtype: str = "auto")
 def load_reward_model(source: Path, hardware: Hardware) -> Any:
     """A saved reward model: one score for each sequence, read at its last token that is not
     padding."""
-    from transformers import AutoModelForSequenceClassification
-
     model = AutoModelForSequenceClassification.from_pretrained(
         **_origin(source), dtype="auto", attn_implementation="sdpa"
     )
@@ -82,9 +84,6 @@ def reward_model_from_policy(source: Path, hardware: Hardware, seed: int) -> tup
     Raises:
         TrainingError: If the backbone's weights differ from the policy's.
     """
-    import torch
-    from transformers import AutoModelForSequenceClassification, set_seed
-
     set_seed(seed)
     policy = load_policy(source, hardware)
     tokenizer = load_tokenizer(source)
@@ -107,10 +106,8 @@ def reward_model_from_policy(source: Path, hardware: Hardware, seed: int) -> tup
     return model, found
 
 
-def weights_digest(state: "Mapping[str, Tensor]") -> str:
+def weights_digest(state: Mapping[str, Tensor]) -> str:
     """SHA-256 over names, types, shapes and bytes of a state dictionary, sorted by name."""
-    import torch
-
     digest = hashlib.sha256()
     for name, tensor in sorted(state.items()):
         digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
@@ -125,8 +122,6 @@ def lora_config(model: ScratchModel | HubModel, *, scalar_head: bool) -> Any:
     it starts from noise."""
     if isinstance(model, ScratchModel) or model.lora is None:
         return None
-    from peft import LoraConfig
-
     lora = model.lora
     return LoraConfig(
         r=lora.rank,

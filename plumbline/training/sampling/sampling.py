@@ -5,7 +5,11 @@ import hashlib
 from collections.abc import Sequence
 from itertools import chain, zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache
 
 from plumbline.errors import TrainingError
 from plumbline.profile.evaluation import BestOf
@@ -20,9 +24,6 @@ from plumbline.training.models.encoding import ChatEncoder, Encoded, EncodedRows
 from plumbline.training.models.tokenizers import load_tokenizer, tokenizer_digest
 from plumbline.training.models.weights import load_policy, load_reward_model
 from plumbline.training.trainer.validation import response_logps, rewards
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 _POLICIES: Final[tuple[tuple[Policy, str], ...]] = (
     ("reference", "reference_policy"),
@@ -194,8 +195,6 @@ def sample_responses(
             padding.
         end: Id of the token that ends a response.
     """
-    import torch
-
     model.eval()
     generator = torch.Generator(device=model.device).manual_seed(decoder.seed)
     order = sorted(range(len(prompts)), key=lambda position: len(prompts[position]))
@@ -218,9 +217,6 @@ def _sample_batch(
 ) -> list[Drawn]:
     """The responses to one batch of prompts, with padding on the left and a cache of keys and
     values."""
-    import torch
-    from transformers import DynamicCache
-
     longest = max(map(len, prompts))
     pad = model.config.pad_token_id
     ids = torch.tensor(
@@ -266,7 +262,7 @@ def _sample_batch(
     ]
 
 
-def choose_tokens(log_probabilities: "Tensor", decoder: Decoder, generator: Any) -> "Tensor":
+def choose_tokens(log_probabilities: Tensor, decoder: Decoder, generator: Any) -> Tensor:
     """One token for each row.
 
     Args:
@@ -279,8 +275,6 @@ def choose_tokens(log_probabilities: "Tensor", decoder: Decoder, generator: Any)
     Returns:
         Token ids, shape (b,).
     """
-    import torch
-
     if decoder.temperature == 0:
         return log_probabilities.argmax(dim=-1)
     probabilities = torch.softmax(log_probabilities / decoder.temperature, dim=-1)

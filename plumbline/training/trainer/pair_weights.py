@@ -8,6 +8,9 @@ or the data ask for it: with equal weights and no label noise TRL's own loss tra
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
+from trl import DPOTrainer, RewardTrainer
+
 from plumbline.errors import TrainingError
 from plumbline.objectives.losses import PairLogps, bradley_terry_loss, dpo_loss, reward_centering
 from plumbline.schema.preferences import PreferencePair
@@ -31,7 +34,6 @@ def relative_weights(rows: Sequence[PreferencePair]) -> list[float] | None:
 def reward_trainer(label_smoothing: float) -> type[Any]:
     """A RewardTrainer whose batches have a column of weights; the weight multiplies ranking loss
     and centering of its pair."""
-    from trl import RewardTrainer
 
     class WeightedRewardTrainer(RewardTrainer):  # type: ignore[misc]  # TRL has no types
         """TRL's trainer, forward pass and metrics, with our loss."""
@@ -71,7 +73,6 @@ def reward_trainer(label_smoothing: float) -> type[Any]:
 def dpo_trainer(label_smoothing: float, sft_weight: float) -> type[Any]:
     """A DPOTrainer whose batches have a column of weights; the weight multiplies both terms of the
     loss of its pair."""
-    from trl import DPOTrainer
 
     class WeightedDPOTrainer(DPOTrainer):  # type: ignore[misc]  # TRL has no types
         """TRL's trainer with our loss and the metrics that belong to it."""
@@ -109,8 +110,6 @@ def dpo_trainer(label_smoothing: float, sft_weight: float) -> type[Any]:
             return loss
 
         def _reference_logps(self, inputs: Any) -> PairLogps:
-            import torch
-
             with torch.no_grad():
                 if self.ref_model is not None:
                     return _logps(self.ref_model, inputs)
@@ -158,8 +157,6 @@ def _collate_weights(trainer: Any) -> None:
     collate = trainer.data_collator
 
     def with_weights(examples: list[dict[str, Any]]) -> dict[str, Any]:
-        import torch
-
         weights = torch.tensor([example[COLUMN] for example in examples], dtype=torch.float32)
         return {**collate(examples), COLUMN: weights}
 

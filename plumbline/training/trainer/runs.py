@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import trl.trainer.utils as trl_utils
+from transformers import PrinterCallback, TrainerCallback
+
 from plumbline.errors import TrainingError
 from plumbline.profile.training import Hardware, Optimizer
 from plumbline.training.job.checkpoints import (
@@ -95,8 +98,6 @@ def fast_head(hardware: Hardware) -> Iterator[bool]:
     time here. The switch is a private name of TRL: where it is gone, training goes on without. The
     losses agree to 1e-6.
     """
-    import trl.trainer.utils as trl_utils
-
     original = getattr(trl_utils, "_use_triton", None)
     if hardware.device != "cpu" or original is None:
         yield False
@@ -115,8 +116,6 @@ def train(trainer: Any, workspace: Workspace) -> Training:
     Raises:
         TrainingError: If the loss stops being finite.
     """
-    from transformers import PrinterCallback
-
     checkpoint = newest_checkpoint(workspace.checkpoints, workspace.spec.digest(), workspace.log)
     if checkpoint is not None:
         workspace.log(f"resuming from {checkpoint.name}")
@@ -152,8 +151,6 @@ def report_validation(
 
 
 def _callback(workspace: Workspace) -> Any:
-    from transformers import TrainerCallback
-
     told = [-1]  # tenths of the run that a person has been told about
 
     class _JobCallback(TrainerCallback):  # type: ignore[misc]

@@ -1,7 +1,10 @@
 """Scores of sequences under a model, and the validation metrics that come from them."""
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from torch import Tensor
 
 from plumbline.objectives.losses import (
     PairLogps,
@@ -15,9 +18,6 @@ from plumbline.objectives.losses import (
 from plumbline.profile.training import DPORecipe
 from plumbline.training.models.encoding import Encoded, EncodedPair
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
 BATCH = 128
 """Most sequences scored at once; the scores do not depend on it beyond rounding."""
 MAX_LOGITS = 2**28
@@ -25,11 +25,9 @@ MAX_LOGITS = 2**28
 1,800 positions."""
 
 
-def response_logps(model: Any, sequences: Sequence[Encoded]) -> "Tensor":
+def response_logps(model: Any, sequences: Sequence[Encoded]) -> Tensor:
     """Log-probability of each response, its end token included, given its prompt; shape (n,),
     float32 on the CPU, in nats."""
-    import torch
-
     scores = torch.empty(len(sequences))
     with torch.inference_mode():
         for index, ids, attention in _batches(
@@ -52,10 +50,8 @@ def response_logps(model: Any, sequences: Sequence[Encoded]) -> "Tensor":
     return scores
 
 
-def rewards(model: Any, sequences: Sequence[Sequence[int]]) -> "Tensor":
+def rewards(model: Any, sequences: Sequence[Sequence[int]]) -> Tensor:
     """Reward of each sequence, read at its last token; shape (n,), float32 on the CPU."""
-    import torch
-
     scores = torch.empty(len(sequences))
     with torch.inference_mode():
         for index, ids, attention in _batches(model, sequences, 1):
@@ -80,7 +76,7 @@ def dpo_metrics(
     policy: PairLogps,
     reference: PairLogps,
     pairs: Sequence[EncodedPair],
-    weights: "Tensor",
+    weights: Tensor,
     recipe: DPORecipe,
 ) -> dict[str, float]:
     """Validation metrics of a policy against its reference: means over the pairs; the loss, as in
@@ -90,8 +86,6 @@ def dpo_metrics(
     `logp_accuracy` the share whose chosen response is the more probable one. A tie counts half, so
     that a policy that equals its reference is at chance.
     """
-    import torch
-
     result = dpo_loss(policy, reference, beta=recipe.beta, label_smoothing=recipe.label_smoothing)
     tokens = torch.tensor([len(pair.chosen.ids) - len(pair.chosen.prompt) for pair in pairs])
     return {
@@ -106,10 +100,10 @@ def dpo_metrics(
 
 
 def reward_metrics(
-    chosen: "Tensor",
-    rejected: "Tensor",
-    margin: "Tensor",
-    weights: "Tensor",
+    chosen: Tensor,
+    rejected: Tensor,
+    margin: Tensor,
+    weights: Tensor,
     label_smoothing: float,
 ) -> dict[str, float]:
     """Validation metrics of a reward model: means over the pairs; in `accuracy` a tie counts half,
@@ -127,14 +121,14 @@ def reward_metrics(
     }
 
 
-def share_above(chosen: "Tensor", rejected: "Tensor") -> float:
+def share_above(chosen: Tensor, rejected: Tensor) -> float:
     """Share of pairs whose chosen score is the higher one, ties counted half."""
     return float(((chosen > rejected).float() + 0.5 * (chosen == rejected).float()).mean())
 
 
 def _batches(
     model: Any, sequences: Sequence[Sequence[int]], outputs: int
-) -> "Iterator[tuple[list[int], Tensor, Tensor]]":
+) -> Iterator[tuple[list[int], Tensor, Tensor]]:
     """Batches of similar length: positions in `sequences`, ids padded on the right, and their
     attention mask.
 
@@ -143,8 +137,6 @@ def _batches(
         sequences: Ids of each sequence.
         outputs: Numbers that the model gives for each position.
     """
-    import torch
-
     model.eval()
     pad = model.config.pad_token_id
     order = sorted(range(len(sequences)), key=lambda position: len(sequences[position]))

@@ -6,7 +6,6 @@ from dataclasses import replace
 import pytest
 
 from plumbline.evaluation.failure_modes.pressures import (
-    PRESSURES,
     feedback_drift,
     five_pressures,
     policy_ambiguity,
@@ -14,6 +13,7 @@ from plumbline.evaluation.failure_modes.pressures import (
 from plumbline.evaluation.failure_modes.reward_hacking import curve_part
 from plumbline.evaluation.failure_modes.template_overfit import difference_of
 from plumbline.evaluation.paired_answers import base_only, pair_answers
+from plumbline.schema.checks import PRESSURES
 from plumbline.schema.estimates import Estimate
 from plumbline.statistics.verdicts import CheckPart, conclude, corrected, exceeds, kleene_and
 from tests.unit.evaluation.failure_modes.pressure_world import (
