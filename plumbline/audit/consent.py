@@ -1,25 +1,22 @@
 """Whether consent was withdrawn for events that an artifact descends from."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from plumbline.errors import DataError
 from plumbline.lineage.descendants import Action, descendants_of
 from plumbline.records import Record
+from plumbline.schema.feedback import Withdrawal
 from plumbline.storage.artifacts import ArtifactStore
 from plumbline.storage.home import HomeLayout
-
-if TYPE_CHECKING:
-    from plumbline.data.consent.withdrawals import Withdrawal
 
 
 class WithdrawnSince(Record):
     """A withdrawal that taints an artifact."""
 
     profile: str = Field(description="profile whose feedback store records it")
-    withdrawal: "Withdrawal"
+    withdrawal: Withdrawal
     events: int = Field(gt=0, description="events in the feedback store that it concerns")
     action: Action = Field(description="what has to happen to the artifact")
 

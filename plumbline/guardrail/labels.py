@@ -14,14 +14,13 @@ from typing import Final, Literal, NamedTuple
 
 from pydantic import Field
 
-from plumbline.data.preferences.files import GUARDRAIL, LABELS
 from plumbline.data.splits import pair_id, prompt_key
 from plumbline.profile.evaluation import GuardrailConfig
 from plumbline.records import Record, canonical_json
 from plumbline.schema.conversations import Message
 from plumbline.schema.feedback import ResponseLabel
 from plumbline.schema.identifiers import Identifier, Text
-from plumbline.schema.preferences import AttackExample, UnpairedLabel
+from plumbline.schema.preferences import GUARDRAIL, LABELS, AttackExample, UnpairedLabel
 from plumbline.storage.jsonl import read_records
 
 Part = Literal["train", "calibration", "test"]

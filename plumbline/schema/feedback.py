@@ -4,7 +4,7 @@ prompts."""
 import itertools
 from typing import Annotated, Literal, Self
 
-from pydantic import AwareDatetime, Field, model_validator
+from pydantic import AwareDatetime, Field, StringConstraints, model_validator
 
 from plumbline.records import Record
 from plumbline.schema.conversations import Message, Response
@@ -183,3 +183,20 @@ class QuarantinedEvent(Record):
 
     id: Identifier
     reasons: tuple[str, ...] = Field(min_length=1)
+
+
+WithdrawalKind = Literal["person", "event", "consent"]
+_Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=256)]
+
+
+class Withdrawal(Record):
+    """That one person's, one event's or one consent text's permission ended."""
+
+    id: int = Field(gt=0, description="number of the withdrawal in its feedback store")
+    kind: WithdrawalKind
+    subject: _Name = Field(
+        description="pseudonym of a person, id of an event, or version of a consent text"
+    )
+    by: _Name = Field(description="who recorded it")
+    reason: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+    withdrawn_at: AwareDatetime

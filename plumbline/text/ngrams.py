@@ -10,10 +10,11 @@ import itertools
 import re
 import unicodedata
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 VERSION = 1
 """Changes when a text would be read as other words; whatever keeps hashes names it."""
@@ -72,10 +73,10 @@ def _wordless(text: str) -> str:
 class Grams(NamedTuple):
     """n-grams of several texts, one after the other."""
 
-    hashes: NDArray[np.uint64]
+    hashes: "NDArray[np.uint64]"
     """One 64-bit hash for each n-gram; equal n-grams have equal hashes, others differ but for a
     chance of 2**-64."""
-    counts: NDArray[np.int64]
+    counts: "NDArray[np.int64]"
     """Number of n-grams of each text, at least 1."""
 
 
@@ -85,9 +86,11 @@ class WordHashes:
     def __init__(self) -> None:
         self._known = _Remembered()
 
-    def of(self, texts: Sequence[str]) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    def of(self, texts: Sequence[str]) -> "tuple[NDArray[np.uint64], NDArray[np.int64]]":
         """Hashes of the words of all texts, one text after the other, and the number of words of
         each text."""
+        import numpy as np
+
         if len(self._known) > _MOST_WORDS:
             self._known.clear()
         lists = [words(text) for text in texts]
@@ -105,7 +108,7 @@ class _Remembered(dict[str, int]):
         return value
 
 
-def grams(hashes: NDArray[np.uint64], counts: NDArray[np.int64], order: int) -> Grams:
+def grams(hashes: "NDArray[np.uint64]", counts: "NDArray[np.int64]", order: int) -> Grams:
     """The n-grams of texts whose word hashes stand one after the other.
 
     Args:
@@ -113,6 +116,8 @@ def grams(hashes: NDArray[np.uint64], counts: NDArray[np.int64], order: int) -> 
         counts: Words of each text, at least 1.
         order: Words in an n-gram; a text with fewer words is one n-gram.
     """
+    import numpy as np
+
     orders = np.minimum(counts, order)
     numbers = counts - orders + 1
     first_word = np.cumsum(counts) - counts
@@ -130,9 +135,11 @@ def grams(hashes: NDArray[np.uint64], counts: NDArray[np.int64], order: int) -> 
     return Grams(mix(total + own_orders), numbers)
 
 
-def mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+def mix(values: "NDArray[np.uint64]") -> "NDArray[np.uint64]":
     """Spread 64-bit values evenly: the finalizer of SplitMix64 (Steele, Lea and Flood 2014), a
     permutation of the 64-bit numbers."""
+    import numpy as np
+
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return values ^ (values >> np.uint64(31))

@@ -7,7 +7,6 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-import assets.data
 from assets.data import SUITES, demonstrations, demonstrations_certificate
 from assets.policy import rubric
 from assets.vault import eval_vault
@@ -31,7 +30,7 @@ def checked(tmp_path, monkeypatch):
                 rows[number] = rows[number].model_copy(update=changes)
             return replace(loaded, rows=rows)
 
-        monkeypatch.setattr(assets.data, "load_demonstrations", load)
+        monkeypatch.setattr("plumbline.data.sources.load_demonstrations", load)
         home = Home(root=str(tmp_path / "home"), profile_name="tiny")
         with dg.DagsterInstance.ephemeral() as instance:
             graph = [rubric, eval_vault, demonstrations, demonstrations_certificate]

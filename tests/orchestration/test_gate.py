@@ -173,7 +173,7 @@ def test_a_changed_suite_refuses(project, monkeypatch):
 def test_an_empty_batch_refuses(project, monkeypatch):
     loaded = load_demonstrations(project.home.profile(), project.home.data_folder)
     monkeypatch.setattr(
-        assets.data, "load_demonstrations", lambda *_: replace(loaded, rows=[], rows_in=0)
+        "plumbline.data.sources.load_demonstrations", lambda *_: replace(loaded, rows=[], rows_in=0)
     )
     assert not project.materialize_data().success
     project.assert_refused("rows")
@@ -225,4 +225,4 @@ def _damage(monkeypatch: pytest.MonkeyPatch, response: str) -> None:
             rows=[loaded.rows[0].model_copy(update={"response": response}), *loaded.rows[1:]],
         )
 
-    monkeypatch.setattr(assets.data, "load_demonstrations", damaged)
+    monkeypatch.setattr("plumbline.data.sources.load_demonstrations", damaged)

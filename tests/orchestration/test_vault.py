@@ -133,7 +133,7 @@ def test_a_vault_that_changed_after_it_was_opened_stops_whoever_reads_it(vault, 
         loaded = load_held_out_prompts(profile, data_folder)
         return HeldOut(loaded.rows[1:], loaded.rows_in - 1, loaded.rejected, loaded.sources)
 
-    monkeypatch.setattr(assets.vault, "load_held_out_prompts", one_less)
+    monkeypatch.setattr("plumbline.data.sources.load_held_out_prompts", one_less)
     check = vault.fill()["vault_pinned"]
     assert not check.passed
     assert "changed since: sandbox" in check.description

@@ -17,8 +17,8 @@ from plumbline.storage.home import HomeLayout
 from plumbline.text.unsafe_characters import printable
 
 if TYPE_CHECKING:
-    from plumbline.data.consent.withdrawals import Kind, Withdrawal
     from plumbline.lineage.descendants import Descendant, Descendants
+    from plumbline.schema.feedback import Withdrawal, WithdrawalKind
 
 app = typer.Typer(
     no_args_is_help=True, help="Withdraw consent, see what it taints, and erase withdrawn text."
@@ -209,7 +209,7 @@ def erase_text(
     )
 
 
-def _subject(given: "dict[Kind, str | None]") -> "tuple[Kind, str]":
+def _subject(given: "dict[WithdrawalKind, str | None]") -> "tuple[WithdrawalKind, str]":
     named = [(kind, subject) for kind, subject in given.items() if subject is not None]
     if len(named) != 1:
         raise DataError(

@@ -19,13 +19,14 @@ from pathlib import Path
 from pydantic import Field
 from sqlalchemy import select
 
-from plumbline.data.consent.withdrawals import Withdrawal, Withdrawals
+from plumbline.data.consent.withdrawals import Withdrawals
 from plumbline.data.store.batches import stored_event
 from plumbline.data.store.database import Database, to_text
 from plumbline.data.store.events import ERASED
 from plumbline.lineage.descendants import ACCEPTED, descendants_of, named_ids, redacted_forms
 from plumbline.lineage.tombstones import ErasedTree, write_erased
 from plumbline.records import Record, canonical_json
+from plumbline.schema.feedback import Withdrawal
 from plumbline.storage.artifacts import Artifact, ArtifactStore, FileEntry
 
 SHORTEST_TEXT = 24

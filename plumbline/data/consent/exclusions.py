@@ -10,7 +10,8 @@ import polars
 import polars as pl
 
 from plumbline.data.batch_index.frames import events_at, read_index
-from plumbline.data.consent.withdrawals import Withdrawal, withdrawn
+from plumbline.data.consent.withdrawals import withdrawn
+from plumbline.schema.feedback import Withdrawal
 
 EXPIRED = "consent expired"
 

@@ -9,33 +9,17 @@ events, withdrawals are only ever added.
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import datetime
-from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, Field, StringConstraints, ValidationError
+from pydantic import ValidationError
 from sqlalchemy import Connection, Row, func, or_, select
 
 from plumbline.data.store.batches import stored_event
 from plumbline.data.store.database import Database, to_text
 from plumbline.errors import DataError
-from plumbline.records import Record, canonical_json, sha256
-from plumbline.schema.feedback import FeedbackEvent
+from plumbline.records import canonical_json, sha256
+from plumbline.schema.feedback import FeedbackEvent, Withdrawal, WithdrawalKind
 
-Kind = Literal["person", "event", "consent"]
-Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=256)]
 _SUBJECTS = {"person": "the person", "event": "the event", "consent": "the consent text"}
-
-
-class Withdrawal(Record):
-    """That one person's, one event's or one consent text's permission ended."""
-
-    id: int = Field(gt=0, description="number of the withdrawal in its feedback store")
-    kind: Kind
-    subject: Name = Field(
-        description="pseudonym of a person, id of an event, or version of a consent text"
-    )
-    by: Name = Field(description="who recorded it")
-    reason: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
-    withdrawn_at: AwareDatetime
 
 
 class Withdrawals:
@@ -44,7 +28,9 @@ class Withdrawals:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def withdraw(self, kind: Kind, subject: str, by: str, reason: str, now: datetime) -> Withdrawal:
+    def withdraw(
+        self, kind: WithdrawalKind, subject: str, by: str, reason: str, now: datetime
+    ) -> Withdrawal:
         """Record a withdrawal; a repetition changes nothing and returns the first.
 
         Raises:
@@ -59,7 +45,9 @@ class Withdrawals:
                 )
         return withdrawal
 
-    def draft(self, kind: Kind, subject: str, by: str, reason: str, now: datetime) -> Withdrawal:
+    def draft(
+        self, kind: WithdrawalKind, subject: str, by: str, reason: str, now: datetime
+    ) -> Withdrawal:
         """What `withdraw` would return; nothing is recorded.
 
         Raises:
@@ -112,7 +100,7 @@ class Withdrawals:
     def _draft(
         self,
         connection: Connection,
-        kind: Kind,
+        kind: WithdrawalKind,
         subject: str,
         by: str,
         reason: str,

@@ -34,7 +34,7 @@ from plumbline.data.preferences.aggregation import (
     set_aside_older,
 )
 from plumbline.data.preferences.disputed import queue_items
-from plumbline.data.preferences.files import SET_ASIDE, ExcludedEvent, Writer
+from plumbline.data.preferences.files import ExcludedEvent, Writer
 from plumbline.data.preferences.held_out import held_out_matches
 from plumbline.data.preferences.vote_table import VoteTable, hexadecimal, load_votes, read_sketches
 from plumbline.data.preferences.vote_texts import VoteTexts
@@ -42,7 +42,7 @@ from plumbline.data.splits import split_of
 from plumbline.profile.data import NearDuplicateConfig, PreferenceConfig
 from plumbline.records import parse_json
 from plumbline.schema.feedback import FeedbackEvent
-from plumbline.schema.preferences import SPLITS, PreferencePair, Split
+from plumbline.schema.preferences import SET_ASIDE, SPLITS, PreferencePair, Split
 from plumbline.schema.prompts import EvalPrompt
 from plumbline.schema.rubric import Rubric
 from plumbline.storage.jsonl import read_lines, read_records

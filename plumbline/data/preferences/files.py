@@ -16,18 +16,16 @@ from plumbline.data.preferences.aggregation import AggregatedLabels, DecidedPair
 from plumbline.data.preferences.vote_table import NO_RATING, VoteTable, hexadecimal
 from plumbline.data.preferences.vote_texts import VoteTexts
 from plumbline.records import Record, canonical_json, parse_json
-from plumbline.schema.preferences import SPLITS, Split
-
-LABELS, GUARDRAIL, SET_ASIDE, QUEUE = (
-    "labels.jsonl",
-    "guardrail.jsonl",
-    "set_aside.jsonl",
-    "adjudication_queue.jsonl",
-)
-ADJUDICATED, NEAR_DUPLICATES, CONTAMINATION = (
-    "adjudicated.jsonl",
-    "near_duplicates.jsonl",
-    "contamination.jsonl",
+from plumbline.schema.preferences import (
+    ADJUDICATED,
+    CONTAMINATION,
+    GUARDRAIL,
+    LABELS,
+    NEAR_DUPLICATES,
+    QUEUE,
+    SET_ASIDE,
+    SPLITS,
+    Split,
 )
 
 

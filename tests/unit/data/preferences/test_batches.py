@@ -11,12 +11,11 @@ import pytest
 from plumbline.data.batch_index.frames import events_at, read_index
 from plumbline.data.batch_index.index import write_batch
 from plumbline.data.consent.exclusions import exclusions
-from plumbline.data.consent.withdrawals import Withdrawal
 from plumbline.data.preferences.build import build_preferences
 from plumbline.data.splits import judged_pair, prompt_key
 from plumbline.errors import DataError, InvalidFeedback
 from plumbline.schema.conversations import Response
-from plumbline.schema.feedback import Consent, FeedbackEvent, Ranking, ResponseLabel
+from plumbline.schema.feedback import Consent, FeedbackEvent, Ranking, ResponseLabel, Withdrawal
 from plumbline.schema.preferences import PreferencePair
 from plumbline.storage.jsonl import read_records, write_records
 
