@@ -31,6 +31,7 @@ from assets.shown.presentation import (
 from assets.vault import eval_vault, held_out
 from plumbline.evaluation.refusals.detector import read_detector
 from plumbline.evaluation.scorers import scorer_of
+from plumbline.profile.training import SamplesRecipe
 from plumbline.schema.checks import CHECKS_FILE, PRESSURES, VAULT_LEAK, CheckReport, CheckVerdict
 from plumbline.schema.eval_report import EvalReport
 from plumbline.schema.preferences import PreferencePair
@@ -39,7 +40,6 @@ from plumbline.schema.samples import BestOfDraws, Sample
 from plumbline.storage.artifacts import Artifact
 from plumbline.storage.code_identity import code_identity
 from plumbline.storage.jsonl import read_records, write_records
-from plumbline.training.job.spec import SamplesRecipe
 from resources.home import Home
 from resources.launch.launcher import TrainingLauncher
 from resources.tracking import ExperimentTracker

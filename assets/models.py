@@ -19,13 +19,14 @@ from assets.lineage.partitions import recipes
 from assets.policy import rubric
 from assets.shown.presentation import loss_plot, mask_strip
 from plumbline.lineage.consistency import require_triple
-from plumbline.profile.training import DPORecipe, RewardRecipe, SupervisedRecipe
+from plumbline.profile.training import AnyRecipe
 from plumbline.schema.feedback import FeedbackEvent
 from plumbline.schema.preferences import PreferencePair
 from plumbline.storage.artifacts import ArtifactStore
-from plumbline.storage.code_identity import packages_digest, source_digest
+from plumbline.storage.code_identity import packages_digest
 from plumbline.storage.jsonl import read_records
-from plumbline.training.job.spec import CERTIFIED_ROLES, JobKind, JobSpec, SamplesRecipe
+from plumbline.training.job.kinds import JobKind, method_of
+from plumbline.training.job.spec import JobSpec
 from plumbline.training.models.chat_template import template_identity
 from resources.home import Home
 from resources.launch.launcher import JobOutcome, TrainingLauncher
@@ -43,7 +44,7 @@ def run_job(
     home: Home,
     launcher: TrainingLauncher,
     kind: JobKind,
-    recipe: SupervisedRecipe | RewardRecipe | DPORecipe | SamplesRecipe,
+    recipe: AnyRecipe,
     inputs: dict[str, Upstream],
 ) -> JobOutcome:
     """Build the job spec from verified inputs that belong together, and hand it to the launcher,
@@ -52,7 +53,8 @@ def run_job(
     policy = upstream(context, home, "rubric")
     parents = {role: one.digest for role, one in inputs.items()} | {"rubric": policy.digest}
     require_triple(home.store(), parents, context.asset_key.to_user_string())
-    suites = {role: SUITES[role] for role in inputs if role in CERTIFIED_ROLES}
+    method = method_of(kind, recipe)
+    suites = {role: SUITES[role] for role in method.certified}
     spec = JobSpec(
         kind=kind,
         inputs={role: one.artifact.tree for role, one in inputs.items()},
@@ -62,7 +64,7 @@ def run_job(
         hardware=profile.hardware,
         rubric=policy.artifact.tree,
         chat_template=template_identity(profile.model),
-        source=source_digest("plumbline/training", "plumbline/objectives"),
+        source=method.source_digest(),
         packages=packages_digest(),
     )
     return launcher.run(

@@ -7,6 +7,7 @@ them, with the project's own training code, but without Dagster, MLflow, DVC, Gr
 certificates and processes. Both start from nothing, in a temporary home.
 """
 
+import importlib
 import os
 import resource
 import subprocess
@@ -31,18 +32,20 @@ def bare(profile_name: str, folder: Path) -> None:
     from plumbline.data.sources import load_demonstrations, load_held_out_prompts, sandbox_options
     from plumbline.evaluation.report import build_report
     from plumbline.profile.profile import CONFIGS, load_profile
+    from plumbline.profile.training import Recipe, SamplesRecipe
     from plumbline.sandbox.datasets import feedback_events
     from plumbline.schema.prompts import EvalPrompt
     from plumbline.schema.rubric import load_rubric
     from plumbline.schema.samples import Sample
     from plumbline.schema.suites import load_suite
     from plumbline.storage.artifacts import ArtifactStore
-    from plumbline.storage.code_identity import packages_digest, source_digest
+    from plumbline.storage.code_identity import packages_digest
     from plumbline.storage.jsonl import read_records, write_records
-    from plumbline.training.job.spec import CERTIFIED_ROLES, Job, JobInput, JobSpec, SamplesRecipe
+    from plumbline.training.job.kinds import method_of
+    from plumbline.training.job.spec import Job, JobInput, JobSpec
     from plumbline.training.job.workspace import Workspace
     from plumbline.training.models.chat_template import template_identity
-    from plumbline.training.worker import RUNNERS, prepare_process
+    from plumbline.training.worker import prepare_process
 
     profile = load_profile(profile_name)
     rubric = load_rubric(CONFIGS / profile.rubric)
@@ -67,17 +70,19 @@ def bare(profile_name: str, folder: Path) -> None:
     def place(role: str) -> Path:
         return store.root / "trees" / trees[role].tree.removeprefix("sha256:")
 
-    def run(kind: str, recipe: object, roles: list[str]) -> None:
+    def run(kind: str, recipe: Recipe) -> None:
+        method = method_of(kind, recipe)
+        roles = sorted(method.inputs)
         spec = JobSpec(
             kind=kind,
             inputs={role: trees[role].tree for role in roles},
-            certificates={role: suites[role].digest() for role in roles if role in CERTIFIED_ROLES},
+            certificates={role: suites[role].digest() for role in method.certified},
             model=profile.model,
             recipe=recipe,
             hardware=profile.hardware,
             rubric=rubric.digest(),
             chat_template=template_identity(profile.model),
-            source=source_digest("plumbline/training", "plumbline/objectives"),
+            source=method.source_digest(),
             packages=packages_digest(),
         )
         given = {role: trees[role] for role in roles}
@@ -90,10 +95,8 @@ def bare(profile_name: str, folder: Path) -> None:
         prepare_process(job)
         work = folder / kind
         (work / "output").mkdir(parents=True)
-        module, function = RUNNERS[kind]
-        getattr(__import__(module, fromlist=[function]), function)(
-            Workspace(work, job, lambda line: None)
-        )
+        make = getattr(importlib.import_module(method.module), method.run)
+        make(Workspace(work, job, lambda line: None), recipe)
         keep(kind, work / "output")
         stage(kind)
 
@@ -113,20 +116,11 @@ def bare(profile_name: str, folder: Path) -> None:
             write_records(staged / f"{split}.jsonl", pairs)
         keep("preference_data", staged)
     stage("data")
-    run("reference_policy", profile.reference, ["demonstrations"])
-    run("reward_model", profile.reward_model, ["preference_data", "reference_policy"])
-    run(
-        "aligned_policy",
-        profile.recipes[profile.candidate],
-        ["preference_data", "reference_policy"],
-    )
+    run("reference_policy", profile.reference)
+    run("reward_model", profile.reward_model)
+    run("aligned_policy", profile.recipes[profile.candidate])
     evaluation = profile.evaluation
-    roles = ["eval_vault", "reference_policy", "reward_model", "aligned_policy"]
-    run(
-        "samples",
-        SamplesRecipe(decoder=evaluation.decoder, batch_size=evaluation.batch_size),
-        roles,
-    )
+    run("samples", SamplesRecipe(decoder=evaluation.decoder, batch_size=evaluation.batch_size))
     prompts = list(read_records(place("eval_vault") / "prompts.jsonl", EvalPrompt))
     samples = list(read_records(place("samples") / "samples.jsonl", Sample))
     report, _ = build_report(

@@ -139,8 +139,8 @@ def curve(
     from plumbline.evaluation.vault.opening import open_vault
     from plumbline.lineage.ledger import Ledger
     from plumbline.profile.profile import load_profile
+    from plumbline.profile.training import SamplesRecipe
     from plumbline.storage.home import HomeLayout
-    from plumbline.training.job.spec import SamplesRecipe
     from plumbline.training.models.encoding import ChatEncoder, encode_prompts
     from plumbline.training.models.tokenizers import load_tokenizer
     from plumbline.training.models.weights import load_policy, load_reward_model

@@ -30,7 +30,7 @@ from plumbline.profile.evaluation import (
 from plumbline.profile.models import HubModel, ScratchModel
 from plumbline.profile.release import Gate, SignoffConfig
 from plumbline.profile.sources import FilesSource, SandboxSource
-from plumbline.profile.training import DPORecipe, Hardware, RewardRecipe, SupervisedRecipe
+from plumbline.profile.training import Hardware, PolicyRecipe, RewardRecipe, SupervisedRecipe
 from plumbline.records import Record
 from plumbline.schema.identifiers import Identifier, RelativePath, Text
 from plumbline.strict_yaml import load_record
@@ -55,7 +55,7 @@ class Profile(Record):
     model: Annotated[ScratchModel | HubModel, Field(discriminator="kind")]
     reference: SupervisedRecipe
     reward_model: RewardRecipe
-    recipes: dict[Identifier, DPORecipe] = Field(
+    recipes: dict[Identifier, PolicyRecipe] = Field(
         min_length=1, description="recipes by name; each is a partition of aligned_policy"
     )
     candidate: Identifier = Field(description="the recipe that jobs, sensors and schedules train")

@@ -4,7 +4,9 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from plumbline.profile.evaluation import BestOf
 from plumbline.records import Record
+from plumbline.schema.conversations import Decoder
 
 
 class Optimizer(Record):
@@ -33,14 +35,18 @@ class Optimizer(Record):
         return self
 
 
-class SupervisedRecipe(Record):
+class Recipe(Record):
+    """What a job is asked to do; `plumbline.training.job.kinds` says which method does it."""
+
+
+class SupervisedRecipe(Recipe):
     """Supervised fine-tuning of the reference policy."""
 
     seed: int = Field(ge=0)
     optimizer: Optimizer
 
 
-class RewardRecipe(Record):
+class RewardRecipe(Recipe):
     """The Bradley-Terry reward model with margin (Llama 2, eq. 2)."""
 
     seed: int = Field(ge=0)
@@ -59,7 +65,7 @@ class RewardRecipe(Record):
     )
 
 
-class DPORecipe(Record):
+class DPORecipe(Recipe):
     """Direct preference optimization (Rafailov et al. 2023, eq. 7) with an optional supervised term
     on the chosen response."""
 
@@ -79,6 +85,31 @@ class DPORecipe(Record):
             "share of the labels that is taken to be wrong (conservative DPO, Mitchell 2023)"
         ),
     )
+
+
+class SamplesRecipe(Recipe):
+    """How one response to each held-out prompt is sampled from the reference, from the aligned
+    policy and, where there is one, from the champion."""
+
+    decoder: Decoder
+    batch_size: int = Field(gt=0, description="prompts generated at once")
+    best_of: BestOf | None = Field(
+        default=None,
+        description=(
+            "further responses of the reference, for the over-optimization curve; null draws none"
+        ),
+    )
+
+    @model_validator(mode="after")
+    def _greedy_has_no_top_p(self) -> Self:
+        if self.decoder.temperature == 0 and self.decoder.top_p != 1:
+            raise ValueError("decoder.top_p has no effect at temperature 0; remove it")
+        return self
+
+
+PolicyRecipe = DPORecipe
+"""Recipes of aligned policies. A second one makes this a union that `objective` discriminates."""
+AnyRecipe = SupervisedRecipe | RewardRecipe | PolicyRecipe | SamplesRecipe
 
 
 class Hardware(Record):

@@ -26,19 +26,11 @@ from plumbline.data.quality.certificate import require_certificate
 from plumbline.errors import PlumblineError, TrainingError
 from plumbline.profile.models import ScratchModel
 from plumbline.storage.artifacts import ArtifactStore, hash_tree, tree_digest, write_atomically
-from plumbline.storage.code_identity import packages_digest, source_digest
-from plumbline.training.job.spec import Job, JobKind, JobResult
+from plumbline.storage.code_identity import packages_digest
+from plumbline.training.job.spec import Job, JobResult
 from plumbline.training.job.workspace import Workspace
 
 Log = Callable[[str], None]
-RUNNERS: dict[JobKind, tuple[str, str]] = {
-    "reference_policy": ("plumbline.training.methods.sft", "train_reference_policy"),
-    "reward_model": ("plumbline.training.methods.reward_model", "train_reward_model"),
-    "aligned_policy": ("plumbline.training.methods.dpo", "train_aligned_policy"),
-    "samples": ("plumbline.training.sampling.sampling", "draw_samples"),
-}
-"""Module and function of each kind of job: imported only for that kind, because each pulls in
-seconds of imports."""
 
 
 def run_job(folder: Path, log: Log) -> JobResult:
@@ -58,8 +50,9 @@ def run_job(folder: Path, log: Log) -> JobResult:
     (folder / "result.json").unlink(missing_ok=True)
     workspace.output.mkdir(parents=True)
     workspace.mend_progress()
-    module, function = RUNNERS[job.spec.kind]
-    facts = getattr(importlib.import_module(module), function)(workspace)
+    method = job.spec.method
+    run = getattr(importlib.import_module(method.module), method.run)
+    facts = run(workspace, job.spec.recipe)
     files = hash_tree(workspace.output)
     facts["seconds"] = round(time.monotonic() - started, 3)
     result = JobResult(tree=tree_digest(files), files=files, facts=facts)
@@ -99,10 +92,7 @@ def verify_job(job: Job) -> None:
         store.verify_tree(one.tree, one.files)
     for role, suite in job.suites.items():
         require_certificate(store.root, job.inputs[role].tree, suite)
-    source, packages = (
-        source_digest("plumbline/training", "plumbline/objectives"),
-        packages_digest(),
-    )
+    source, packages = job.spec.method.source_digest(), packages_digest()
     if job.spec.source != source:
         raise TrainingError(
             f"the spec names the training code {job.spec.source}, but this is {source}; make the"
@@ -224,24 +214,12 @@ def main(arguments: list[str] | None = None) -> int:
         metavar="ORDER",
         help="import everything first, then wait for this file, which names the folder",
     )
-    parser.add_argument(
-        "--dry-run",
-        action="store_true",
-        help="verify the job and build its arguments, but load no model and train nothing",
-    )
     options = parser.parse_args(arguments)
     if (options.folder is None) == (options.standby is None):
         parser.error("give a folder, or --standby ORDER")
     if options.standby is not None:
         options.folder = stand_by(options.standby)
     try:
-        if options.dry_run:
-            from plumbline.training.dry_run import plan_job
-
-            job = read_job(options.folder)
-            verify_job(job)
-            print(json.dumps(plan_job(job.spec), indent=2))
-            return 0
         with _listener() as (log, report):
             report(run_job(options.folder, log))
     except PlumblineError as error:

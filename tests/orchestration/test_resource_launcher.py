@@ -23,8 +23,9 @@ from plumbline.profile.training import Hardware, Optimizer, SupervisedRecipe
 from plumbline.sandbox.datasets import SandboxOptions, demonstrations
 from plumbline.schema.suites import Expectation, Suite
 from plumbline.storage.artifacts import write_atomically
-from plumbline.storage.code_identity import code_identity, packages_digest, source_digest
+from plumbline.storage.code_identity import code_identity, packages_digest
 from plumbline.storage.jsonl import write_records
+from plumbline.training.job.kinds import METHODS
 from plumbline.training.job.spec import JobSpec
 from plumbline.training.models.chat_template import template_identity
 from resources.home import Home
@@ -157,7 +158,7 @@ class Bench:
             hardware=Hardware(device="cpu", precision="float32", threads=1),
             rubric="sha256:" + "0" * 64,
             chat_template=template_identity(MODEL),
-            source=source_digest("plumbline/training", "plumbline/objectives"),
+            source=METHODS[0].source_digest(),
             packages=packages_digest(),
         )
 

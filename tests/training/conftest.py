@@ -18,6 +18,7 @@ from plumbline.profile.training import (
     Hardware,
     Optimizer,
     RewardRecipe,
+    SamplesRecipe,
     SupervisedRecipe,
 )
 from plumbline.records import Record
@@ -28,15 +29,13 @@ from plumbline.schema.preferences import PreferencePair
 from plumbline.schema.prompts import EvalPrompt
 from plumbline.schema.suites import Expectation, Suite
 from plumbline.storage.artifacts import ArtifactStore, FileEntry
-from plumbline.storage.code_identity import ROOT, packages_digest, source_digest
+from plumbline.storage.code_identity import ROOT, packages_digest
 from plumbline.storage.jsonl import write_records
+from plumbline.training.job.kinds import method_of
 from plumbline.training.job.spec import (
-    CERTIFIED_ROLES,
-    INPUT_ROLES,
     Job,
     JobInput,
     JobSpec,
-    SamplesRecipe,
 )
 from plumbline.training.job.workspace import Workspace
 from plumbline.training.models.chat_template import template_identity
@@ -174,16 +173,18 @@ class Bench:
         self.certify("preference_data")
 
     def spec(self, kind: Any, recipe: Any = None, model: Any = MODEL, **changes: Any) -> JobSpec:
+        recipe = recipe or RECIPES[kind]
+        method = method_of(kind, recipe)
         fields = {
             "kind": kind,
-            "inputs": {role: self.inputs[role].tree for role in INPUT_ROLES[kind]},
-            "certificates": dict.fromkeys(INPUT_ROLES[kind] & CERTIFIED_ROLES, SUITE.digest()),
+            "inputs": {role: self.inputs[role].tree for role in method.inputs},
+            "certificates": dict.fromkeys(method.certified, SUITE.digest()),
             "model": model,
-            "recipe": recipe or RECIPES[kind],
+            "recipe": recipe,
             "hardware": HARDWARE,
             "rubric": "sha256:" + "0" * 64,
             "chat_template": template_identity(model),
-            "source": source_digest("plumbline/training", "plumbline/objectives"),
+            "source": method.source_digest(),
             "packages": packages_digest(),
         }
         return JobSpec(**{**fields, **changes})

@@ -42,13 +42,10 @@ def test_the_sandbox_profile_leaves_nothing_unchecked():
 
 
 def test_an_argument_that_is_refused_is_named(monkeypatch):
-    def refuse(kind):
-        def build(spec, folder):
-            raise ValueError("warmup_steps must lie in [0, 1)")
+    def refuse(spec, recipe, folder):
+        raise ValueError("warmup_steps must lie in [0, 1)")
 
-        return build
-
-    monkeypatch.setattr(dry_run, "_builder", refuse)
+    monkeypatch.setattr("plumbline.training.methods.sft.sft_arguments", refuse)
     with pytest.raises(
         TrainingError, match="reference_policy: the arguments are refused: warmup_steps"
     ):

@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from plumbline.profile.evaluation import BestOf
-from plumbline.profile.training import Hardware
+from plumbline.profile.training import Hardware, SamplesRecipe
 from plumbline.schema.conversations import Decoder, Message
 from plumbline.schema.prompts import EvalPrompt
 from plumbline.schema.samples import BestOfDraws, Sample
 from plumbline.storage.jsonl import read_records
-from plumbline.training.job.spec import JobSpec, SamplesRecipe
+from plumbline.training.job.spec import JobSpec
 from plumbline.training.models.encoding import ChatEncoder, Encoded, encode_prompts
 from plumbline.training.models.tokenizers import load_tokenizer
 from plumbline.training.models.weights import load_policy, load_reward_model
@@ -148,7 +148,7 @@ def test_prompts_without_room_are_counted_and_get_no_sample(bench, workspace_of)
         workspace = workspace_of(bench.spec("samples"))
     finally:
         bench.inputs["eval_vault"] = vault
-    facts = draw_samples(workspace)
+    facts = draw_samples(workspace, workspace.spec.recipe)
     samples = list(read_records(workspace.output / "samples.jsonl", Sample))
     assert facts["rows"]["prompts"] == {
         "in": len(rows) + 1,
@@ -174,7 +174,7 @@ def test_the_champion_answers_every_prompt_too_where_there_is_one(bench, workspa
         workspace = workspace_of(with_champion)
     finally:
         del bench.inputs["champion_policy"]
-    draw_samples(workspace)
+    draw_samples(workspace, workspace.spec.recipe)
     by_policy = {}
     for sample in read_records(workspace.output / "samples.jsonl", Sample):
         by_policy.setdefault(sample.policy, []).append(sample.model_dump(exclude={"policy"}))
@@ -213,7 +213,7 @@ def test_best_of_draws_are_the_reference_s_own_at_temperature_1(
         decoder=decoder(temperature=0.0), batch_size=64, best_of=BestOf(n=3, prompts=5)
     )
     workspace = workspace_of(bench.spec("samples", recipe))
-    facts = draw_samples(workspace)
+    facts = draw_samples(workspace, workspace.spec.recipe)
     draws = list(read_records(workspace.output / "best_of.jsonl", BestOfDraws))
     assert facts["best_of"] == {"n": 3, "prompts": 5}
     assert [(len(one.responses), len(one.rewards), len(one.tokens)) for one in draws] == [

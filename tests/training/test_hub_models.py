@@ -75,7 +75,7 @@ def chain(hub, bench, tmp_path_factory, make_workspace):
             workspace = make_workspace(
                 bench.spec(kind, model=hub), tmp_path_factory.mktemp("hub-jobs") / kind
             )
-            results[kind] = (workspace, train(workspace))
+            results[kind] = (workspace, train(workspace, workspace.spec.recipe))
             if kind == "reference_policy":
                 bench.publish_output(kind, workspace.folder)
                 reference = bench.store.root / "trees" / bench.inputs[kind].tree[7:]

@@ -12,10 +12,10 @@ from plumbline.profile.training import Hardware
 from plumbline.schema.preferences import Demonstration
 from plumbline.storage.jsonl import read_records
 from plumbline.training.methods import dpo, reward_model, sft
-from plumbline.training.methods.reward_model import load_pairs
 from plumbline.training.models.encoding import ChatEncoder, encode_demonstrations
 from plumbline.training.models.tokenizers import load_tokenizer
 from plumbline.training.models.weights import load_policy, reward_model_from_policy
+from plumbline.training.trainer.pairs import load_splits
 from plumbline.training.trainer.receipts import (
     dpo_receipt,
     require_rows,
@@ -53,25 +53,31 @@ def shake(model):
 @pytest.fixture
 def aligned(bench, workspace_of):
     workspace = workspace_of(bench.spec("aligned_policy"))
-    encoder = ChatEncoder(load_tokenizer(workspace.tree("reference_policy") / "model"), 128)
+    source = workspace.tree("reference_policy") / "model"
+    encoder = ChatEncoder(load_tokenizer(source), 128)
+    pairs = load_splits(workspace.tree("preference_data"), encoder, workspace.log)["train"]
+    spec = workspace.spec
     return SimpleNamespace(
-        workspace=workspace, encoder=encoder, pairs=load_pairs(workspace, encoder, "train")
+        pairs=pairs,
+        encoder=encoder,
+        source=source,
+        trainer=lambda: dpo._trainer(
+            spec, spec.recipe, source, workspace.checkpoints, encoder, pairs
+        ),
     )
 
 
 def test_dpo(aligned):
     with fast_head(CPU) as fast:
         assert fast
-        trainer = dpo._trainer(aligned.workspace, aligned.encoder, aligned.pairs)
+        trainer = aligned.trainer()
         shake(trainer.model)
         quick = loss_of(trainer)
         trainer.model.train()
     slow = loss_of(trainer)
     pairs = aligned.pairs.ids[:ROWS]
     policy = pair_logps(trainer.model, pairs)
-    reference = pair_logps(
-        load_policy(aligned.workspace.tree("reference_policy") / "model", CPU), pairs
-    )
+    reference = pair_logps(load_policy(aligned.source, CPU), pairs)
     tokens = torch.tensor([len(pair.chosen.ids) - len(pair.chosen.prompt) for pair in pairs])
     own = dpo_loss(policy, reference, beta=0.1).loss.mean() + 1.0 * sft_loss(policy.chosen, tokens)
     assert slow == pytest.approx(float(own), abs=1e-5)
@@ -80,7 +86,7 @@ def test_dpo(aligned):
 
 def test_a_loss_that_is_off_is_not_named(bench, tmp_path):
     recipe = bench.spec("aligned_policy").recipe.model_copy(update={"sft_weight": 0.0})
-    arguments, lora = dpo.dpo_arguments(bench.spec("aligned_policy", recipe), tmp_path)
+    arguments, lora = dpo.dpo_arguments(bench.spec("aligned_policy", recipe), recipe, tmp_path)
     assert (arguments.loss_type, arguments.loss_weights, lora) == (["sigmoid"], None, None)
 
 
@@ -89,9 +95,11 @@ def test_reward(bench, workspace_of):
     workspace = workspace_of(spec)
     source = workspace.tree("reference_policy") / "model"
     tokenizer = load_tokenizer(source)
-    pairs = load_pairs(workspace, ChatEncoder(tokenizer, 128), "train")
+    encoder = ChatEncoder(tokenizer, 128)
+    pairs = load_splits(workspace.tree("preference_data"), encoder, workspace.log)["train"]
     model, _ = reward_model_from_policy(source, CPU, 0)
-    trainer = reward_model._trainer(workspace, spec.recipe, model, tokenizer, pairs)
+    arguments = reward_model.reward_arguments(spec, spec.recipe, workspace.checkpoints)
+    trainer = reward_model._trainer(arguments, spec.recipe, model, tokenizer, pairs)
     shake(trainer.model)
     found = loss_of(trainer)
     scores = rewards(
@@ -117,13 +125,19 @@ def supervised(bench, workspace_of):
     rows = list(
         read_records(workspace.tree("demonstrations") / "demonstrations.jsonl", Demonstration)
     )
-    tokenizer, policy = sft._start(workspace, rows, 0)
+    spec = workspace.spec
+    tokenizer, policy = sft._start(spec.model, spec.hardware, rows, 0)
     encoder = ChatEncoder(tokenizer, 128)
     encoded = encode_demonstrations(encoder, rows)
     return SimpleNamespace(
         encoder=encoder,
         encoded=encoded,
-        trainer=sft._trainer(workspace, policy, tokenizer, encoded.ids),
+        trainer=sft._trainer(
+            sft.sft_arguments(spec, spec.recipe, workspace.checkpoints),
+            policy,
+            tokenizer,
+            encoded.ids,
+        ),
     )
 
 
@@ -179,7 +193,7 @@ def test_shifted_labels_are_noticed(supervised):
 
 
 def test_a_collator_that_masks_wrongly_is_noticed(aligned):
-    trainer = dpo._trainer(aligned.workspace, aligned.encoder, aligned.pairs)
+    trainer = aligned.trainer()
     good = trainer.data_collator
 
     def careless(rows):
@@ -199,7 +213,7 @@ def test_trl_reads_hostile_conversations_as_we_do(aligned):
     ids = aligned.encoder.responses([row.prompt, row.prompt], [row.chosen, row.rejected])
     aligned.pairs.rows[-1], aligned.pairs.ids[-1] = row, type(aligned.pairs.ids[-1])(*ids)
     assert len(aligned.pairs.rows) - 1 in dpo.comparison_sample(aligned.encoder, aligned.pairs)
-    trainer = dpo._trainer(aligned.workspace, aligned.encoder, aligned.pairs)
+    trainer = aligned.trainer()
     split = dpo_receipt(trainer, aligned.pairs, aligned.encoder)
     assert split.control_tokens.mismatched == 0
 

@@ -12,11 +12,11 @@ import torch
 from plumbline.objectives.losses import bradley_terry_loss, dpo_loss, reward_centering
 from plumbline.profile.training import Hardware
 from plumbline.training.methods import dpo, reward_model
-from plumbline.training.methods.reward_model import load_pairs
 from plumbline.training.models.encoding import ChatEncoder
 from plumbline.training.models.tokenizers import load_tokenizer
 from plumbline.training.models.weights import load_policy, reward_model_from_policy
 from plumbline.training.trainer.pair_weights import relative_weights
+from plumbline.training.trainer.pairs import load_splits
 from plumbline.training.trainer.receipts import dpo_receipt, reward_receipt
 from plumbline.training.trainer.validation import pair_logps, rewards
 
@@ -71,10 +71,13 @@ def aligned(bench, make_workspace, tmp_path):
             bench.spec("aligned_policy", recipe), tmp_path / f"policy-{next(number)}"
         )
         encoder = ChatEncoder(load_tokenizer(workspace.tree("reference_policy") / "model"), 128)
-        pairs = load_pairs(workspace, encoder, "train")
+        pairs = load_splits(workspace.tree("preference_data"), encoder, workspace.log)["train"]
         if weighted:
             set_weights(pairs)
-        trainer = dpo._trainer(workspace, encoder, pairs)
+        source = workspace.tree("reference_policy") / "model"
+        trainer = dpo._trainer(
+            workspace.spec, recipe, source, workspace.checkpoints, encoder, pairs
+        )
         shake(trainer.model)
         reference = load_policy(workspace.tree("reference_policy") / "model", CPU)
         return SimpleNamespace(
@@ -102,11 +105,12 @@ def rewarded(bench, make_workspace, tmp_path):
         source = workspace.tree("reference_policy") / "model"
         tokenizer = load_tokenizer(source)
         encoder = ChatEncoder(tokenizer, 128)
-        pairs = load_pairs(workspace, encoder, "train")
+        pairs = load_splits(workspace.tree("preference_data"), encoder, workspace.log)["train"]
         if weighted:
             set_weights(pairs)
         model, _ = reward_model_from_policy(source, CPU, 0)
-        trainer = reward_model._trainer(workspace, recipe, model, tokenizer, pairs)
+        arguments = reward_model.reward_arguments(workspace.spec, recipe, workspace.checkpoints)
+        trainer = reward_model._trainer(arguments, recipe, model, tokenizer, pairs)
         shake(trainer.model)
         return SimpleNamespace(trainer=trainer, pairs=pairs, encoder=encoder)
 

@@ -1,11 +1,18 @@
 """The worker: what a job gives back, and everything that stops it before a step is spent."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 
 import pytest
 
 from plumbline.objectives.masks import MaskReceipt
+from plumbline.storage.code_identity import ROOT
+from plumbline.storage.import_closure import import_closure
+from plumbline.training import dry_run
+from plumbline.training.job.kinds import METHODS, WORKER
 from plumbline.training.job.spec import JobResult
 
 
@@ -100,11 +107,10 @@ def test_a_folder_without_a_job_is_refused(damaged, tmp_path):
     assert "job.json: cannot be read" in refused(damaged, tmp_path / "empty")
 
 
-def test_a_dry_run_verifies_and_trains_nothing(bench):
+def test_a_dry_run_verifies_and_trains_nothing(bench, capsys):
     folder = bench.prepare(bench.spec("aligned_policy"), "dry")
-    code, output, errors = bench.worker(folder, "--dry-run")
-    assert code == 0, errors
-    plan = json.loads(output)
+    assert dry_run.main(["--job", str(folder)]) == 0
+    (plan,) = json.loads(capsys.readouterr().out)
     assert plan["arguments"]["beta"] == 0.1
     assert plan["arguments"]["loss_type"] == ["sigmoid", "sft"]
     assert [path.name for path in folder.iterdir()] == ["job.json"]
@@ -241,3 +247,28 @@ def test_one_tokenizer_all_along(bench):
         == len({one["chat_template"] for one in facts})
         == 1
     )
+
+
+LOADED = """
+import sys
+from pathlib import Path
+from plumbline.training.worker import run_job
+run_job(Path(sys.argv[1]), lambda line: None)
+print("\\n".join(name for name in sys.modules if name.partition(".")[0] == "plumbline"))
+"""
+
+
+@pytest.mark.parametrize("method", METHODS, ids=[method.kind for method in METHODS])
+def test_a_job_loads_no_module_that_its_spec_does_not_hash(bench, method):
+    folder = bench.prepare(bench.spec(method.kind), f"loaded-{method.kind}")
+    done = subprocess.run(
+        [sys.executable, "-c", LOADED, str(folder)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert done.returncode == 0, done.stderr
+    loaded = set(done.stdout.split())
+    assert method.module in loaded
+    assert loaded <= import_closure(WORKER, method.module).keys()

@@ -19,7 +19,7 @@ from plumbline.profile.data import ContaminationConfig
 from plumbline.records import canonical_json, parse_json
 from plumbline.schema.conversations import Message
 from plumbline.schema.prompts import EvalPrompt
-from plumbline.storage.code_identity import source_digest
+from plumbline.storage.import_closure import closure_digest
 
 if TYPE_CHECKING:
     from _typeshed import SupportsRichComparison
@@ -46,13 +46,13 @@ def held_out_matches(
         indexes: Folders with their indexes.
         vault: Held-out prompts.
         rule: When a prompt counts as held out.
-        remembered: Folder of earlier results, by batch, vault, rule and the source of
-            `plumbline/data`; None looks at every prompt again.
+        remembered: Folder of earlier results, by batch, vault, rule and the code that this
+            module can import; None looks at every prompt again.
     """
     prompts = sorted(vault, key=lambda prompt: prompt.id)
     searched: HeldOutIndex | None = None
     found: dict[bytes, HeldOutMatch] = {}
-    identity = canonical_json([source_digest("plumbline/data"), rule.model_dump()]) + b"".join(
+    identity = canonical_json([closure_digest(__name__), rule.model_dump()]) + b"".join(
         prompt.to_json() for prompt in prompts
     )
     for batch, index in zip(batches, indexes, strict=True):

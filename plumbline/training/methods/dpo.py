@@ -15,12 +15,12 @@ from plumbline.profile.training import DPORecipe
 from plumbline.schema.preferences import PreferencePair
 from plumbline.training.job.spec import JobSpec
 from plumbline.training.job.workspace import Workspace, write_lines
-from plumbline.training.methods.reward_model import load_pairs
 from plumbline.training.models.encoding import ChatEncoder
 from plumbline.training.models.tokenizers import load_tokenizer
 from plumbline.training.models.weights import load_policy, lora_config, parameter_counts, save_model
 from plumbline.training.trainer.facts import training_facts
 from plumbline.training.trainer.pair_weights import COLUMN, dpo_trainer, relative_weights
+from plumbline.training.trainer.pairs import load_splits
 from plumbline.training.trainer.receipts import (
     Pairs,
     dpo_receipt,
@@ -43,7 +43,7 @@ COMPARED = 64
 """Pairs that TRL tokenizes itself, beside the hostile ones, to prove that it reads what we read."""
 
 
-def train_aligned_policy(workspace: Workspace) -> dict[str, Any]:
+def train_aligned_policy(workspace: Workspace, recipe: DPORecipe) -> dict[str, Any]:
     """Train the aligned policy into the output folder and return the facts.
 
     Raises:
@@ -51,16 +51,15 @@ def train_aligned_policy(workspace: Workspace) -> dict[str, Any]:
         TrainingError: If TRL holds other rows or tokens than it was given, or the loss stops being
             finite.
     """
-    spec, recipe = workspace.spec, workspace.spec.recipe
-    assert isinstance(recipe, DPORecipe)
+    spec = workspace.spec
     source = workspace.tree("reference_policy") / "model"
     tokenizer = load_tokenizer(source)
     encoder = ChatEncoder(tokenizer, spec.model.max_length)
-    splits = {split: load_pairs(workspace, encoder, split) for split in ("train", "validation")}
+    splits = load_splits(workspace.tree("preference_data"), encoder, workspace.log)
     with fast_head(spec.hardware) as fast:
         reference = pair_logps(load_policy(source, spec.hardware), splits["validation"].ids)
         before = _metrics(splits["validation"], reference, reference, recipe)
-        trainer = _trainer(workspace, encoder, splits["train"])
+        trainer = _trainer(spec, recipe, source, workspace.checkpoints, encoder, splits["train"])
         receipt = MaskReceipt(
             supervision=SUPERVISION,
             splits={
@@ -74,10 +73,12 @@ def train_aligned_policy(workspace: Workspace) -> dict[str, Any]:
         training = train(trainer, workspace)
         policy = pair_logps(trainer.model, splits["validation"].ids)
     after = _metrics(splits["validation"], policy, reference, recipe)
-    _write_validation(workspace, splits["validation"], policy, reference, recipe.beta)
+    _write_validation(workspace.output, splits["validation"], policy, reference, recipe.beta)
     report_validation(workspace, training.steps, training.steps, after)
     saved = save_model(trainer.model, tokenizer, workspace.output / "model")
-    facts = training_facts(workspace, training, receipt, splits, tokenizer, saved)
+    facts = training_facts(
+        workspace.output, recipe.seed, training, receipt, splits, tokenizer, saved
+    )
     objective = {
         "loss": "dpo + sft" if recipe.sft_weight else "dpo",
         **recipe.model_dump(include={"beta", "sft_weight", "label_smoothing"}),
@@ -92,26 +93,32 @@ def train_aligned_policy(workspace: Workspace) -> dict[str, Any]:
     }
 
 
-def dpo_arguments(spec: JobSpec, folder: Path) -> tuple[Any, Any]:
+def dpo_arguments(spec: JobSpec, recipe: DPORecipe, folder: Path) -> tuple[Any, Any]:
     """TRL's arguments and the adapter's configuration (None without one); no model is loaded."""
-    assert isinstance(spec.recipe, DPORecipe)
     # The weight of a loss that is off would have no effect, so it is not named at all.
-    weight = spec.recipe.sft_weight
+    weight = recipe.sft_weight
     objective = (
         {"loss_type": ["sigmoid", "sft"], "loss_weights": [1.0, weight]}
         if weight
         else {"loss_type": ["sigmoid"]}
     )
     arguments = DPOConfig(
-        **trainer_arguments(spec.recipe.optimizer, spec.hardware, spec.recipe.seed, folder),
+        **trainer_arguments(recipe.optimizer, spec.hardware, recipe.seed, folder),
         max_length=None,  # longer pairs were dropped, and counted, before
-        beta=spec.recipe.beta,
+        beta=recipe.beta,
         **objective,
     )
     return arguments, lora_config(spec.model, scalar_head=False)
 
 
-def _trainer(workspace: Workspace, encoder: ChatEncoder, pairs: Pairs) -> Any:
+def _trainer(
+    spec: JobSpec,
+    recipe: DPORecipe,
+    source: Path,
+    checkpoints: Path,
+    encoder: ChatEncoder,
+    pairs: Pairs,
+) -> Any:
     """A DPOTrainer that holds our ids of all pairs.
 
     TRL renders a conversation three times for each pair, which takes longer than a tenth of the
@@ -121,17 +128,15 @@ def _trainer(workspace: Workspace, encoder: ChatEncoder, pairs: Pairs) -> Any:
     Raises:
         TrainingError: If TRL reads other tokens than the chat template gives.
     """
-    recipe, source = workspace.spec.recipe, workspace.tree("reference_policy") / "model"
-    assert isinstance(recipe, DPORecipe)
-    arguments, lora = dpo_arguments(workspace.spec, workspace.checkpoints)
+    arguments, lora = dpo_arguments(spec, recipe, checkpoints)
     sample = comparison_sample(encoder, pairs)
     weights = relative_weights(pairs.rows)
     weighted = weights is not None or recipe.label_smoothing > 0
     trainer = (dpo_trainer(recipe.label_smoothing, recipe.sft_weight) if weighted else DPOTrainer)(
-        model=load_policy(source, workspace.spec.hardware),
+        model=load_policy(source, spec.hardware),
         # With an adapter, the policy without it is the reference; otherwise the reference is loaded
         # on its own.
-        ref_model=None if lora else load_policy(source, workspace.spec.hardware),
+        ref_model=None if lora else load_policy(source, spec.hardware),
         args=arguments,
         train_dataset=Dataset.from_list([conversation(pairs.rows[index]) for index in sample]),
         processing_class=encoder.tokenizer,
@@ -185,7 +190,7 @@ def _metrics(
 
 
 def _write_validation(
-    workspace: Workspace, pairs: Pairs, policy: PairLogps, reference: PairLogps, beta: float
+    output: Path, pairs: Pairs, policy: PairLogps, reference: PairLogps, beta: float
 ) -> None:
     """Implicit rewards of every validation pair, in units of beta times nats."""
     result = dpo_loss(policy, reference, beta=beta)
@@ -196,4 +201,4 @@ def _write_validation(
         {"id": row.id, "slice": row.context.slice, "chosen": good, "rejected": bad}
         for row, good, bad in scores
     ]
-    write_lines(workspace.output / "validation.jsonl", lines)
+    write_lines(output / "validation.jsonl", lines)

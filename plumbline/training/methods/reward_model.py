@@ -9,14 +9,11 @@ import torch
 from datasets import Dataset
 from trl import RewardConfig, RewardTrainer
 
-from plumbline.errors import TrainingError
 from plumbline.objectives.masks import MaskReceipt
 from plumbline.profile.training import RewardRecipe
-from plumbline.schema.preferences import PreferencePair
-from plumbline.storage.jsonl import read_records
 from plumbline.training.job.spec import JobSpec
 from plumbline.training.job.workspace import Workspace, write_lines
-from plumbline.training.models.encoding import ChatEncoder, encode_pairs
+from plumbline.training.models.encoding import ChatEncoder
 from plumbline.training.models.tokenizers import load_tokenizer
 from plumbline.training.models.weights import (
     lora_config,
@@ -26,6 +23,7 @@ from plumbline.training.models.weights import (
 )
 from plumbline.training.trainer.facts import training_facts
 from plumbline.training.trainer.pair_weights import COLUMN, relative_weights, reward_trainer
+from plumbline.training.trainer.pairs import load_splits
 from plumbline.training.trainer.receipts import Pairs, reward_receipt, validation_receipt
 from plumbline.training.trainer.runs import report_validation, train, trainer_arguments
 from plumbline.training.trainer.validation import reward_metrics, rewards
@@ -33,25 +31,7 @@ from plumbline.training.trainer.validation import reward_metrics, rewards
 SUPERVISION = "the last token of the response, at which the reward is read"
 
 
-def load_pairs(workspace: Workspace, encoder: ChatEncoder, split: str) -> Pairs:
-    """The pairs of one split, encoded.
-
-    Raises:
-        TrainingError: If no pair of the split can be used.
-    """
-    pairs = encode_pairs(
-        encoder,
-        list(read_records(workspace.tree("preference_data") / f"{split}.jsonl", PreferencePair)),
-    )
-    if not pairs.rows:
-        raise TrainingError(
-            f"none of the {pairs.rows_in} pairs of the {split} split can be used: {pairs.dropped}"
-        )
-    workspace.log(f"{len(pairs.rows)} of {pairs.rows_in} pairs in the {split} split")
-    return pairs
-
-
-def train_reward_model(workspace: Workspace) -> dict[str, Any]:
+def train_reward_model(workspace: Workspace, recipe: RewardRecipe) -> dict[str, Any]:
     """Train the reward model into the output folder and return the facts.
 
     Raises:
@@ -59,14 +39,14 @@ def train_reward_model(workspace: Workspace) -> dict[str, Any]:
         TrainingError: If the backbone is not the reference policy's, TRL holds other rows than it
             was given, or the loss stops being finite.
     """
-    spec, recipe = workspace.spec, workspace.spec.recipe
-    assert isinstance(recipe, RewardRecipe)
+    spec = workspace.spec
     reference = workspace.tree("reference_policy") / "model"
     tokenizer = load_tokenizer(reference)
     encoder = ChatEncoder(tokenizer, spec.model.max_length)
-    splits = {split: load_pairs(workspace, encoder, split) for split in ("train", "validation")}
+    splits = load_splits(workspace.tree("preference_data"), encoder, workspace.log)
     model, backbone = reward_model_from_policy(reference, spec.hardware, recipe.seed)
-    trainer = _trainer(workspace, recipe, model, tokenizer, splits["train"])
+    arguments = reward_arguments(spec, recipe, workspace.checkpoints)
+    trainer = _trainer(arguments, recipe, model, tokenizer, splits["train"])
     receipt = MaskReceipt(
         supervision=SUPERVISION,
         splits={
@@ -77,10 +57,12 @@ def train_reward_model(workspace: Workspace) -> dict[str, Any]:
     workspace.write_receipt(receipt)
     parameters = parameter_counts(trainer.model)
     training = train(trainer, workspace)
-    metrics = _validate(workspace, trainer.model, splits["validation"], recipe)
+    metrics = _validate(workspace.output, trainer.model, splits["validation"], recipe)
     report_validation(workspace, training.steps, training.steps, metrics)
     saved = save_model(trainer.model, tokenizer, workspace.output / "model")
-    facts = training_facts(workspace, training, receipt, splits, tokenizer, saved)
+    facts = training_facts(
+        workspace.output, recipe.seed, training, receipt, splits, tokenizer, saved
+    )
     objective = {
         "loss": "bradley_terry",
         **recipe.model_dump(include={"margin_scale", "centering", "label_smoothing"}),
@@ -95,21 +77,20 @@ def train_reward_model(workspace: Workspace) -> dict[str, Any]:
     }
 
 
-def reward_arguments(spec: JobSpec, folder: Path) -> tuple[Any, Any]:
+def reward_arguments(spec: JobSpec, recipe: RewardRecipe, folder: Path) -> tuple[Any, Any]:
     """TRL's arguments and the adapter's configuration (None without one); no model is loaded."""
-    assert isinstance(spec.recipe, RewardRecipe)
     arguments = RewardConfig(
-        **trainer_arguments(spec.recipe.optimizer, spec.hardware, spec.recipe.seed, folder),
+        **trainer_arguments(recipe.optimizer, spec.hardware, recipe.seed, folder),
         max_length=None,  # longer pairs were dropped, and counted, before
-        center_rewards_coefficient=spec.recipe.centering or None,
+        center_rewards_coefficient=recipe.centering or None,
     )
     return arguments, lora_config(spec.model, scalar_head=True)
 
 
 def _trainer(
-    workspace: Workspace, recipe: RewardRecipe, model: Any, tokenizer: Any, pairs: Pairs
+    built: tuple[Any, Any], recipe: RewardRecipe, model: Any, tokenizer: Any, pairs: Pairs
 ) -> Any:
-    arguments, lora = reward_arguments(workspace.spec, workspace.checkpoints)
+    arguments, lora = built
     columns: dict[str, Sequence[Any]] = {
         "chosen_ids": [pair.chosen.ids for pair in pairs.ids],
         "rejected_ids": [pair.rejected.ids for pair in pairs.ids],
@@ -129,9 +110,7 @@ def _trainer(
     )
 
 
-def _validate(
-    workspace: Workspace, model: Any, pairs: Pairs, recipe: RewardRecipe
-) -> dict[str, float]:
+def _validate(output: Path, model: Any, pairs: Pairs, recipe: RewardRecipe) -> dict[str, float]:
     """Reward every validation pair, write validation.jsonl and return the metrics."""
     scores = rewards(
         model,
@@ -142,7 +121,7 @@ def _validate(
         {"id": row.id, "slice": row.context.slice, "chosen": good, "rejected": bad}
         for row, good, bad in zip(pairs.rows, chosen.tolist(), rejected.tolist(), strict=True)
     ]
-    write_lines(workspace.output / "validation.jsonl", lines)
+    write_lines(output / "validation.jsonl", lines)
     margin = torch.tensor([row.margin * recipe.margin_scale for row in pairs.rows])
     return reward_metrics(
         chosen,

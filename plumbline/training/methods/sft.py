@@ -9,8 +9,8 @@ from trl import SFTConfig, SFTTrainer
 
 from plumbline.errors import TrainingError
 from plumbline.objectives.masks import MaskReceipt
-from plumbline.profile.models import HubModel
-from plumbline.profile.training import SupervisedRecipe
+from plumbline.profile.models import HubModel, ScratchModel
+from plumbline.profile.training import Hardware, SupervisedRecipe
 from plumbline.schema.preferences import Demonstration
 from plumbline.storage.jsonl import read_records
 from plumbline.training.job.spec import JobSpec
@@ -34,19 +34,18 @@ SUPERVISION = (
 )
 
 
-def train_reference_policy(workspace: Workspace) -> dict[str, Any]:
+def train_reference_policy(workspace: Workspace, recipe: SupervisedRecipe) -> dict[str, Any]:
     """Train the reference policy into the output folder and return the facts.
 
     Raises:
         MaskBreach: If the mask receipt refuses.
         TrainingError: If TRL holds other rows than it was given, or the loss stops being finite.
     """
-    spec, recipe = workspace.spec, workspace.spec.recipe
-    assert isinstance(recipe, SupervisedRecipe)
+    spec = workspace.spec
     rows = list(
         read_records(workspace.tree("demonstrations") / "demonstrations.jsonl", Demonstration)
     )
-    tokenizer, policy = _start(workspace, rows, recipe.seed)
+    tokenizer, policy = _start(spec.model, spec.hardware, rows, recipe.seed)
     encoder = ChatEncoder(tokenizer, spec.model.max_length)
     encoded = encode_demonstrations(encoder, rows)
     if not encoded.rows:
@@ -58,7 +57,8 @@ def train_reference_policy(workspace: Workspace) -> dict[str, Any]:
         " vocabulary"
     )
     with fast_head(spec.hardware) as fast:
-        trainer = _trainer(workspace, policy, tokenizer, encoded.ids)
+        arguments = sft_arguments(spec, recipe, workspace.checkpoints)
+        trainer = _trainer(arguments, policy, tokenizer, encoded.ids)
         receipt = MaskReceipt(
             supervision=SUPERVISION, splits={"train": sft_receipt(trainer, encoded, encoder)}
         )
@@ -66,16 +66,19 @@ def train_reference_policy(workspace: Workspace) -> dict[str, Any]:
         parameters = parameter_counts(trainer.model)
         training = train(trainer, workspace)
     saved = save_model(trainer.model, tokenizer, workspace.output / "model")
-    facts = training_facts(workspace, training, receipt, {"train": encoded}, tokenizer, saved)
+    facts = training_facts(
+        workspace.output, recipe.seed, training, receipt, {"train": encoded}, tokenizer, saved
+    )
     return {**facts, "loss": "sft", "fast_head": fast, "parameters": parameters}
 
 
-def _start(workspace: Workspace, rows: Sequence[Demonstration], seed: int) -> tuple[Any, Any]:
+def _start(
+    model: ScratchModel | HubModel, hardware: Hardware, rows: Sequence[Demonstration], seed: int
+) -> tuple[Any, Any]:
     """Tokenizer and policy before the first step."""
-    model = workspace.spec.model
     if isinstance(model, HubModel):
         return load_tokenizer(model), load_policy(
-            model, workspace.spec.hardware, dtype=training_dtype(model, workspace.spec.hardware)
+            model, hardware, dtype=training_dtype(model, hardware)
         )
     tokenizer = build_tokenizer(
         model,
@@ -85,14 +88,13 @@ def _start(workspace: Workspace, rows: Sequence[Demonstration], seed: int) -> tu
             for text in (*(message.content for message in row.prompt), row.response)
         ),
     )
-    return tokenizer, build_policy(model, tokenizer, seed).to(workspace.spec.hardware.device)
+    return tokenizer, build_policy(model, tokenizer, seed).to(hardware.device)
 
 
-def sft_arguments(spec: JobSpec, folder: Path) -> tuple[Any, Any]:
+def sft_arguments(spec: JobSpec, recipe: SupervisedRecipe, folder: Path) -> tuple[Any, Any]:
     """TRL's arguments and the adapter's configuration (None without one); no model is loaded."""
-    assert isinstance(spec.recipe, SupervisedRecipe)
     arguments = SFTConfig(
-        **trainer_arguments(spec.recipe.optimizer, spec.hardware, spec.recipe.seed, folder),
+        **trainer_arguments(recipe.optimizer, spec.hardware, recipe.seed, folder),
         max_length=None,  # longer rows were dropped, and counted, before
         packing=False,
         dataset_kwargs={"skip_prepare_dataset": True},
@@ -101,9 +103,9 @@ def sft_arguments(spec: JobSpec, folder: Path) -> tuple[Any, Any]:
 
 
 def _trainer(
-    workspace: Workspace, policy: Any, tokenizer: Any, sequences: Sequence[Encoded]
+    built: tuple[Any, Any], policy: Any, tokenizer: Any, sequences: Sequence[Encoded]
 ) -> Any:
-    arguments, lora = sft_arguments(workspace.spec, workspace.checkpoints)
+    arguments, lora = built
     columns = {
         "input_ids": [one.ids for one in sequences],
         "labels": [[IGNORED] * len(one.prompt) + one.ids[len(one.prompt) :] for one in sequences],

@@ -13,11 +13,11 @@ from transformers import DynamicCache
 
 from plumbline.errors import TrainingError
 from plumbline.profile.evaluation import BestOf
+from plumbline.profile.training import SamplesRecipe
 from plumbline.schema.conversations import Decoder
 from plumbline.schema.prompts import PROMPTS, EvalPrompt
 from plumbline.schema.samples import BestOfDraws, Policy, Sample
 from plumbline.storage.jsonl import read_records, write_records
-from plumbline.training.job.spec import SamplesRecipe
 from plumbline.training.job.workspace import Workspace
 from plumbline.training.models.chat_template import template_digest
 from plumbline.training.models.encoding import ChatEncoder, Encoded, EncodedRows, encode_prompts
@@ -45,7 +45,7 @@ class Drawn(NamedTuple):
     top_p, whatever the decoder does."""
 
 
-def draw_samples(workspace: Workspace) -> dict[str, Any]:
+def draw_samples(workspace: Workspace, recipe: SamplesRecipe) -> dict[str, Any]:
     """Write samples.jsonl, and best_of.jsonl where the recipe asks for it, into the output folder
     and return the facts.
 
@@ -55,8 +55,7 @@ def draw_samples(workspace: Workspace) -> dict[str, Any]:
         TrainingError: If the models do not share one tokenizer and chat template, or no prompt
             fits.
     """
-    spec, recipe = workspace.spec, workspace.spec.recipe
-    assert isinstance(recipe, SamplesRecipe)
+    spec = workspace.spec
     folders = {role: workspace.tree(role) / "model" for role in spec.inputs if role != "eval_vault"}
     tokenizer = load_tokenizer(folders["reference_policy"])
     _require_one_tokenizer(folders)

@@ -2,10 +2,10 @@
 tree itself."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from plumbline.objectives.masks import MaskReceipt
-from plumbline.training.job.workspace import Workspace
 from plumbline.training.models.chat_template import template_digest
 from plumbline.training.models.encoding import EncodedRows
 from plumbline.training.models.tokenizers import tokenizer_digest
@@ -13,7 +13,8 @@ from plumbline.training.trainer.runs import Training
 
 
 def training_facts(
-    workspace: Workspace,
+    output: Path,
+    seed: int,
     training: Training,
     receipt: MaskReceipt,
     splits: Mapping[str, EncodedRows[Any, Any]],
@@ -23,7 +24,8 @@ def training_facts(
     """Facts that every training job states.
 
     Args:
-        workspace: The job.
+        output: Folder of the tree, which holds the saved model.
+        seed: Seed of the recipe.
         training: The finished run.
         receipt: Its mask receipt.
         splits: The encoded rows by split.
@@ -31,7 +33,7 @@ def training_facts(
         saved: What `save_model` said.
     """
     return {
-        "seed": workspace.spec.recipe.model_dump().get("seed"),
+        "seed": seed,
         "steps": training.steps,
         "resumed_from": training.resumed_from,
         "rows": {name: rows.counts for name, rows in splits.items()},
@@ -44,7 +46,7 @@ def training_facts(
             for name, split in receipt.splits.items()
         },
         "final_loss": training.last_loss,
-        "tokenizer": tokenizer_digest(workspace.output / "model"),
+        "tokenizer": tokenizer_digest(output / "model"),
         "chat_template": template_digest(tokenizer.chat_template),
         **saved,
     }

@@ -18,7 +18,8 @@ from plumbline.schema.conversations import Message
 from plumbline.schema.feedback import Context
 from plumbline.schema.prompts import EvalPrompt
 from plumbline.storage.code_identity import ROOT
-from plumbline.training.job.spec import CERTIFIED_ROLES, INPUT_ROLES, JobSpec
+from plumbline.training.job.kinds import METHODS, method_of
+from plumbline.training.job.spec import JobSpec
 from plumbline.training.models.chat_template import template_identity
 
 POLICIES = tuple(f"sha256:{digit * 64}" for digit in "abcdef")
@@ -281,15 +282,19 @@ def test_nothing_but_the_vault_and_the_sampling_job_reads_the_prompts():
 def test_no_job_that_trains_can_be_handed_the_vault(kind, recipe):
     """A specification takes the inputs of its kind and no other; only the job that samples
     responses has the vault among them."""
-    assert {name for name, roles in INPUT_ROLES.items() if "eval_vault" in roles} == {"samples"}
+    assert {
+        method.kind for method in METHODS if "eval_vault" in method.inputs | method.optional
+    } == {"samples"}
     profile = load_profile("sandbox")
-    roles = INPUT_ROLES[kind]
+    recipe = profile.recipes["dpo"] if recipe == "recipes" else getattr(profile, recipe)
+    method = method_of(kind, recipe)
+    roles = method.inputs
     fields = {
         "kind": kind,
         "inputs": dict.fromkeys(roles, POLICIES[0]),
-        "certificates": dict.fromkeys(roles & CERTIFIED_ROLES, POLICIES[1]),
+        "certificates": dict.fromkeys(method.certified, POLICIES[1]),
         "model": profile.model,
-        "recipe": profile.recipes["dpo"] if recipe == "recipes" else getattr(profile, recipe),
+        "recipe": recipe,
         "hardware": profile.hardware,
         "rubric": POLICIES[0],
         "chat_template": template_identity(profile.model),
