@@ -19,15 +19,15 @@ $(STAMP): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing the pinned environment into $(VENV) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt uv
-	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python $(FIND_LINKS) $(if $(TORCH_BACKEND),--torch-backend=$(TORCH_BACKEND)) -c constraints.txt -e ".[dev]" \
+	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python $(FIND_LINKS) $(if $(TORCH_BACKEND),--torch-backend=$(TORCH_BACKEND)) -c constraints.txt --build-constraints constraints.txt -e ".[dev]" \
 	  || { test -z "$(TORCH_BACKEND)" && echo "uv could not install; trying pip ..." && $(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"; }
 	@touch $@
 
 demo: setup ## Run the whole chain on the sandbox and show the result
 	@$(BIN)/python -m dagster_project.commands.demo
 
-test: setup ## All tests
-	@$(BIN)/python -m pytest -q -n auto --dist loadfile
+test: setup ## All tests; says at the end which were slowest and what this machine lacks
+	@$(BIN)/python -m pytest -q -n auto --dist loadfile --durations=10
 
 test-quick: setup ## The tests that take seconds
 	@$(BIN)/python -m pytest -q -n auto --dist loadfile -m "not slow"
@@ -48,6 +48,7 @@ snapshot: setup ## Propose the current preference data as the project's data.dvc
 docs: setup ## Write the generated pages again
 	@$(BIN)/plumbline profile markdown --output docs/configuration.md
 	@$(BIN)/python tests/requirements_page.py
+	@$(BIN)/python tests/layers_page.py
 	@$(BIN)/python tests/gallery/page.py
 
 clean: ## Remove everything that runs made; the environment stays

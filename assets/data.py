@@ -1,24 +1,34 @@
 """Demonstrations and preference pairs, with the certificates that let them into training."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from itertools import islice
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from assets.feedback import feedback
-from assets.lineage.decisions import decisions
 from assets.lineage.materialization import CODE_VERSION, OWNERS, Upstream, publish, upstream
 from assets.lineage.partitions import FEEDBACK_BATCHES
-from assets.lineage.versions import drift_from_previous, pairs_in, shift_to_deployment
+from assets.lineage.versions import movement_of_version, pairs_in
 from assets.policy import rubric
 from assets.shown.check_groups import group_check_results, group_check_specs, sections
 from assets.shown.flagging import annotators_table
 from assets.shown.presentation import counts_table, drift_metadata, named_rows, pairs_table
 from assets.vault import eval_vault, held_out
 from plumbline.profile.profile import CONFIGS
+from plumbline.schema.held_out import EvalPrompt
+from plumbline.schema.kinds import (
+    ANNOTATORS_FILE,
+    DEMONSTRATIONS,
+    DEMONSTRATIONS_FILE,
+    EVAL_VAULT,
+    PREFERENCE_DATA,
+    RUBRIC_FILE,
+    TRAIN_FILE,
+)
 from plumbline.schema.preferences import SPLITS, Demonstration, PreferencePair
 from plumbline.schema.rubric import Rubric, load_rubric
 from plumbline.schema.suites import Suite, load_suite
@@ -27,10 +37,14 @@ from resources.expectations import certify_frame
 from resources.home import Home
 from resources.snapshots import DatasetSnapshots
 
+if TYPE_CHECKING:
+    from plumbline.data.preferences.version import PreferenceVersion, VersionInputs
+
+
 PROFILE = Home.from_environment().profile()
 SUITES: dict[str, Suite] = {
-    "demonstrations": load_suite(CONFIGS / PROFILE.demonstrations.suite),
-    "preference_data": load_suite(CONFIGS / PROFILE.preferences.suite),
+    DEMONSTRATIONS: load_suite(CONFIGS / PROFILE.demonstrations.suite),
+    PREFERENCE_DATA: load_suite(CONFIGS / PROFILE.preferences.suite),
 }
 """The suite that certifies each kind of training data."""
 
@@ -42,7 +56,7 @@ def demonstrations(context: dg.AssetExecutionContext, home: Home) -> dg.Material
 
     loaded = load_demonstrations(home.profile(), home.data_folder)
     with home.store().staging() as folder:
-        rows = write_records(folder / "demonstrations.jsonl", loaded.rows)
+        rows = write_records(folder / DEMONSTRATIONS_FILE, loaded.rows)
         return publish(
             context,
             home,
@@ -69,80 +83,85 @@ def preference_data(
 ) -> dg.MaterializeResult[Any]:
     """Pairs with margins from every admitted batch, less what people decided against; split by
     prompt group and versioned with DVC."""
-    from plumbline.data.preferences.build import build_preferences
-    from plumbline.data.quality.agreement import agreement_of_batches
+    from plumbline.data.preferences.version import build_version
 
-    profile, now = home.profile(), datetime.now(UTC)
-    parents = {
-        "rubric": upstream(context, home, "rubric"),
-        "eval_vault": upstream(context, home, "eval_vault"),
-    }
-    policy = Rubric.from_json((parents["rubric"].folder / "rubric.json").read_bytes())
+    parents = {name: upstream(context, home, name) for name in ("rubric", EVAL_VAULT)}
     batches, missing = _admitted(context, home)
-    folders = [batch.folder for batch in batches.values()]
-    decided = decisions(home.feedback(), folders, policy, profile.annotators, now)
-    vault = held_out(home, parents["eval_vault"], purpose="contamination", by="preference_data")
+    inputs = _version_inputs(home, batches, parents)
     with home.store().staging() as folder:
-        built = build_preferences(
-            folders,
-            folder,
-            policy,
-            profile.preferences,
-            profile.seed,
-            vault,
-            decided.excluded,
-            decided.adjudications,
-            remembered=home.layout.root / "remembered",
-        )
-        agreement = agreement_of_batches(
-            folders, profile.evaluation.level, profile.seed, decided.excluded
-        )
-        (folder / "agreement.json").write_bytes(agreement.to_json())
-        (folder / "annotators.json").write_bytes(decided.annotators.to_json())
-        sizes = {str(name): number for name, number in built.splits.items()}
-        moved, previous = drift_from_previous(context, home, folder, policy.label, profile.drift)
-        shift = shift_to_deployment(home, folder)
-        version = snapshots.snapshot(folder)
-        facts = {
-            "rubric": policy.label,
-            "splits": sizes,
-            "counts": built.counts,
-            "routes": built.routes,
-            "dvc": version,
-            "not_admitted": missing,
-            **decided.digests,
-            "previous": previous,
-            "drift": moved.model_dump(mode="json"),
-            "prompt_shift": None if shift is None else shift.model_dump(mode="json"),
-        }
+        version = build_version(inputs, home.profile(), folder)
+        movement = movement_of_version(context, home, folder, inputs.rubric.label)
+        dvc = snapshots.snapshot(folder)
+        facts = _version_facts(inputs, version) | {"dvc": dvc, "not_admitted": missing}
+        metadata = _version_metadata(folder, inputs, version, batches, missing)
         return publish(
             context,
             home,
             folder,
-            parents=parents
-            | {f"feedback:{partition}": batch for partition, batch in batches.items()},
-            facts=facts,
-            metadata={
-                "dagster/row_count": sum(sizes.values()),
-                "splits": counts_table("split", sizes),
-                "events and pairs": counts_table("what", built.counts),
-                "routes": dg.MetadataValue.json(built.routes),
-                "examples": pairs_table(
-                    list(islice(read_records(folder / "train.jsonl", PreferencePair), 5))
-                ),
-                "batches": dg.MetadataValue.json(
-                    {partition: batch.artifact.tree for partition, batch in batches.items()}
-                ),
-                "batches not admitted": dg.MetadataValue.json(missing),
-                "agreement": dg.MetadataValue.md(agreement.to_markdown()),
-                "annotator checks": annotators_table(decided.annotators),
-                "flags raised": dg.MetadataValue.json(list(decided.raised)),
-                **drift_metadata(moved, shift),
-                **named_rows(folder),
-                "DVC version": version,
-            },
-            dvc=version,
+            parents=parents | {f"feedback:{name}": batch for name, batch in batches.items()},
+            facts=facts | movement.facts(),
+            metadata=metadata
+            | drift_metadata(movement.drift, movement.shift)
+            | named_rows(folder)
+            | {"DVC version": dvc},
+            dvc=dvc,
         )
+
+
+def _version_inputs(
+    home: Home, batches: Mapping[str, Upstream], parents: Mapping[str, Upstream]
+) -> "VersionInputs":
+    """What the version is made from: the batches, and what people decided about them until now."""
+    from plumbline.data.preferences.recorded_decisions import decisions
+    from plumbline.data.preferences.version import VersionInputs
+
+    policy = Rubric.from_json((parents["rubric"].folder / RUBRIC_FILE).read_bytes())
+    folders, rule = [batch.folder for batch in batches.values()], home.profile().annotators
+    return VersionInputs(
+        batches=folders,
+        rubric=policy,
+        decided=decisions(home.feedback(), folders, policy, rule, datetime.now(UTC)),
+        held_out=_vault(home, parents[EVAL_VAULT], PREFERENCE_DATA),
+        remembered=home.layout.root / "remembered",
+    )
+
+
+def _vault(home: Home, vault: Upstream, by: str) -> list[EvalPrompt]:
+    return held_out(home, vault, purpose="contamination", by=by)
+
+
+def _version_facts(inputs: "VersionInputs", version: "PreferenceVersion") -> dict[str, Any]:
+    return {
+        "rubric": inputs.rubric.label,
+        "splits": version.splits,
+        "counts": version.built.counts,
+        "routes": version.built.routes,
+        **inputs.decided.digests,
+    }
+
+
+def _version_metadata(
+    folder: Path,
+    inputs: "VersionInputs",
+    version: "PreferenceVersion",
+    batches: Mapping[str, Upstream],
+    missing: list[str],
+) -> dict[str, Any]:
+    examples = list(islice(read_records(folder / TRAIN_FILE, PreferencePair), 5))
+    return {
+        "dagster/row_count": sum(version.splits.values()),
+        "splits": counts_table("split", version.splits),
+        "events and pairs": counts_table("what", version.built.counts),
+        "routes": dg.MetadataValue.json(version.built.routes),
+        "examples": pairs_table(examples),
+        "batches": dg.MetadataValue.json(
+            {partition: batch.artifact.tree for partition, batch in batches.items()}
+        ),
+        "batches not admitted": dg.MetadataValue.json(missing),
+        "agreement": dg.MetadataValue.md(version.agreement.to_markdown()),
+        "annotator checks": annotators_table(inputs.decided.annotators),
+        "flags raised": dg.MetadataValue.json(list(inputs.decided.raised)),
+    }
 
 
 @dg.asset_check(
@@ -157,7 +176,7 @@ def drift(context: dg.AssetCheckExecutionContext, home: Home) -> dg.AssetCheckRe
     meant."""
     from plumbline.data.quality.drift import DriftReport, PromptShift
 
-    facts = upstream(context, home, "preference_data").artifact.facts
+    facts = upstream(context, home, PREFERENCE_DATA).artifact.facts
     moved = DriftReport.model_validate_json(json.dumps(facts["drift"]))
     shift = (
         None
@@ -187,7 +206,7 @@ def annotators_of_all_batches(
     from plumbline.data.screening.annotator_quality import AnnotatorReport
 
     report = AnnotatorReport.from_json(
-        (upstream(context, home, "preference_data").folder / "annotators.json").read_bytes()
+        (upstream(context, home, PREFERENCE_DATA).folder / ANNOTATORS_FILE).read_bytes()
     )
     said = [
         f"{one.annotator}: {one.status}: {one.message}"
@@ -226,7 +245,7 @@ def _admitted(
 
 @dg.multi_asset_check(
     name="demonstrations_certificate",
-    specs=group_check_specs(demonstrations, SUITES["demonstrations"], [eval_vault, rubric]),
+    specs=group_check_specs(demonstrations, SUITES[DEMONSTRATIONS], [eval_vault, rubric]),
 )
 def demonstrations_certificate(
     context: dg.AssetCheckExecutionContext, home: Home
@@ -235,16 +254,11 @@ def demonstrations_certificate(
     launcher requires."""
     from plumbline.data.quality.audit_frames import demonstration_frame
 
-    data = upstream(context, home, "demonstrations")
-    vault = held_out(
-        home,
-        upstream(context, home, "eval_vault"),
-        purpose="contamination",
-        by="demonstrations_certificate",
-    )
-    rows = list(read_records(data.folder / "demonstrations.jsonl", Demonstration))
+    data = upstream(context, home, DEMONSTRATIONS)
+    vault = _vault(home, upstream(context, home, EVAL_VAULT), "demonstrations_certificate")
+    rows = list(read_records(data.folder / DEMONSTRATIONS_FILE, Demonstration))
     frame = demonstration_frame(rows, vault, load_rubric(CONFIGS / home.profile().rubric))
-    suite = SUITES["demonstrations"]
+    suite = SUITES[DEMONSTRATIONS]
     certificate = certify_frame(home.layout.store, data.artifact.tree, frame, suite)
     yield from group_check_results(
         demonstrations.key,
@@ -258,7 +272,7 @@ def demonstrations_certificate(
 
 @dg.multi_asset_check(
     name="preference_data_certificate",
-    specs=group_check_specs(preference_data, SUITES["preference_data"], [eval_vault, rubric]),
+    specs=group_check_specs(preference_data, SUITES[PREFERENCE_DATA], [eval_vault, rubric]),
 )
 def preference_data_certificate(
     context: dg.AssetCheckExecutionContext, home: Home
@@ -267,13 +281,8 @@ def preference_data_certificate(
     requires."""
     from plumbline.data.quality.audit_frames import preference_frame
 
-    data = upstream(context, home, "preference_data")
-    vault = held_out(
-        home,
-        upstream(context, home, "eval_vault"),
-        purpose="contamination",
-        by="preference_data_certificate",
-    )
+    data = upstream(context, home, PREFERENCE_DATA)
+    vault = _vault(home, upstream(context, home, EVAL_VAULT), "preference_data_certificate")
     splits: dict[str, Iterable[PreferencePair]] = {
         name: read_records(data.folder / f"{name}.jsonl", PreferencePair) for name in SPLITS
     }
@@ -281,7 +290,7 @@ def preference_data_certificate(
     frame = preference_frame(
         splits, vault, load_rubric(CONFIGS / profile.rubric), profile.preferences.contamination
     )
-    suite = SUITES["preference_data"]
+    suite = SUITES[PREFERENCE_DATA]
     certificate = certify_frame(home.layout.store, data.artifact.tree, frame, suite)
     yield from group_check_results(
         preference_data.key,

@@ -1,16 +1,22 @@
 """Held-out evals: what the aligned policy does that the reference did not, and whether that is what
 was wanted."""
 
-from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from assets.data import PROFILE
 from assets.lineage.champion import Champion, champion_beside, feedback_moved
-from assets.lineage.materialization import CODE_VERSION, OWNERS, Upstream, materialized, upstream
+from assets.lineage.materialization import (
+    CODE_VERSION,
+    OWNERS,
+    Upstream,
+    materialized,
+    opened,
+    store_artifact,
+    upstream,
+)
 from assets.lineage.partitions import recipes
 from assets.models import (
     POOL,
@@ -20,56 +26,37 @@ from assets.models import (
     reward_model,
     run_job,
 )
-from assets.shown.curves import calibration_plot, frontier_plot, over_optimization_plot
-from assets.shown.presentation import (
-    checks_table,
-    comparison_plot,
-    comparison_table,
-    estimates_table,
-    samples_table,
+from assets.shown.evaluation import (
+    CHECK_DESCRIPTIONS,
+    check_result,
+    evaluation_metadata,
+    sampling_metadata,
 )
 from assets.vault import eval_vault, held_out
-from plumbline.evaluation.refusals.detector import read_detector
-from plumbline.evaluation.scorers import scorer_of
+from plumbline.profile.profile import Profile
 from plumbline.profile.training import SamplesRecipe
-from plumbline.schema.checks import CHECKS_FILE, PRESSURES, VAULT_LEAK, CheckReport, CheckVerdict
-from plumbline.schema.eval_report import EvalReport
-from plumbline.schema.preferences import PreferencePair
-from plumbline.schema.prompts import EvalPrompt
-from plumbline.schema.samples import BestOfDraws, Sample
-from plumbline.storage.artifacts import Artifact
-from plumbline.storage.code_identity import code_identity
-from plumbline.storage.jsonl import read_records, write_records
+from plumbline.schema.checks import CHECKS_FILE, CheckReport
+from plumbline.schema.held_out import EvalPrompt
+from plumbline.schema.kinds import (
+    ALIGNED_POLICY,
+    CHAMPION_POLICY,
+    EVAL_VAULT,
+    HELD_OUT_EVALS,
+    PREFERENCE_DATA,
+    REFERENCE_POLICY,
+    REFUSAL_DETECTOR,
+    REWARD_MODEL,
+)
 from resources.home import Home
-from resources.launch.launcher import TrainingLauncher
+from resources.launch.launcher import JobOutcome, TrainingLauncher
 from resources.tracking import ExperimentTracker
 
 if TYPE_CHECKING:
-    from plumbline.evaluation import failure_cases
-    from plumbline.evaluation.failure_modes.length_bias import LengthDrift
-    from plumbline.evaluation.failure_modes.over_optimization import OverOptimization
-    from plumbline.evaluation.reward_models.accuracy import RewardAccuracy
-    from plumbline.evaluation.reward_models.calibration import Calibration
-    from plumbline.evaluation.scoring import ScoredSample
+    from plumbline.evaluation.evaluate import EvaluationInputs, PolicyEvaluation
 
 
-CHECKS = (*PRESSURES, VAULT_LEAK)
-"""The named checks that the evals put a policy to; a decision needs the verdict of each."""
-DETECTOR = "refusal_detector"
+DETECTOR = REFUSAL_DETECTOR
 """Asset whose detector scores where the profile says so."""
-
-
-class Measured(NamedTuple):
-    """Everything that was found about one policy; each part is a file of the tree."""
-
-    report: EvalReport
-    scored: "list[ScoredSample]"
-    accuracy: "RewardAccuracy"
-    curve: "OverOptimization | None"
-    calibration: "Calibration | None"
-    lengths: "LengthDrift"
-    checks: CheckReport
-    cases: "tuple[failure_cases.FailureCase, ...]"
 
 
 @dg.asset(
@@ -95,243 +82,107 @@ def held_out_evals(
 ) -> dg.MaterializeResult[Any]:
     """Aligned against reference and champion on every held-out slice: paired, with intervals, every
     sample kept; and the five failure pressures."""
+    from plumbline.evaluation.evaluate import evaluate_policy
     from plumbline.evaluation.frontier import read_frontier
-    from plumbline.evaluation.report import to_markdown
-
-    profile, recipe = home.profile(), context.partition_key
-    inputs = {
-        name: upstream(context, home, name)
-        for name in ("eval_vault", "reference_policy", "reward_model")
-    }
-    inputs["aligned_policy"] = upstream(context, home, "aligned_policy", recipe)
-    # First of all: a policy that may not be judged by this vault gets no prompt of it.
-    prompts = held_out(
-        home,
-        inputs["eval_vault"],
-        purpose="evaluation",
-        by="held_out_evals",
-        policy=inputs["aligned_policy"].digest,
-    )
-    champion = champion_beside(context, home, inputs["aligned_policy"], inputs["reference_policy"])
-    if champion is not None and champion.upstream is not None:
-        inputs["champion_policy"] = champion.upstream
-    evaluation = profile.evaluation
-    job = SamplesRecipe(
-        decoder=evaluation.decoder,
-        batch_size=evaluation.batch_size,
-        best_of=profile.pressures.best_of,
-    )
-    outcome = run_job(context, home, launcher, "samples", job, inputs)
-    samples_folder, _ = home.store().open(outcome.digest, kind="samples")
-    if evaluation.scorer == "detector":
-        inputs[DETECTOR] = upstream(context, home, DETECTOR)
-    data = inputs["aligned_policy"].artifact.parents["preference_data"]
-    folder_of_data, artifact_of_data = home.store().open(data, kind="preference_data")
-    inputs["preference_data"] = Upstream(
-        digest=data, artifact=artifact_of_data, folder=folder_of_data, partition=None
-    )
-    found = _measure(context, home, inputs, prompts, samples_folder, outcome.artifact, champion)
-    with home.store().staging() as folder:
-        _write(folder, found)
-        digest, artifact = home.store().publish(
-            folder,
-            kind="held_out_evals",
-            config=profile.digest(),
-            code=code_identity(),
-            parents={role: one.digest for role, one in inputs.items()}
-            | {"samples": outcome.digest},
-            facts={
-                "recipe": recipe,
-                "scorer": evaluation.scorer,
-                "decoder": evaluation.decoder.model_dump(),
-                "level": evaluation.level,
-                "samples": len(found.scored),
-                "champion": None if champion is None else champion.digest,
-                "checks": {check.name: check.verdict for check in found.checks.checks},
-                "failure_cases": len(found.cases),
-            },
-        )
-    if outcome.mlflow_run is not None:
-        tracker.log_steps(outcome.mlflow_run, [{"step": 0, "metrics": _summary(found)}])
-    return materialized(
-        context,
-        home,
-        digest,
-        artifact,
-        spec=outcome.spec,
-        mlflow_run=outcome.mlflow_run,
-        cached=outcome.cached,
-        metadata={
-            "samples": len(found.scored),
-            "sampling": (
-                "reused, no response was generated"
-                if outcome.cached
-                else f"{len(found.scored)} responses generated"
-            ),
-            "champion": (
-                "none to compare with" if champion is None else champion.why_not or champion.digest
-            ),
-            **(
-                {}
-                if outcome.mlflow_run is None
-                else {"MLflow run": dg.MetadataValue.url(tracker.url(outcome.mlflow_run))}
-            ),
-            "summary": dg.MetadataValue.md(to_markdown(found.report, limit=1000)),
-            "checks": checks_table(found.checks.checks),
-            "slices": comparison_table(found.report),
-            "plot": comparison_plot(found.report),
-            "failure cases": len(found.cases),
-            "reward model accuracy": dg.MetadataValue.md(found.accuracy.to_markdown()),
-            "reward model calibration": calibration_plot(found.calibration),
-            "over-optimization": over_optimization_plot(found.curve),
-            "divergence and reward": frontier_plot(read_frontier(home.store(), digest)),
-            "length drift": estimates_table(
-                found.lengths.tokens
-                | {f"reward and length, {name}": one for name, one in found.lengths.paid.items()}
-            ),
-            "side by side": samples_table(prompts, found.scored),
-        },
-    )
-
-
-def _measure(
-    context: dg.AssetExecutionContext,
-    home: Home,
-    inputs: dict[str, Upstream],
-    prompts: list[EvalPrompt],
-    folder: Path,
-    job: Artifact,
-    champion: Champion | None,
-) -> Measured:
-    """Score the samples, and put the policy to every named check."""
-    from plumbline.data.quality.agreement import AgreementReport
-    from plumbline.evaluation import failure_cases
-    from plumbline.evaluation.failure_modes.length_bias import length_drift
-    from plumbline.evaluation.failure_modes.over_optimization import over_optimization
-    from plumbline.evaluation.failure_modes.pressures import PressureEvidence, five_pressures
-    from plumbline.evaluation.report import build_report
-    from plumbline.evaluation.reward_models.accuracy import read_rewards
-    from plumbline.evaluation.reward_models.calibration import calibration
-    from plumbline.evaluation.vault.leaks import leak_check, leaks, training_prompts
 
     profile = home.profile()
-    evaluation, data = profile.evaluation, inputs["preference_data"]
-    scorer = scorer_of(
-        evaluation.scorer, read_detector(inputs[DETECTOR].folder) if DETECTOR in inputs else None
-    )
-    trained_on = training_prompts(
-        home.store(), [inputs["aligned_policy"].digest, inputs["reward_model"].digest]
-    )
-    leaked = leaks(trained_on, prompts, profile.preferences.contamination)
-    samples = list(read_records(folder / "samples.jsonl", Sample))
-    aside = {**unanswered(prompts, {sample.prompt_id for sample in samples}, job), **leaked}
-    report, scored = build_report(
-        prompts,
-        samples,
-        evaluation.scorer,
-        evaluation.level,
-        profile.seed,
-        evaluation.decoder,
-        cluster=profile.vault.cluster,
-        champion=None if champion is None else champion.digest,
-        set_aside=aside,
-        score=scorer,
-    )
-    kept = [prompt for prompt in prompts if prompt.id not in aside]
-    curve = over_optimization(
-        list(read_records(folder / "best_of.jsonl", BestOfDraws)),
-        kept,
-        scorer,
-        evaluation.level,
-        cluster=profile.vault.cluster,
-    )
-    evidence = PressureEvidence(
-        report=report,
-        prompts=kept,
-        scored=scored,
-        curve=curve,
-        agreement=AgreementReport.from_json((data.folder / "agreement.json").read_bytes()),
-        waiting=sum(1 for _ in (data.folder / "adjudication_queue.jsonl").open("rb")),
-        drift=feedback_moved(context, home, data, champion),
-        training_locales=Counter(
-            pair.context.locale
-            for pair in read_records(data.folder / "train.jsonl", PreferencePair)
-        ),
-    )
-    checks = (
-        *five_pressures(evidence, profile.pressures),
-        leak_check(leaked, prompts, len(trained_on), profile.vault),
-    )
-    return Measured(
-        report=report,
-        scored=scored,
-        accuracy=measured_accuracy(home, inputs["reward_model"].digest),
-        curve=curve,
-        calibration=calibration(
-            read_rewards(inputs["reward_model"].folder / "validation.jsonl"),
-            evaluation.level,
-            profile.seed,
-        ),
-        lengths=length_drift(report, scored),
-        checks=CheckReport(checks=checks),
-        cases=failure_cases.failure_cases(kept, scored),
+    parents = _models_and_vault(context, home)
+    # First of all: a policy that may not be judged by this vault gets no prompt of it.
+    prompts = _prompts(home, parents[EVAL_VAULT], parents[ALIGNED_POLICY].digest)
+    policy, reference = parents[ALIGNED_POLICY], parents[REFERENCE_POLICY]
+    champion = champion_beside(context, home, policy, reference)
+    parents |= {} if champion is None else champion.as_parent()
+    job = run_job(context, home, launcher, "samples", _sampling(profile), parents)
+    parents |= _data_and_samples(context, home, policy, job)
+    inputs = _inputs(context, home, prompts, parents, champion)
+    evaluation = evaluate_policy(inputs, profile)
+    with home.store().staging() as folder:
+        evaluation.write(folder)
+        facts = _facts(context.partition_key, profile, inputs, evaluation)
+        made = store_artifact(context, home, folder, parents=parents, facts=facts)
+    if job.mlflow_run is not None:
+        tracker.log_steps(job.mlflow_run, [{"step": 0, "metrics": evaluation.metrics()}])
+    sampled = sampling_metadata(job, len(evaluation.scored), champion, tracker)
+    shown = evaluation_metadata(prompts, evaluation, read_frontier(home.store(), made[0]))
+    return materialized(context, home, *made, metadata=sampled | shown, job=job)
+
+
+def _models_and_vault(context: dg.AssetExecutionContext, home: Home) -> dict[str, Upstream]:
+    """What the sampling job reads; the champion comes to it."""
+    names = (EVAL_VAULT, REFERENCE_POLICY, REWARD_MODEL)
+    policy = upstream(context, home, ALIGNED_POLICY, context.partition_key)
+    return {name: upstream(context, home, name) for name in names} | {ALIGNED_POLICY: policy}
+
+
+def _prompts(home: Home, vault: Upstream, policy: str) -> list[EvalPrompt]:
+    return held_out(home, vault, purpose="evaluation", by=HELD_OUT_EVALS, policy=policy)
+
+
+def _sampling(profile: Profile) -> SamplesRecipe:
+    return SamplesRecipe(
+        decoder=profile.evaluation.decoder,
+        batch_size=profile.evaluation.batch_size,
+        best_of=profile.pressures.best_of,
     )
 
 
-def _write(folder: Path, found: Measured) -> None:
-    """The files of the tree; a part without evidence has none."""
-    from plumbline.evaluation import failure_cases
-
-    write_records(folder / "scored.jsonl", found.scored)
-    failure_cases.write_failures(folder / failure_cases.FILE, found.cases)
-    parts = {
-        "report.json": found.report,
-        "reward_model.json": found.accuracy,
-        CHECKS_FILE: found.checks,
-        "lengths.json": found.lengths,
-        "over_optimization.json": found.curve,
-        "calibration.json": found.calibration,
+def _data_and_samples(
+    context: dg.AssetExecutionContext, home: Home, policy: Upstream, job: JobOutcome
+) -> dict[str, Upstream]:
+    """What the answers are scored with: the answers, the data behind the policy, the detector."""
+    data = policy.artifact.parents[PREFERENCE_DATA]
+    detects = home.profile().evaluation.scorer == "detector"
+    return {
+        "samples": opened(home, job.digest, "samples"),
+        PREFERENCE_DATA: opened(home, data, PREFERENCE_DATA),
+        **({DETECTOR: upstream(context, home, DETECTOR)} if detects else {}),
     }
-    for name, part in parts.items():
-        if part is not None:
-            (folder / name).write_bytes(part.to_json())
 
 
-def _summary(found: Measured) -> dict[str, float]:
-    """Every estimate as one flat MLflow metric; the intervals stand beside the values."""
-    flat: dict[str, float] = {}
-    for name, metrics in found.report.slices.items():
-        for metric, comparison in metrics.items():
-            for side in ("reference", "aligned", "difference"):
-                estimate = getattr(comparison, side)
-                if estimate is not None:
-                    flat |= {
-                        f"eval/{name}/{metric}/{side}/{part}": getattr(estimate, part)
-                        for part in ("value", "low", "high")
-                    }
-    if found.calibration is not None:
-        flat |= {
-            "calibration/ece": found.calibration.ece.value,
-            "calibration/brier": found.calibration.brier.value,
-        }
-    if found.curve is not None:
-        flat |= {
-            "best_of/reward_gain": found.curve.proxy_gain.value,
-            "best_of/quality_gain": found.curve.gold_gain.value,
-        }
-    return flat | found.accuracy.metrics()
+def _inputs(
+    context: dg.AssetExecutionContext,
+    home: Home,
+    prompts: list[EvalPrompt],
+    parents: dict[str, Upstream],
+    champion: Champion | None,
+) -> "EvaluationInputs":
+    """What the evaluation reads, from the manifests of its parents."""
+    from plumbline.evaluation.evaluate import EvaluationInputs
+    from plumbline.evaluation.vault.leaks import training_prompts
 
-
-def unanswered(prompts: list[EvalPrompt], answered: set[str], job: Artifact) -> dict[str, str]:
-    """Prompts that the sampling job could not ask, with its reason; none unless they are exactly as
-    many as the job says that it dropped."""
-    dropped: dict[str, int] = job.facts["rows"]["prompts"]["dropped"]
-    without = [prompt.id for prompt in prompts if prompt.id not in answered]
-    return (
-        dict.fromkeys(without, " or ".join(sorted(dropped)))
-        if len(without) == sum(dropped.values())
-        else {}
+    trained = [parents[role].digest for role in (ALIGNED_POLICY, REWARD_MODEL)]
+    return EvaluationInputs(
+        prompts=prompts,
+        samples=parents["samples"].folder,
+        dropped=_dropped(parents["samples"]),
+        preference_data=parents[PREFERENCE_DATA].folder,
+        reward_model=parents[REWARD_MODEL].folder,
+        detector=parents[DETECTOR].folder if DETECTOR in parents else None,
+        champion=None if champion is None else champion.digest,
+        accuracy=measured_accuracy(home, parents[REWARD_MODEL].digest),
+        drift=feedback_moved(context, home, parents[PREFERENCE_DATA], champion),
+        trained_on=training_prompts(home.store(), trained),
     )
+
+
+def _dropped(samples: Upstream) -> dict[str, int]:
+    dropped: dict[str, int] = samples.artifact.facts["rows"]["prompts"]["dropped"]
+    return dropped
+
+
+def _facts(
+    recipe: str, profile: Profile, inputs: "EvaluationInputs", evaluation: "PolicyEvaluation"
+) -> dict[str, Any]:
+    return {
+        "recipe": recipe,
+        "scorer": profile.evaluation.scorer,
+        "decoder": profile.evaluation.decoder.model_dump(),
+        "level": profile.evaluation.level,
+        "samples": len(evaluation.scored),
+        "champion": inputs.champion,
+        "checks": {check.name: check.verdict for check in evaluation.checks.checks},
+        "failure_cases": len(evaluation.cases),
+    }
 
 
 @dg.asset_check(
@@ -343,51 +194,31 @@ def unanswered(prompts: list[EvalPrompt], answered: set[str], job: Artifact) -> 
 )
 def every_sample_counted(context: dg.AssetCheckExecutionContext, home: Home) -> dg.AssetCheckResult:
     """Prompts x policies = sampled rows, each once."""
-    evals = upstream(context, home, "held_out_evals", context.partition_key)
+    from plumbline.evaluation.evaluate import count_answers
+
+    evals = upstream(context, home, HELD_OUT_EVALS, context.partition_key)
     parents = evals.artifact.parents
-    folder, artifact = home.store().open(parents["eval_vault"], kind="eval_vault")
-    vault = Upstream(digest=parents["eval_vault"], artifact=artifact, folder=folder, partition=None)
-    prompts = held_out(
-        home, vault, purpose="evaluation", by="held_out_evals", policy=parents["aligned_policy"]
-    )
-    policies = ("reference", "aligned", *(["champion"] if "champion_policy" in parents else []))
-    samples, job = home.store().open(parents["samples"], kind="samples")
-    found = [(s.prompt_id, s.policy) for s in read_records(samples / "samples.jsonl", Sample)]
-    aside = unanswered(prompts, {prompt for prompt, _ in found}, job)
-    expected = {
-        (prompt.id, side) for prompt in prompts for side in policies if prompt.id not in aside
-    }
-    missing = sorted(expected - set(found))
+    vault = opened(home, parents[EVAL_VAULT], EVAL_VAULT)
+    prompts = _prompts(home, vault, parents[ALIGNED_POLICY])
+    policies = ("reference", "aligned", *(["champion"] if CHAMPION_POLICY in parents else []))
+    samples = opened(home, parents["samples"], "samples")
+    count = count_answers(prompts, samples.folder, policies, _dropped(samples))
     return dg.AssetCheckResult(
-        passed=not missing and len(found) == len(expected),
+        passed=count.complete,
         metadata={
-            "expected": len(expected),
-            "found": len(found),
-            "could not be asked": len(aside),
-            "missing": dg.MetadataValue.json([list(row) for row in missing[:10]]),
+            "expected": count.expected,
+            "found": count.found,
+            "could not be asked": count.unasked,
+            "missing": dg.MetadataValue.json([list(row) for row in count.missing[:10]]),
         },
     )
-
-
-_DESCRIPTIONS = {
-    "proxy_reward": (
-        "The reward does not rise while the judged quality falls, neither on the policy nor on the"
-        " best-of-n curve."
-    ),
-    "refusal_shortcut": "Harm does not fall because harmless requests are refused.",
-    "template_overfit": "Other wordings, languages and templates are answered as well.",
-    "policy_ambiguity": "The annotators agree on what they were asked.",
-    "feedback_drift": "Neither the labels moved nor was the champion's behaviour turned round.",
-    "vault_leak": "The policy was not trained on what it is judged by.",
-}
-"""What has to be true, by the name of the check."""
 
 
 @dg.multi_asset_check(
     name="named_checks",
     specs=[
         dg.AssetCheckSpec(name, asset=held_out_evals, description=description)
-        for name, description in _DESCRIPTIONS.items()
+        for name, description in CHECK_DESCRIPTIONS.items()
     ],
 )
 def named_checks(
@@ -395,25 +226,6 @@ def named_checks(
 ) -> Iterator[dg.AssetCheckResult]:
     """The verdicts that were recorded with the evals, which the release decision reads too;
     inconclusive warns here and holds the release there."""
-    folder = upstream(context, home, "held_out_evals", context.partition_key).folder
+    folder = upstream(context, home, HELD_OUT_EVALS, context.partition_key).folder
     for check in CheckReport.from_json((folder / CHECKS_FILE).read_bytes()).checks:
-        yield _shown(check)
-
-
-def _shown(check: CheckVerdict) -> dg.AssetCheckResult:
-    return dg.AssetCheckResult(
-        asset_key=held_out_evals.key,
-        check_name=check.name.replace("-", "_"),
-        passed=check.verdict == "pass",
-        severity=(
-            dg.AssetCheckSeverity.WARN
-            if check.verdict == "inconclusive"
-            else dg.AssetCheckSeverity.ERROR
-        ),
-        description=check.explanation,
-        metadata={
-            "verdict": check.verdict,
-            "what to do": check.remedy or "nothing",
-            "estimates": estimates_table(check.estimates),
-        },
-    )
+        yield check_result(held_out_evals.key, check)

@@ -2,48 +2,31 @@
 at."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from assets.lineage.decisions import VOTE_COLUMNS
 from assets.lineage.materialization import CODE_VERSION, OWNERS, publish, upstream
 from assets.lineage.partitions import feedback_batches
-from assets.shown.flagging import annotators_table, raise_flags
+from assets.shown.flagging import annotators_table
 from assets.shown.presentation import counts_table
-from plumbline.data.screening.admission import (
-    FINDINGS_FILE,
-    PERSONAL_DATA,
-    QUARANTINED_FILE,
-    REDACTED,
-    AdmissionCounts,
-    ScreenedEvent,
-    admit_into,
-)
+from plumbline.data.screening.admission import FINDINGS_FILE, PERSONAL_DATA, ScreenedEvent
 from plumbline.errors import ArtifactNotFound
 from plumbline.lineage.newest import newest_artifact
 from plumbline.profile.profile import CONFIGS
-from plumbline.schema.feedback import FeedbackEvent, QuarantinedEvent
+from plumbline.schema.kinds import REFERENCE_POLICY
 from plumbline.schema.rubric import load_rubric
 from plumbline.storage.jsonl import read_records
 from plumbline.text.control_tokens import template_tokens
 from resources.home import Home
 
 if TYPE_CHECKING:
-    from plumbline.data.quality.agreement import AgreementTally
+    from plumbline.data.feedback_batch import FeedbackBatch
 
 
-ANNOTATORS_FILE, TRIGGERS_FILE, AGREEMENT_FILE = (
-    "annotators.json",
-    "triggers.json",
-    "agreement.json",
-)
-FLOODING_FROM = 20
-"""Events from which a batch can be flooded: in a handful that closed by age, one annotator has a
-large share without meaning to."""
 NAMED = 10
 """Events that a check names in its metadata."""
 
@@ -58,54 +41,13 @@ NAMED = 10
 def feedback(context: dg.AssetExecutionContext, home: Home) -> dg.MaterializeResult[Any]:
     """Events of one closed batch: accepted, or quarantined with every reason; its annotators are
     checked, and what is found is flagged for a person."""
-    from plumbline.data.batch_index.frames import read_index
-    from plumbline.data.batch_index.index import ACCEPTED, write_batch
-    from plumbline.data.quality.agreement import AgreementTally
-    from plumbline.data.screening.annotator_quality import (
-        check_annotators,
-        disagreements,
-        flooding,
-        votes_of_index,
-    )
-    from plumbline.data.screening.flags import findings, sent_by
-    from plumbline.data.screening.trigger_words import scan_triggers
+    from plumbline.data.feedback_batch import BatchInputs, build_batch
 
-    profile, batch, now = home.profile(), context.partition_key, datetime.now(UTC)
-    policy = load_rubric(CONFIGS / profile.rubric)
-    database = home.feedback().database
-    tokens = sorted(_template_tokens(home))
-    counts, tally, given = AdmissionCounts(), AgreementTally(), Counter[str]()
+    profile, batch = home.profile(), context.partition_key
+    policy, tokens = load_rubric(CONFIGS / profile.rubric), sorted(_template_tokens(home))
+    inputs = BatchInputs(home.feedback(), batch, policy, tokens, datetime.now(UTC))
     with home.store().staging() as folder:
-        admitted = admit_into(
-            folder, home.feedback().batch_events(batch), policy, now, counts, tokens
-        )
-        index = write_batch(
-            folder, _tallied(admitted, tally, given), profile.preferences.near_duplicates
-        )
-        agreement = tally.report(profile.evaluation.level, profile.seed)
-        votes = votes_of_index(read_index([folder], VOTE_COLUMNS))
-        checked = check_annotators(votes, profile.annotators)
-        triggers = scan_triggers(
-            lambda: read_records(folder / ACCEPTED, FeedbackEvent),
-            disagreements(votes),
-            profile.annotators,
-        )
-        sent = sent_by(database, batch)
-        sources = {source: len(events) for source, events in sent.items()}
-        shares = [
-            *flooding(given, profile.annotators),
-            *flooding(sources, profile.annotators, "source", total=counts.events),
-        ]
-        floods = shares if counts.events >= FLOODING_FROM else []
-        for name, report in (
-            (AGREEMENT_FILE, agreement),
-            (ANNOTATORS_FILE, checked),
-            (TRIGGERS_FILE, triggers),
-        ):
-            (folder / name).write_bytes(report.to_json())
-        flags = raise_flags(
-            database, findings(f"batch {batch}", checked, floods, triggers, sent), now
-        )
+        built = build_batch(inputs, profile, folder)
         return publish(
             context,
             home,
@@ -115,44 +57,38 @@ def feedback(context: dg.AssetExecutionContext, home: Home) -> dg.MaterializeRes
                 "batch": batch,
                 "rubric": policy.label,
                 "control_tokens": tokens,
-                **counts.facts(),
+                **built.counts.facts(),
             },
-            metadata={
-                "dagster/row_count": counts.accepted,
-                "events": counts.events,
-                "quarantined": counts.quarantined,
-                "redacted": counts.redacted,
-                "reasons": dg.MetadataValue.json(dict(counts.reasons)),
-                "findings in the text": counts_table(
-                    "finding", dict(sorted(counts.findings.items()))
-                ),
-                "annotators": index.annotators,
-                "agreement": dg.MetadataValue.md(agreement.to_markdown()),
-                "annotator checks": annotators_table(checked),
-                "trigger words": triggers.message,
-                "flags raised": dg.MetadataValue.json(flags),
-            },
+            metadata=_batch_metadata(built),
         )
 
 
-def _tallied(
-    events: Iterable[FeedbackEvent], tally: "AgreementTally", given: Counter[str]
-) -> Iterator[FeedbackEvent]:
-    """The events as they pass, counted for the agreement and by annotator."""
-    for event in events:
-        tally.add(event)
-        given[event.annotator] += 1
-        yield event
+def _batch_metadata(built: "FeedbackBatch") -> dict[str, Any]:
+    counts = built.counts
+    found = dict(sorted(counts.findings.items()))
+    return {
+        "dagster/row_count": counts.accepted,
+        "events": counts.events,
+        "quarantined": counts.quarantined,
+        "redacted": counts.redacted,
+        "reasons": dg.MetadataValue.json(dict(counts.reasons)),
+        "findings in the text": counts_table("finding", found),
+        "annotators": built.indexed_annotators,
+        "agreement": dg.MetadataValue.md(built.agreement.to_markdown()),
+        "annotator checks": annotators_table(built.annotators),
+        "trigger words": built.triggers.message,
+        "flags raised": dg.MetadataValue.json(list(built.flags)),
+    }
 
 
 def _template_tokens(home: Home) -> frozenset[str]:
     """Control tokens of the tokenizer that the newest reference policy of the profile has; none
     before there is one."""
     try:
-        digest, _ = newest_artifact(home.store(), "reference_policy", home.profile().digest())
+        digest, _ = newest_artifact(home.store(), REFERENCE_POLICY, home.profile().digest())
     except ArtifactNotFound:
         return frozenset()
-    return template_tokens(home.store().open(digest, kind="reference_policy")[0] / "model")
+    return template_tokens(home.store().open(digest, kind=REFERENCE_POLICY)[0] / "model")
 
 
 @dg.asset_check(
@@ -165,30 +101,14 @@ def _template_tokens(home: Home) -> frozenset[str]:
 def every_event_counted(context: dg.AssetCheckExecutionContext, home: Home) -> dg.AssetCheckResult:
     """Compare the files of the run's batch, or of every admitted batch, with the feedback store,
     event by event."""
-    from plumbline.data.batch_index.index import ACCEPTED
+    from plumbline.data.feedback_batch import miscounted
 
-    wrong: dict[str, str] = {}
-    batches = _batches(context, home)
-    for batch, folder in batches.items():
-        expected = sorted(event.id for event in home.feedback().batch_events(batch))
-        accepted = [
-            (event.id, event.redacted_from)
-            for event in read_records(folder / ACCEPTED, FeedbackEvent)
-        ]
-        quarantined = {
-            event.id: event.reasons
-            for event in read_records(folder / QUARANTINED_FILE, QuarantinedEvent)
-        }
-        kept = [
-            identifier
-            for identifier, replaces in accepted
-            if replaces is None or REDACTED not in quarantined.get(replaces, ())
-        ]
-        if sorted([*kept, *quarantined]) != expected:
-            wrong[batch] = (
-                f"{len(expected)} events in the store, {len(kept)} accepted as they stand and"
-                f" {len(quarantined)} quarantined here"
-            )
+    batches, store = _batches(context, home), home.feedback()
+    wrong = {
+        batch: why
+        for batch, folder in batches.items()
+        if (why := miscounted(folder, store.batch_events(batch))) is not None
+    }
     return dg.AssetCheckResult(
         passed=bool(batches) and not wrong,
         metadata={"batches": len(batches), "wrong": dg.MetadataValue.json(wrong)},
@@ -205,8 +125,10 @@ def every_event_counted(context: dg.AssetCheckExecutionContext, home: Home) -> d
 def annotators(context: dg.AssetCheckExecutionContext, home: Home) -> dg.AssetCheckResult:
     """Show what the checks of the annotators found in the batch; what they flagged is held until a
     person decides."""
+    from plumbline.data.feedback_batch import TRIGGERS_FILE
     from plumbline.data.screening.annotator_quality import AnnotatorReport
     from plumbline.data.screening.trigger_words import TriggerReport
+    from plumbline.schema.kinds import ANNOTATORS_FILE
 
     said: list[str] = []
     for batch, folder in _batches(context, home).items():

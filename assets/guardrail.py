@@ -12,7 +12,7 @@ from assets.lineage.materialization import CODE_VERSION, OWNERS, Upstream, publi
 from assets.red_team import campaigns_of, red_team
 from plumbline.errors import ArtifactError
 from plumbline.lineage.ledger import Ledger
-from plumbline.schema.checks import CheckReport
+from plumbline.schema.kinds import PREFERENCE_DATA
 from plumbline.storage.jsonl import read_records
 from resources.home import Home
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from plumbline.guardrail.labels import GuardrailRow
     from plumbline.guardrail.measurement import Measurement
     from plumbline.guardrail.recheck import Recheck
+    from plumbline.guardrail.ship import ShippedGuardrail
 
 
-CHECKS = "checks.json"
 LOOKED_BACK = 20
 """Materializations in which the guardrail before this one is looked for."""
 
@@ -38,52 +38,40 @@ LOOKED_BACK = 20
 def guardrail(context: dg.AssetExecutionContext, home: Home) -> Iterator[dg.MaterializeResult[Any]]:
     """The violation classifier with its threshold and its measured error rates; a profile without
     `guardrail` has none."""
-    from plumbline.guardrail.build import build_guardrail, write_guardrail
-    from plumbline.guardrail.checks import guardrail_check
-    from plumbline.guardrail.labels import guardrail_rows
+    from plumbline.guardrail.ship import GuardrailInputs, ship_guardrail
 
     profile = home.profile()
     if profile.guardrail is None:
         context.log.info("Profile %s ships without a runtime guardrail.", profile.name)
         return
-    data = upstream(context, home, "preference_data")
+    data = upstream(context, home, PREFERENCE_DATA)
     routed, campaigns = _routed(context, home)
-    labelled = guardrail_rows(data.folder, routed)
-    built = build_guardrail(
-        labelled,
-        profile.guardrail,
-        profile=profile.name,
-        rubric=data.artifact.facts["rubric"],
-        preference_data=data.artifact.tree,
-        seed=profile.seed,
-    )
-    verdict = guardrail_check(built.measurement, profile.guardrail)
+    label, tree = data.artifact.facts["rubric"], data.artifact.tree
+    inputs = GuardrailInputs(profile.name, label, data.folder, tree, routed, profile.seed)
     with home.store().staging() as folder:
-        write_guardrail(folder, built)
-        (folder / CHECKS).write_bytes(CheckReport(checks=(verdict,)).to_json())
-        threshold = built.model.threshold
+        shipped = ship_guardrail(inputs, profile.guardrail, folder)
         yield publish(
             context,
             home,
             folder,
-            parents={"preference_data": data}
-            | {f"red_team:{name}": campaign for name, campaign in campaigns.items()},
-            facts={
-                "version": built.model.version,
-                "threshold": threshold.value,
-                "verdict": verdict.verdict,
-                "rows": built.measurement.counts,
-            },
-            metadata={
-                "version": built.model.version,
-                "threshold": "none" if threshold.value is None else threshold.value,
-                "verdict": f"{verdict.verdict}: {verdict.explanation}",
-                "rates": dg.MetadataValue.md(built.measurement.to_markdown()),
-                "rows": dg.MetadataValue.json(built.measurement.counts),
-                "left out": dg.MetadataValue.json(built.measurement.left_out),
-                "red-team successes routed here": len(routed),
-            },
+            parents={PREFERENCE_DATA: data} | campaigns,
+            facts=shipped.facts(),
+            metadata=_metadata(shipped, len(routed)),
         )
+
+
+def _metadata(shipped: "ShippedGuardrail", routed: int) -> dict[str, Any]:
+    model, measurement, verdict = shipped.built.model, shipped.built.measurement, shipped.verdict
+    threshold = model.threshold.value
+    return {
+        "version": model.version,
+        "threshold": "none" if threshold is None else threshold,
+        "verdict": f"{verdict.verdict}: {verdict.explanation}",
+        "rates": dg.MetadataValue.md(measurement.to_markdown()),
+        "rows": dg.MetadataValue.json(measurement.counts),
+        "left out": dg.MetadataValue.json(measurement.left_out),
+        "red-team successes routed here": routed,
+    }
 
 
 @dg.asset_check(
@@ -131,9 +119,9 @@ def guardrail_drift(context: dg.AssetCheckExecutionContext, home: Home) -> dg.As
         return dg.AssetCheckResult(
             passed=True, description="the profile ships without a runtime guardrail"
         )
-    shipped, data = upstream(context, home, "guardrail"), upstream(context, home, "preference_data")
+    shipped, data = upstream(context, home, "guardrail"), upstream(context, home, PREFERENCE_DATA)
     checked: Path | None = shipped.folder
-    if shipped.artifact.parents["preference_data"] == data.digest:
+    if shipped.artifact.parents[PREFERENCE_DATA] == data.digest:
         checked = _before(context, home, shipped.artifact.tree)
     found = (
         nothing_before() if checked is None else _recheck(checked, guardrail_rows(data.folder).rows)
@@ -180,7 +168,7 @@ def _routed(
     context: dg.AssetExecutionContext, home: Home
 ) -> "tuple[list[GuardrailRow], dict[str, Upstream]]":
     """The red-team successes that people sent to the guardrail, and the campaigns that they come
-    from."""
+    from, by role."""
     from plumbline.evaluation.red_team.attempts import Attempt
     from plumbline.evaluation.red_team.triage import SLICE, sent_to_guardrail
     from plumbline.evaluation.vault.regression_suite import ATTEMPTS
@@ -204,7 +192,7 @@ def _routed(
             )
             for one in found
         ]
-        campaigns |= {name: campaign} if found else {}
+        campaigns |= {f"red_team:{name}": campaign} if found else {}
     if missing := len(wanted) - len(rows):
         raise dg.Failure(
             f"{missing} red-team successes were sent to the guardrail from campaigns that are not"

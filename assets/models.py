@@ -17,14 +17,19 @@ from assets.lineage.materialization import (
 )
 from assets.lineage.partitions import recipes
 from assets.policy import rubric
-from assets.shown.presentation import loss_plot, mask_strip
+from assets.shown.plots import loss_plot
+from assets.shown.presentation import mask_strip
 from plumbline.lineage.consistency import require_triple
 from plumbline.profile.training import AnyRecipe
-from plumbline.schema.feedback import FeedbackEvent
-from plumbline.schema.preferences import PreferencePair
+from plumbline.schema.kinds import (
+    ALIGNED_POLICY,
+    DEMONSTRATIONS,
+    PREFERENCE_DATA,
+    REFERENCE_POLICY,
+    REWARD_MODEL,
+)
 from plumbline.storage.artifacts import ArtifactStore
 from plumbline.storage.code_identity import packages_digest
-from plumbline.storage.jsonl import read_records
 from plumbline.training.job.kinds import JobKind, method_of
 from plumbline.training.job.spec import JobSpec
 from plumbline.training.models.chat_template import template_identity
@@ -51,13 +56,13 @@ def run_job(
     which requires the certificates."""
     profile = home.profile()
     policy = upstream(context, home, "rubric")
-    parents = {role: one.digest for role, one in inputs.items()} | {"rubric": policy.digest}
+    parents = {role: source.digest for role, source in inputs.items()} | {"rubric": policy.digest}
     require_triple(home.store(), parents, context.asset_key.to_user_string())
     method = method_of(kind, recipe)
     suites = {role: SUITES[role] for role in method.certified}
     spec = JobSpec(
         kind=kind,
-        inputs={role: one.artifact.tree for role, one in inputs.items()},
+        inputs={role: source.artifact.tree for role, source in inputs.items()},
         certificates={role: suite.digest() for role, suite in suites.items()},
         model=profile.model,
         recipe=recipe,
@@ -87,7 +92,11 @@ def run_job(
             },
         },
         dvc=next(
-            (one.artifact.facts["dvc"] for one in inputs.values() if "dvc" in one.artifact.facts),
+            (
+                source.artifact.facts["dvc"]
+                for source in inputs.values()
+                if "dvc" in source.artifact.facts
+            ),
             None,
         ),
     )
@@ -105,8 +114,8 @@ def reference_policy(
     context: dg.AssetExecutionContext, home: Home, launcher: TrainingLauncher
 ) -> dg.MaterializeResult[Any]:
     """The frozen policy after supervised fine-tuning; every later policy is held against it."""
-    inputs = {"demonstrations": upstream(context, home, "demonstrations")}
-    outcome = run_job(context, home, launcher, "reference_policy", home.profile().reference, inputs)
+    inputs = {DEMONSTRATIONS: upstream(context, home, DEMONSTRATIONS)}
+    outcome = run_job(context, home, launcher, REFERENCE_POLICY, home.profile().reference, inputs)
     return _trained(context, home, launcher.tracker, outcome)
 
 
@@ -124,10 +133,10 @@ def reward_model(
     """The Bradley-Terry reward model with margin, from the reference weights; shown beside its
     floors and its ceiling."""
     inputs = {
-        "preference_data": upstream(context, home, "preference_data"),
-        "reference_policy": upstream(context, home, "reference_policy"),
+        PREFERENCE_DATA: upstream(context, home, PREFERENCE_DATA),
+        REFERENCE_POLICY: upstream(context, home, REFERENCE_POLICY),
     }
-    outcome = run_job(context, home, launcher, "reward_model", home.profile().reward_model, inputs)
+    outcome = run_job(context, home, launcher, REWARD_MODEL, home.profile().reward_model, inputs)
     return _trained(
         context,
         home,
@@ -142,8 +151,8 @@ def reward_model(
 
 
 def measured_accuracy(home: Home, reward_model_digest: str) -> "RewardAccuracy":
-    """Validation accuracy of a reward model beside its floors and its ceiling, from the data that
-    it was trained on."""
+    """Validation accuracy of a reward model beside its floors and its ceiling; measured once for
+    each process."""
     return _measured_accuracy(
         home.layout.store, reward_model_digest, home.profile().evaluation.level
     )
@@ -151,28 +160,9 @@ def measured_accuracy(home: Home, reward_model_digest: str) -> "RewardAccuracy":
 
 @cache
 def _measured_accuracy(root: Path, reward_model_digest: str, level: float) -> "RewardAccuracy":
-    from plumbline.evaluation.reward_models.accuracy import read_rewards, reward_accuracy
+    from plumbline.evaluation.reward_models.accuracy import measure_accuracy
 
-    store = ArtifactStore(root)
-    folder, model = store.open(reward_model_digest, kind="reward_model")
-    data_folder, data = store.open(model.parents["preference_data"], kind="preference_data")
-    train, validation = (
-        list(read_records(data_folder / f"{split}.jsonl", PreferencePair))
-        for split in ("train", "validation")
-    )
-    batches = [
-        store.open(digest, kind="feedback_batch")[0]
-        for role, digest in data.parents.items()
-        if role.startswith("feedback:")
-    ]
-    events = [
-        event
-        for batch in batches
-        for event in read_records(batch / "accepted.jsonl", FeedbackEvent)
-    ]
-    return reward_accuracy(
-        train, validation, read_rewards(folder / "validation.jsonl"), events, level
-    )
+    return measure_accuracy(ArtifactStore(root), reward_model_digest, level)
 
 
 @dg.asset(
@@ -189,11 +179,11 @@ def aligned_policy(
 ) -> dg.MaterializeResult[Any]:
     """The policy that one recipe of the profile trains from the reference and the pairs."""
     inputs = {
-        "preference_data": upstream(context, home, "preference_data"),
-        "reference_policy": upstream(context, home, "reference_policy"),
+        PREFERENCE_DATA: upstream(context, home, PREFERENCE_DATA),
+        REFERENCE_POLICY: upstream(context, home, REFERENCE_POLICY),
     }
     recipe = home.profile().recipes[context.partition_key]
-    outcome = run_job(context, home, launcher, "aligned_policy", recipe, inputs)
+    outcome = run_job(context, home, launcher, ALIGNED_POLICY, recipe, inputs)
     return _trained(context, home, launcher.tracker, outcome, {"beta": recipe.beta})
 
 
@@ -215,9 +205,7 @@ def _trained(
         home,
         outcome.digest,
         artifact,
-        spec=outcome.spec,
-        mlflow_run=outcome.mlflow_run,
-        cached=outcome.cached,
+        job=outcome,
         metadata={
             "training": (
                 "reused from the training cache, zero steps"

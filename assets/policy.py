@@ -1,5 +1,6 @@
 """The written policy."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import dagster as dg
@@ -7,7 +8,8 @@ import dagster as dg
 from assets.lineage.materialization import CODE_VERSION, OWNERS, publish
 from plumbline.lineage.consistency import require_new_version
 from plumbline.profile.profile import CONFIGS
-from plumbline.schema.rubric import load_rubric
+from plumbline.schema.kinds import RUBRIC_FILE
+from plumbline.schema.rubric import Rubric, load_rubric
 from resources.home import Home
 
 
@@ -17,31 +19,8 @@ def rubric(context: dg.AssetExecutionContext, home: Home) -> dg.MaterializeResul
     approval."""
     policy = load_rubric(CONFIGS / home.profile().rubric)
     require_new_version(home.store(), policy)
-    clauses = dg.TableMetadataValue(
-        records=[
-            dg.TableRecord(
-                {
-                    "priority": policy.priorities.index(c.id) + 1,
-                    "clause": c.name,
-                    "variable": c.variable,
-                    "enforced by": c.enforced_by,
-                    "regression metric": c.regression_metric,
-                }
-            )
-            for c in sorted(policy.clauses, key=lambda c: policy.priorities.index(c.id))
-        ],
-        schema=dg.TableSchema(
-            columns=[
-                dg.TableColumn("priority", "int"),
-                *(
-                    dg.TableColumn(n)
-                    for n in ("clause", "variable", "enforced by", "regression metric")
-                ),
-            ]
-        ),
-    )
     with home.store().staging() as folder:
-        (folder / "rubric.json").write_bytes(policy.to_json())
+        (folder / RUBRIC_FILE).write_bytes(policy.to_json())
         return publish(
             context,
             home,
@@ -53,21 +32,44 @@ def rubric(context: dg.AssetExecutionContext, home: Home) -> dg.MaterializeResul
                 "approved_by": policy.approval.approved_by,
                 "margins": policy.margins.model_dump(),
             },
-            metadata={
-                "rubric": policy.label,
-                "owner": policy.owner,
-                "approved by": (
-                    f"{policy.approval.approved_by}, {policy.approval.date}:"
-                    f" {policy.approval.reason}"
-                ),
-                "optimized": dg.MetadataValue.md(
-                    "\n".join(f"- {line}" for line in policy.optimized)
-                ),
-                "forbidden": dg.MetadataValue.md(
-                    "\n".join(f"- {line}" for line in policy.forbidden)
-                ),
-                "evidence": dg.MetadataValue.md("\n".join(f"- {line}" for line in policy.evidence)),
-                "clauses": clauses,
-                "margins": dg.MetadataValue.json(policy.margins.model_dump()),
-            },
+            metadata=_metadata(policy),
         )
+
+
+def _metadata(policy: Rubric) -> dict[str, Any]:
+    approval = policy.approval
+    return {
+        "rubric": policy.label,
+        "owner": policy.owner,
+        "approved by": f"{approval.approved_by}, {approval.date}: {approval.reason}",
+        "optimized": _bullets(policy.optimized),
+        "forbidden": _bullets(policy.forbidden),
+        "evidence": _bullets(policy.evidence),
+        "clauses": _clauses_table(policy),
+        "margins": dg.MetadataValue.json(policy.margins.model_dump()),
+    }
+
+
+def _bullets(lines: Iterable[str]) -> dg.MarkdownMetadataValue:
+    return dg.MetadataValue.md("\n".join(f"- {line}" for line in lines))
+
+
+def _clauses_table(policy: Rubric) -> dg.TableMetadataValue:
+    """The clauses in the order of their priority."""
+    texts = ("clause", "variable", "enforced by", "regression metric")
+    columns = [dg.TableColumn("priority", "int"), *(dg.TableColumn(name) for name in texts)]
+    by_id = {clause.id: clause for clause in policy.clauses}
+    ranked = [by_id[identifier] for identifier in policy.priorities]
+    records = [
+        dg.TableRecord(
+            {
+                "priority": priority,
+                "clause": clause.name,
+                "variable": clause.variable,
+                "enforced by": clause.enforced_by,
+                "regression metric": clause.regression_metric,
+            }
+        )
+        for priority, clause in enumerate(ranked, start=1)
+    ]
+    return dg.TableMetadataValue(records=records, schema=dg.TableSchema(columns=columns))

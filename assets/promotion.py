@@ -10,26 +10,35 @@ from assets.lineage.materialization import CODE_VERSION, OWNERS, Upstream, publi
 from assets.lineage.partitions import recipes
 from assets.release import release_decision
 from assets.report import release_report
-from plumbline.lineage.consistency import require_triple
 from plumbline.lineage.materializations import read_materializations
-from plumbline.records import canonical_json
 from plumbline.release.candidate import Candidate, decision_in, own_ancestors
-from plumbline.release.promotion import Promotion, current_champion, promote
+from plumbline.release.promotion import current_champion
+from plumbline.schema.kinds import (
+    ALIGNED_POLICY,
+    DEMONSTRATIONS,
+    EVAL_VAULT,
+    PREFERENCE_DATA,
+    REFERENCE_POLICY,
+    RELEASE_DECISION,
+    RELEASE_REPORT,
+    REWARD_MODEL,
+)
 from plumbline.storage.artifacts import Artifact
 from resources.home import Home
 from resources.registry import DECISION_TAG, RECIPE_TAG, RELEASED_BY_TAG, ModelRegistry, model_name
 
 if TYPE_CHECKING:
+    from plumbline.release.release import Release, ReleaseInputs
     from plumbline.release.signing.signoff import Signoff
 
 
 UNPARTITIONED = (
     "rubric",
-    "demonstrations",
-    "preference_data",
-    "eval_vault",
-    "reference_policy",
-    "reward_model",
+    DEMONSTRATIONS,
+    PREFERENCE_DATA,
+    EVAL_VAULT,
+    REFERENCE_POLICY,
+    REWARD_MODEL,
     "guardrail",
 )
 """Assets of which a candidate must rest on the newest materialization; the models and evals of its
@@ -50,129 +59,104 @@ def released_policy(
 ) -> Iterator[dg.MaterializeResult[Any]]:
     """The champion: recorded in the ledger, then registered in MLflow. Without a `release` and its
     signatures nothing materializes."""
+    from plumbline.release.release import ReleaseInputs, release_candidate
+
+    profile, recipe = home.profile(), context.partition_key
+    decision = upstream(context, home, RELEASE_DECISION, recipe)
+    candidate, signed = _signoff(home, decision.digest)
+    if not signed.complete or signed.released_by is None:
+        _wait(context, home, decision.digest, signed)
+        return
+    policy = _newest(context, home, candidate, recipe)
+    inputs = ReleaseInputs(
+        profile=profile.name,
+        recipe=recipe,
+        policy=policy.digest,
+        decision=decision.digest,
+        rubric=upstream(context, home, "rubric").digest,
+        signoff=signed,
+        released_by=signed.released_by,
+    )
+    release = release_candidate(home.store(), home.ledger(), inputs)
+    version = registry.register(profile.name, policy.digest, _tags(inputs, policy))
+    report = upstream(context, home, RELEASE_REPORT, recipe)
+    parents = {ALIGNED_POLICY: policy, RELEASE_DECISION: decision, RELEASE_REPORT: report}
+    yield _published(context, home, registry, parents, release, version)
+
+
+def _signoff(home: Home, decision: str) -> "tuple[Candidate, Signoff]":
     from plumbline.release.signing.signoff import signoff_of
     from plumbline.release.signing.trust import load_trust
 
-    profile, recipe = home.profile(), context.partition_key
-    found = upstream(context, home, "release_decision", recipe)
-    candidate, signed = signoff_of(
-        home.store(),
-        home.ledger(),
-        load_trust(home.layout.trust),
-        found.digest,
-        profile.signoff,
-        datetime.now(UTC),
+    trust, rule = load_trust(home.layout.trust), home.profile().signoff
+    return signoff_of(home.store(), home.ledger(), trust, decision, rule, datetime.now(UTC))
+
+
+def _wait(context: dg.AssetExecutionContext, home: Home, decision: str, signed: "Signoff") -> None:
+    """Say what is still missing.
+
+    Raises:
+        dg.Failure: If an earlier run made the decision, so that this one had nothing else to do.
+    """
+    waits = f"{context.partition_key} is not released: " + " ".join(signed.missing)
+    if any(
+        record.dagster_run == context.run.run_id
+        for record in read_materializations(home.layout.store, decision)
+    ):
+        # A run that came to its own decision did its work; that people have not signed yet must
+        # not look broken.
+        context.log.warning(waits)
+        return
+    refused = [signature.model_dump(mode="json") for signature in signed.refused]
+    raise dg.Failure(
+        waits, metadata={"refused": dg.MetadataValue.json(refused)}, allow_retries=False
     )
-    if not signed.complete or signed.released_by is None:
-        waits = f"{recipe} is not released: " + " ".join(signed.missing)
-        if any(
-            p.dagster_run == context.run.run_id
-            for p in read_materializations(home.layout.store, found.digest)
-        ):
-            # A run that came to its own decision did its work; that people have not signed yet must
-            # not look broken.
-            context.log.warning(waits)
-            return
-        raise dg.Failure(
-            waits,
-            metadata={
-                "refused": dg.MetadataValue.json(
-                    [one.model_dump(mode="json") for one in signed.refused]
-                )
-            },
-            allow_retries=False,
-        )
-    policy = _newest(context, home, candidate, recipe)
-    triple = {
-        "aligned_policy": policy.digest,
-        "release_decision": found.digest,
-        "rubric": upstream(context, home, "rubric").digest,
-    }
-    require_triple(home.store(), triple, "released_policy")
-    before = current_champion(home.ledger(), profile.name)
-    people = sorted({one.by for one in (*signed.reviews, *signed.approvals, *signed.overrides)})
-    promotion = promote(
-        home.ledger(),
-        profile.name,
-        policy=policy.digest,
-        decision=found.digest,
-        recipe=recipe,
-        released_by=signed.released_by,
-        by=tuple(people),
-        reason="; ".join(one.reason for one in (*signed.approvals, *signed.overrides)),
-    )
-    tags = {
-        DECISION_TAG: found.digest,
-        RECIPE_TAG: recipe,
-        RELEASED_BY_TAG: signed.released_by,
+
+
+def _tags(inputs: "ReleaseInputs", policy: Upstream) -> dict[str, str]:
+    return {
+        DECISION_TAG: inputs.decision,
+        RECIPE_TAG: inputs.recipe,
+        RELEASED_BY_TAG: inputs.released_by,
         "plumbline.tree": policy.artifact.tree,
     }
-    version = registry.register(profile.name, policy.digest, tags)
-    release = {
-        "policy": policy.digest,
-        "decision": found.digest,
-        "recipe": recipe,
-        "registered_model": model_name(profile.name),
-        "promotion": promotion.model_dump(mode="json"),
-        "signatures": [
-            one.model_dump(mode="json")
-            for one in (*signed.reviews, *signed.approvals, *signed.overrides)
-        ],
-        "trust": signed.trust,
-    }
+
+
+def _published(
+    context: dg.AssetExecutionContext,
+    home: Home,
+    registry: ModelRegistry,
+    parents: dict[str, Upstream],
+    release: "Release",
+    version: str,
+) -> dg.MaterializeResult[Any]:
+    name = home.profile().name
+    overridden = release.overridden()
     with home.store().staging() as folder:
-        (folder / "release.json").write_bytes(canonical_json(release))
-        yield publish(
+        release.write(folder, model_name(name))
+        return publish(
             context,
             home,
             folder,
-            parents={
-                "aligned_policy": policy,
-                "release_decision": found,
-                "release_report": upstream(context, home, "release_report", recipe),
-            },
-            facts={
-                "recipe": recipe,
-                "registered_model": model_name(profile.name),
-                "released_by": signed.released_by,
-                "promotion": promotion.number,
-                "signed_by": people,
-                **_overridden(signed),
-            },
+            parents=parents,
+            facts=release.facts(model_name(name)),
             metadata={
-                "registered model": model_name(profile.name),
+                "registered model": model_name(name),
                 "version": version,
                 "alias": "champion",
-                "policy": policy.digest,
-                "released by": signed.released_by,
-                "signed by": ", ".join(people),
-                "promotion": promotion.number,
-                "champion before": "none" if before is None else before.policy,
+                "policy": release.inputs.policy,
+                "released by": release.inputs.released_by,
+                "signed by": ", ".join(release.people),
+                "promotion": release.promotion.number,
+                "champion before": "none" if release.before is None else release.before.policy,
                 **(
-                    {"OVERRIDE": dg.MetadataValue.json(_overridden(signed)["override"])}
-                    if signed.released_by == "override"
+                    {"OVERRIDE": dg.MetadataValue.json(overridden["override"])}
+                    if overridden
                     else {}
                 ),
-                "MLflow": dg.MetadataValue.url(registry.url(profile.name, version)),
+                "MLflow": dg.MetadataValue.url(registry.url(name, version)),
             },
         )
-
-
-def _overridden(signed: "Signoff") -> dict[str, Any]:
-    """What was overridden, by whom, why and until when; empty where the gates passed."""
-    if signed.released_by != "override":
-        return {}
-    return {
-        "override": [
-            {
-                "by": one.by,
-                "scope": list(one.scope),
-                "reason": one.reason,
-                "expires": str(one.expires),
-            }
-            for one in signed.overrides
-        ]
-    }
 
 
 def _newest(
@@ -201,7 +185,7 @@ def _newest(
         used = {one.tree for one in manifests.get(asset, [])}
         if used and (newest := upstream(context, home, asset)).artifact.tree not in used:
             changed.append(f"{asset} is now {newest.artifact.tree[:19]}")
-    policy = upstream(context, home, "aligned_policy", recipe)
+    policy = upstream(context, home, ALIGNED_POLICY, recipe)
     if policy.digest != candidate.policy:
         changed.append(f"aligned_policy[{recipe}] is now {policy.digest[:19]}")
     if changed:
@@ -226,13 +210,15 @@ def champion_is_the_recorded_one(
 ) -> dg.AssetCheckResult:
     """Show a registry or a ledger that somebody changed; the sensor `keep_champion` sets the
     registry back."""
+    from plumbline.release.release import override_ended
+
     champion = current_champion(home.ledger(), home.profile().name)
     expected, pointed = (
         None if champion is None else champion.policy,
         registry.champion(home.profile().name),
     )
     broken = [finding.what for finding in home.ledger().verify()]
-    ended = None if champion is None else override_ended(home, champion, datetime.now(UTC))
+    ended = None if champion is None else override_ended(home.ledger(), champion, datetime.now(UTC))
     return dg.AssetCheckResult(
         passed=expected == pointed and not broken and ended is None,
         description=ended,
@@ -241,24 +227,4 @@ def champion_is_the_recorded_one(
             "registry": pointed or "no champion",
             "ledger findings": dg.MetadataValue.json(broken),
         },
-    )
-
-
-def override_ended(home: Home, champion: Promotion, now: datetime) -> str | None:
-    """That the override by which the champion was released is over, in words; None where there is
-    none or one still holds."""
-    if champion.released_by != "override":
-        return None
-    signed = [
-        entry.body
-        for entry in home.ledger().entries("override")
-        if entry.body["decision"] == champion.decision
-    ]
-    newest = max((datetime.fromisoformat(body["expires"]) for body in signed), default=None)
-    if newest is not None and newest > now:
-        return None
-    over = "is not in the ledger" if newest is None else f"ended on {newest:%Y-%m-%d}"
-    return (
-        f"the champion was released by an override, which {over}: release a candidate that passes"
-        " its gates, or roll back (`plumbline release rollback`)"
     )

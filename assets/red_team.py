@@ -1,7 +1,7 @@
 """Red-team campaigns: how many successes a person-hour brings, and what no longer succeeds."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -9,10 +9,12 @@ from assets.lineage.materialization import CODE_VERSION, OWNERS, Upstream, publi
 from assets.lineage.partitions import CAMPAIGNS, campaigns
 from plumbline.lineage.ledger import Ledger
 from plumbline.schema.estimates import Estimate
+from plumbline.schema.kinds import CAMPAIGN_FILE
 from plumbline.storage.jsonl import read_records, write_records
 from resources.home import Home
 
-REPORT = "campaign.json"
+if TYPE_CHECKING:
+    from plumbline.evaluation.red_team.attempts import CampaignReport
 
 
 @dg.asset(
@@ -34,7 +36,7 @@ def red_team(context: dg.AssetExecutionContext, home: Home) -> dg.MaterializeRes
     report = campaign_report(name, attempts, profile.evaluation.level)
     with home.store().staging() as folder:
         write_records(folder / ATTEMPTS, attempts)
-        (folder / REPORT).write_bytes(report.to_json())
+        (folder / CAMPAIGN_FILE).write_bytes(report.to_json())
         return publish(
             context,
             home,
@@ -47,16 +49,20 @@ def red_team(context: dg.AssetExecutionContext, home: Home) -> dg.MaterializeRes
                 "hours": report.hours,
                 "policies": sorted(report.policies),
             },
-            metadata={
-                "dagster/row_count": report.attempts,
-                "successes": report.successes,
-                "person-hours": round(report.hours, 2),
-                "gamma": dg.MetadataValue.md(f"{_text(report.gamma)} successes per person-hour"),
-                "by tactic": dg.MetadataValue.md(_table("tactic", report.tactics)),
-                "by expert domain": dg.MetadataValue.md(_table("domain", report.experts)),
-                "by policy": dg.MetadataValue.md(_table("policy", report.policies)),
-            },
+            metadata=_metadata(report),
         )
+
+
+def _metadata(report: "CampaignReport") -> dict[str, Any]:
+    return {
+        "dagster/row_count": report.attempts,
+        "successes": report.successes,
+        "person-hours": round(report.hours, 2),
+        "gamma": dg.MetadataValue.md(f"{_text(report.gamma)} successes per person-hour"),
+        "by tactic": dg.MetadataValue.md(_table("tactic", report.tactics)),
+        "by expert domain": dg.MetadataValue.md(_table("domain", report.experts)),
+        "by policy": dg.MetadataValue.md(_table("policy", report.policies)),
+    }
 
 
 @dg.asset_check(
@@ -77,7 +83,7 @@ def every_attempt_counted(
     found = campaigns_of(context, home)
     for name, campaign in found.items():
         attempts = tuple(read_records(campaign.folder / ATTEMPTS, Attempt))
-        kept = CampaignReport.from_json((campaign.folder / REPORT).read_bytes())
+        kept = CampaignReport.from_json((campaign.folder / CAMPAIGN_FILE).read_bytes())
         if campaign_report(name, attempts, kept.gamma.level) != kept or attempts != read_campaign(
             home.layout, Ledger(home.layout.ledger), name
         ):

@@ -2,7 +2,7 @@
 them."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -10,19 +10,13 @@ from assets.lineage.materialization import CODE_VERSION, OWNERS, Upstream, publi
 from assets.red_team import campaigns_of, red_team
 from assets.shown.presentation import counts_table
 from plumbline.evaluation.vault.opening import Purpose, open_vault, openings, suite_use
-from plumbline.evaluation.vault.suites import (
-    CAMPAIGN,
-    OVERLAPS,
-    VaultContents,
-    describe,
-    read_contents,
-    require_rules,
-    write_vault,
-)
-from plumbline.evaluation.vault.variants import with_variants
-from plumbline.records import canonical_json
-from plumbline.schema.prompts import EvalPrompt
+from plumbline.evaluation.vault.suites import CAMPAIGN, VaultContents, read_contents
+from plumbline.schema.held_out import EvalPrompt
+from plumbline.schema.kinds import EVAL_VAULT
 from resources.home import Home
+
+if TYPE_CHECKING:
+    from plumbline.evaluation.vault.build import Vault
 
 
 @dg.asset(
@@ -32,50 +26,44 @@ def eval_vault(context: dg.AssetExecutionContext, home: Home) -> dg.MaterializeR
     """Held-out prompts by suite and slice, and variants of them; whoever opens it is in the ledger,
     and training data that repeats a prompt is set aside."""
     from plumbline.data.sources import load_held_out_prompts
-    from plumbline.evaluation.vault.leaks import suite_overlaps
-    from plumbline.evaluation.vault.regression_suite import SUITE as REGRESSION
+    from plumbline.evaluation.vault.build import VaultInputs, build_vault
 
     profile = home.profile()
     loaded = load_held_out_prompts(profile, home.data_folder)
     campaigns = campaigns_of(context, home)
     successes, retired = _red_team_successes(home, campaigns)
-    prompts = with_variants([*loaded.rows, *successes], profile.vault, profile.seed)
-    require_rules({prompt.suite for prompt in prompts}, profile.vault)
-    contents = describe(
-        prompts,
-        profile.name,
-        {**loaded.sources, REGRESSION: f"red-team campaigns {', '.join(campaigns)}"},
-        {REGRESSION: retired},
-    )
-    shared = [
-        one.model_dump(mode="json")
-        for one in suite_overlaps(prompts, profile.preferences.contamination)
-    ]
+    inputs = VaultInputs(loaded.rows, loaded.sources, successes, retired, list(campaigns))
     with home.store().staging() as folder:
-        write_vault(folder, prompts, contents)
-        (folder / OVERLAPS).write_bytes(canonical_json(shared))
+        vault = build_vault(inputs, profile, folder)
         return publish(
             context,
             home,
             folder,
             parents={f"red_team:{name}": campaign for name, campaign in campaigns.items()},
-            facts={
-                "profile": profile.name,
-                "rows": len(prompts),
-                "rows_in": loaded.rows_in,
-                "rejected": loaded.rejected,
-                "slices": contents.slices,
-                "suites": {name: suite.content for name, suite in contents.suites.items()},
-            },
-            metadata={
-                "dagster/row_count": len(prompts),
-                "rejected": dg.MetadataValue.json(loaded.rejected),
-                "suites": suites_table(home, contents),
-                "slices": slices_table(contents),
-                "tags": counts_table("tag", contents.tags),
-                "in two suites": dg.MetadataValue.json(shared),
-            },
+            facts=_facts(vault) | {"rows_in": loaded.rows_in, "rejected": loaded.rejected},
+            metadata=_metadata(home, vault, loaded.rejected),
         )
+
+
+def _facts(vault: "Vault") -> dict[str, Any]:
+    contents = vault.contents
+    return {
+        "profile": contents.profile,
+        "rows": len(vault.prompts),
+        "slices": contents.slices,
+        "suites": {name: suite.content for name, suite in contents.suites.items()},
+    }
+
+
+def _metadata(home: Home, vault: "Vault", rejected: Mapping[str, int]) -> dict[str, Any]:
+    return {
+        "dagster/row_count": len(vault.prompts),
+        "rejected": dg.MetadataValue.json(dict(rejected)),
+        "suites": suites_table(home, vault.contents),
+        "slices": slices_table(vault.contents),
+        "tags": counts_table("tag", vault.contents.tags),
+        "in two suites": dg.MetadataValue.json(list(vault.shared)),
+    }
 
 
 def _red_team_successes(
@@ -185,7 +173,7 @@ def _table(rows: list[dict[str, str | int | float]]) -> dg.TableMetadataValue:
 def vault_pinned(context: dg.AssetCheckExecutionContext, home: Home) -> dg.AssetCheckResult:
     """Show what opening the vault will enforce: a suite that changed cannot judge the next policy
     beside the last one."""
-    contents = read_contents(upstream(context, home, "eval_vault").folder)
+    contents = read_contents(upstream(context, home, EVAL_VAULT).folder)
     rule, opened = home.profile().vault, openings(home.ledger(), contents.profile)
     pins = {name: suite_use(name, rule.suites[name], opened).pin for name in contents.suites}
     moved = {
@@ -216,7 +204,7 @@ def vault_pinned(context: dg.AssetCheckExecutionContext, home: Home) -> dg.Asset
 )
 def vault_slices(context: dg.AssetCheckExecutionContext, home: Home) -> dg.AssetCheckResult:
     """Warn before anything is trained: a gate without prompts holds every release."""
-    contents = read_contents(upstream(context, home, "eval_vault").folder)
+    contents = read_contents(upstream(context, home, EVAL_VAULT).folder)
     short = {}
     for gate in home.profile().gates:
         own = contents.prompts_in(gate.slice)

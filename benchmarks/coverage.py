@@ -75,10 +75,13 @@ def coverage(
     """Share of the intervals that hold the true rate: with the clusters, and without them."""
     rng = np.random.default_rng(seed)
     held = [
-        [one.low <= rate <= one.high for one in estimates(rng, rate, correlation, clusters, size)]
+        [
+            interval.low <= rate <= interval.high
+            for interval in estimates(rng, rate, correlation, clusters, size)
+        ]
         for _ in range(runs)
     ]
-    return float(np.mean([one for one, _ in held])), float(np.mean([one for _, one in held]))
+    return float(np.mean([hit for hit, _ in held])), float(np.mean([hit for _, hit in held]))
 
 
 def mean_coverage(
@@ -96,11 +99,11 @@ def mean_coverage(
         values = (np.repeat(shared, sizes) + own).tolist()
         held.append(
             [
-                one.low <= 0 <= one.high
-                for one in (mean(values, LEVEL, names_of(sizes)), mean(values, LEVEL))
+                interval.low <= 0 <= interval.high
+                for interval in (mean(values, LEVEL, names_of(sizes)), mean(values, LEVEL))
             ]
         )
-    return float(np.mean([one for one, _ in held])), float(np.mean([one for _, one in held]))
+    return float(np.mean([hit for hit, _ in held])), float(np.mean([hit for _, hit in held]))
 
 
 def difference_coverage(
@@ -120,14 +123,14 @@ def difference_coverage(
         a, b = (answers(rng, rate, correlation, sizes) for rate in rates)
         held.append(
             [
-                one.low <= truth <= one.high
-                for one in (
+                interval.low <= truth <= interval.high
+                for interval in (
                     paired_difference(a, b, LEVEL, names_of(sizes)),
                     paired_difference(a, b, LEVEL),
                 )
             ]
         )
-    return float(np.mean([one for one, _ in held])), float(np.mean([one for _, one in held]))
+    return float(np.mean([hit for hit, _ in held])), float(np.mean([hit for _, hit in held]))
 
 
 def false_pass(
@@ -149,12 +152,12 @@ def false_pass(
     )
     passed = [
         [
-            judge_gate(gate, _report(one)).verdict == "pass"
-            for one in estimates(rng, threshold, correlation, clusters, size)
+            judge_gate(gate, _report(estimate)).verdict == "pass"
+            for estimate in estimates(rng, threshold, correlation, clusters, size)
         ]
         for _ in range(runs)
     ]
-    return float(np.mean([one for one, _ in passed])), float(np.mean([one for _, one in passed]))
+    return float(np.mean([hit for hit, _ in passed])), float(np.mean([hit for _, hit in passed]))
 
 
 def family_error(
@@ -167,7 +170,7 @@ def family_error(
     for _ in range(runs):
         p_values = [_null_p(rng, correlation, clusters, size) for _ in range(slices)]
         raw.append(min(p_values) <= 1 - LEVEL)
-        corrected.append(min(one for one in holm(p_values) if one is not None) <= 1 - LEVEL)
+        corrected.append(min(p for p in holm(p_values) if p is not None) <= 1 - LEVEL)
     return float(np.mean(corrected)), float(np.mean(raw))
 
 
@@ -177,13 +180,13 @@ def _null_p(rng: np.random.Generator, correlation: float, clusters: int, size: i
     rates = np.repeat(
         rng.beta(0.3 * (1 / correlation - 1), 0.7 * (1 / correlation - 1), clusters), sizes
     )
-    found = paired_test(
+    test = paired_test(
         (rng.random(len(rates)) < rates).tolist(),
         (rng.random(len(rates)) < rates).tolist(),
         names_of(sizes),
         0,
     )
-    return 1.0 if found is None else found.p
+    return 1.0 if test is None else test.p
 
 
 def _report(estimate: Estimate) -> EvalReport:
@@ -215,8 +218,27 @@ def concentrated_pass(clusters: int, share: float) -> float:
     return (1 - share) ** clusters
 
 
-def tables(runs: int) -> Iterator[tuple[str, Sequence[str], list[list[str]]]]:
-    """Title, columns and rows of each table."""
+Table = tuple[str, Sequence[str], list[list[str]]]
+"""Title, columns and rows."""
+
+
+def tables(runs: int) -> Iterator[Table]:
+    """Every table, one after the other."""
+    yield from _coverage_tables(runs)
+    yield from _error_tables(runs)
+    rows = [
+        [f"{k}", f"{share:.0%}", f"{concentrated_pass(k, share):.1%}"]
+        for k in (38, 55, 59, 72, 150)
+        for share in (0.05, 0.1)
+    ]
+    yield (
+        "None of K requests is among those that a policy always complies with",
+        ("clusters", "share of requests", "probability"),
+        rows,
+    )
+
+
+def _coverage_tables(runs: int) -> Iterator[Table]:
     shapes = [
         (rate, correlation, k, m)
         for rate in (0.02, 0.05, 0.5)
@@ -258,6 +280,9 @@ def tables(runs: int) -> Iterator[tuple[str, Sequence[str], list[list[str]]]]:
         ("rates", "correlation", "with clusters", "without"),
         rows,
     )
+
+
+def _error_tables(runs: int) -> Iterator[Table]:
     rows = [
         [f"{t:g}", f"{c:g}", f"{k}", f"{m}", *_percent(false_pass(runs, t, c, k, m))]
         for t in (0.05, 0.1)
@@ -277,16 +302,6 @@ def tables(runs: int) -> Iterator[tuple[str, Sequence[str], list[list[str]]]]:
     yield (
         "Two equal policies differ on some slice at 5 %",
         ("slices", "correlation", "Holm", "uncorrected"),
-        rows,
-    )
-    rows = [
-        [f"{k}", f"{share:.0%}", f"{concentrated_pass(k, share):.1%}"]
-        for k in (38, 55, 59, 72, 150)
-        for share in (0.05, 0.1)
-    ]
-    yield (
-        "None of K requests is among those that a policy always complies with",
-        ("clusters", "share of requests", "probability"),
         rows,
     )
 

@@ -49,6 +49,23 @@ def vocabulary() -> list[str]:
     return ["".join(generator.choices(syllables, k=generator.randint(1, 3))) for _ in range(8000)]
 
 
+UNSAID = {
+    "ratings": [],
+    "acceptable": [],
+    **dict.fromkeys(("clause", "reason", "attack", "redacted_from")),
+    "provenance": dict.fromkeys(("approved_by", "filtered_by", "written_by"), "b"),
+    "consent": {
+        "expires": None,
+        "given_by": None,
+        "scope": "training",
+        "version": "public-dataset",
+    },
+    "rubric": "helpful-harmless@1",
+    "synthetic": False,
+}
+"""Fields that are alike in every event."""
+
+
 def make_events(path: Path, held_out: Path, pairs: int) -> None:
     """One event a line; 5 % repeat an earlier prompt, 2 % an earlier pair with a word changed, 1 %
     hold a held-out prompt, 5 % judge an earlier pair again."""
@@ -64,17 +81,8 @@ def make_events(path: Path, held_out: Path, pairs: int) -> None:
     vault = [[{"role": "user", "content": text(15, 30)}] for _ in range(1000)]
     with held_out.open("wb") as stream:
         for prompt in vault:
-            stream.write(
-                canonical_json(
-                    {
-                        "id": content_id(prompt),
-                        "prompt": prompt,
-                        "expected": "unknown",
-                        "context": context,
-                        "facts": {},
-                    }
-                )
-            )
+            row = {"prompt": prompt, "expected": "unknown", "context": context, "facts": {}}
+            stream.write(canonical_json({"id": content_id(prompt), **row}))
     source = {"chat_template": "t", "decoder": None, "policy": "p", "role_format": "conversation"}
     start, recent = datetime(2026, 1, 5, tzinfo=UTC), []
     with path.open("wb") as stream:
@@ -96,14 +104,18 @@ def make_events(path: Path, held_out: Path, pairs: int) -> None:
                 prompt = "Please: " + generator.choice(vault)[0]["content"] + " now"
             recent = [*recent[-500:], (prompt, responses)] if number % 20 == 0 else recent
             event = {
-                "prompt": [{"role": "user", "content": prompt}], "responses": [{"source": source, "text": text} for text in responses],
-                "judgment": {"kind": "comparison", "preferred": generator.choice([0, 0, 1]), "strength": generator.randint(0, 3)},
-                "ratings": [], "acceptable": [], "clause": None, "reason": None, "attack": None, "redacted_from": None, "annotator": f"r{number % 40}",
-                "provenance": {"approved_by": "b", "filtered_by": "b", "written_by": "b"},
-                "consent": {"expires": None, "given_by": None, "scope": "training", "version": "public-dataset"},
-                "rubric": "helpful-harmless@1", "context": context, "synthetic": False,
+                "prompt": [{"role": "user", "content": prompt}],
+                "responses": [{"source": source, "text": text} for text in responses],
+                "judgment": {
+                    "kind": "comparison",
+                    "preferred": generator.choice([0, 0, 1]),
+                    "strength": generator.randint(0, 3),
+                },
+                **UNSAID,
+                "annotator": f"r{number % 40}",
+                "context": context,
                 "time": (start + timedelta(seconds=number)).strftime("%Y-%m-%dT%H:%M:%SZ"),
-            }  # fmt: skip
+            }
             stream.write(canonical_json({"id": content_id(event), **event}))
 
 
@@ -147,7 +159,7 @@ def parsed(stream: object, count: int) -> Iterator[object]:
 def build(folder: Path, batches: int, target: str) -> str:
     from plumbline.data.preferences.build import build_preferences
     from plumbline.profile.profile import CONFIGS, load_profile
-    from plumbline.schema.prompts import EvalPrompt
+    from plumbline.schema.held_out import EvalPrompt
     from plumbline.schema.rubric import load_rubric
     from plumbline.storage.jsonl import read_records
 
@@ -179,8 +191,8 @@ def build(folder: Path, batches: int, target: str) -> str:
 def check(folder: Path) -> str:
     from plumbline.data.quality.audit_frames import preference_frame
     from plumbline.profile.profile import CONFIGS, load_profile
+    from plumbline.schema.held_out import EvalPrompt
     from plumbline.schema.preferences import PreferencePair
-    from plumbline.schema.prompts import EvalPrompt
     from plumbline.schema.rubric import load_rubric
     from plumbline.schema.suites import load_suite
     from plumbline.storage.jsonl import read_records
@@ -292,13 +304,13 @@ def measured(name: str, folder: Path, pairs: int) -> dict[str, float]:
             "OMP_NUM_THREADS": "1",
         },
     )
-    found = json.loads(answer.stdout.splitlines()[-1])
+    measurement = json.loads(answer.stdout.splitlines()[-1])
     print(
-        f"  {name:22s} {found['cpu']:8.1f} cpu s {found['wall']:8.1f} s"
-        f" {found['peak'] / 2**20:8.0f} MiB  {found['result']}",
+        f"  {name:22s} {measurement['cpu']:8.1f} cpu s {measurement['wall']:8.1f} s"
+        f" {measurement['peak'] / 2**20:8.0f} MiB  {measurement['result']}",
         flush=True,
     )
-    return found
+    return measurement
 
 
 def main() -> None:

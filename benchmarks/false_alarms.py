@@ -31,11 +31,11 @@ def alarms(first: int, worlds: int, output: Path | None) -> None:
 
     counts, stopped, gates, begin = Counter[str](), 0, set[str](), time.monotonic()
     for number, seed in enumerate(range(first, first + worlds), start=1):
-        found = inspect(clean_world(seed))
-        fired = {gate: what for gate, what in found.items() if what is not None}
+        verdicts = inspect(clean_world(seed))
+        fired = {gate: what for gate, what in verdicts.items() if what is not None}
         counts.update(fired.keys())
         stopped += bool(fired)
-        gates |= found.keys()
+        gates |= verdicts.keys()
         forget()
         gc.collect()
         for gate, what in fired.items():
@@ -59,8 +59,8 @@ def report(worlds: int, stopped: int, counts: dict[str, int]) -> None:
     from plumbline.statistics.intervals import exact_proportion
 
     def text(count: int) -> str:
-        found = exact_proportion(count, worlds, LEVEL)
-        return f"{found.value:.1%} [{found.low:.1%}, {found.high:.1%}]"
+        verdicts = exact_proportion(count, worlds, LEVEL)
+        return f"{verdicts.value:.1%} [{verdicts.low:.1%}, {verdicts.high:.1%}]"
 
     print(f"\n{worlds} clean worlds, {len(counts)} gates")
     print(f"worlds that any gate stopped: {stopped}, {text(stopped)}")

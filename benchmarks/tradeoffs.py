@@ -11,19 +11,31 @@ reward model. Runs in PLUMBLINE_HOME; what was trained there before is reused.
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from plumbline.evaluation.failure_modes.over_optimization import over_optimization
+from plumbline.evaluation.frontier import read_frontier
+from plumbline.evaluation.report import format_estimate
+from plumbline.evaluation.scorers import scorer_of
+from plumbline.evaluation.vault.opening import open_vault
+from plumbline.lineage.ledger import Ledger
+from plumbline.profile.evaluation import BestOf
+from plumbline.profile.profile import Profile, load_profile
+from plumbline.profile.training import SamplesRecipe
+from plumbline.release.gates import judge_gate
+from plumbline.schema.checks import CHECKS_FILE, CheckReport, CheckVerdict
+from plumbline.schema.eval_report import EvalReport
+from plumbline.schema.held_out import BestOfDraws, EvalPrompt
+from plumbline.storage.artifacts import ArtifactStore
+from plumbline.storage.home import HomeLayout
+from plumbline.training.models.encoding import ChatEncoder, encode_prompts
+from plumbline.training.models.tokenizers import load_tokenizer
+from plumbline.training.models.weights import load_policy, load_reward_model
+from plumbline.training.sampling.sampling import Judges, draw_best_of
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
 
-if TYPE_CHECKING:
-    from plumbline.profile.evaluation import BestOf
-    from plumbline.profile.profile import Profile
-    from plumbline.schema.checks import CheckVerdict
-    from plumbline.schema.eval_report import EvalReport
-    from plumbline.storage.artifacts import ArtifactStore
 
 COLUMNS = (
     ("harm", "harmful_compliance"),
@@ -38,9 +50,6 @@ COLUMNS = (
 
 def train_all(profile: str) -> None:
     """Every recipe of the profile, the candidate first."""
-    from plumbline.profile.profile import load_profile
-    from plumbline.storage.home import HomeLayout
-
     settings = load_profile(profile)
     environment = os.environ | {
         "PLUMBLINE_PROFILE": profile,
@@ -76,24 +85,20 @@ def train_all(profile: str) -> None:
             )
 
 
-def evals_of(store: "ArtifactStore", profile: str) -> dict[str, str]:
+def evals_of(store: ArtifactStore, profile: str) -> dict[str, str]:
     """Digest of the evals of every recipe under the profile as it is now."""
-    from plumbline.profile.profile import load_profile
-
     config = load_profile(profile).digest()
     manifests = {digest: store.manifest(digest) for digest in sorted(store.manifests())}
     return {
-        str(one.facts["recipe"]): digest
-        for digest, one in manifests.items()
-        if one.kind == "held_out_evals" and one.config == config
+        str(artifact.facts["recipe"]): digest
+        for digest, artifact in manifests.items()
+        if artifact.kind == "held_out_evals" and artifact.config == config
     }
 
 
-def stopped_by(report: "EvalReport", checks: "Sequence[CheckVerdict]", profile: "Profile") -> str:
+def stopped_by(report: EvalReport, checks: Sequence[CheckVerdict], profile: Profile) -> str:
     """Gates and checks of the evals that do not pass; guardrail and judges are the same for every
     recipe."""
-    from plumbline.release.gates import judge_gate
-
     verdicts = {gate.id: judge_gate(gate, report).verdict for gate in profile.gates} | {
         check.name: check.verdict for check in checks
     }
@@ -103,13 +108,8 @@ def stopped_by(report: "EvalReport", checks: "Sequence[CheckVerdict]", profile: 
     )
 
 
-def rows(store: "ArtifactStore", evals: dict[str, str], profile: "Profile") -> Iterator[list[str]]:
+def rows(store: ArtifactStore, evals: dict[str, str], profile: Profile) -> Iterator[list[str]]:
     """What each recipe gained and paid, in ascending order of divergence."""
-    from plumbline.evaluation.frontier import read_frontier
-    from plumbline.evaluation.report import format_estimate
-    from plumbline.schema.checks import CHECKS_FILE, CheckReport
-    from plumbline.schema.eval_report import EvalReport
-
     points = {point.policy: point for point in read_frontier(store, min(evals.values())).points}
     own = {store.manifest(digest).parents["aligned_policy"]: digest for digest in evals.values()}
     for policy in sorted(own, key=lambda policy: points[policy].kl.value):
@@ -128,30 +128,35 @@ def rows(store: "ArtifactStore", evals: dict[str, str], profile: "Profile") -> I
         ]
 
 
-def curve(
-    profile: str, store: "ArtifactStore", evals: str, best_of: "BestOf"
-) -> Iterator[list[str]]:
+def curve(profile: str, store: ArtifactStore, evals: str, best_of: BestOf) -> Iterator[list[str]]:
     """The best-of-n curve of the reference, drawn further than the evals draw it; it is the same
     for every recipe."""
-    from plumbline.evaluation.failure_modes.over_optimization import over_optimization
-    from plumbline.evaluation.report import format_estimate
-    from plumbline.evaluation.scorers import scorer_of
-    from plumbline.evaluation.vault.opening import open_vault
-    from plumbline.lineage.ledger import Ledger
-    from plumbline.profile.profile import load_profile
-    from plumbline.profile.training import SamplesRecipe
-    from plumbline.storage.home import HomeLayout
-    from plumbline.training.models.encoding import ChatEncoder, encode_prompts
-    from plumbline.training.models.tokenizers import load_tokenizer
-    from plumbline.training.models.weights import load_policy, load_reward_model
-    from plumbline.training.sampling.sampling import draw_best_of
+    settings = load_profile(profile)
+    prompts, draws = _draw(settings, store, store.manifest(evals).parents, best_of)
+    optimization = over_optimization(
+        draws,
+        prompts,
+        scorer_of(settings.evaluation.scorer),
+        settings.evaluation.level,
+        cluster=settings.vault.cluster,
+    )
+    for point in optimization.points if optimization is not None else ():
+        estimates = (
+            format_estimate(point.proxy, "reward"),
+            format_estimate(point.gold, "utility"),
+            format_estimate(point.tokens, "tokens"),
+        )
+        yield [str(point.n), f"{point.kl:.2f}", *estimates]
 
-    settings, parents = load_profile(profile), store.manifest(evals).parents
+
+def _draw(
+    settings: Profile, store: ArtifactStore, parents: Mapping[str, str], best_of: BestOf
+) -> tuple[list[EvalPrompt], list[BestOfDraws]]:
     folders = {
         role: store.open(parents[role])[0]
         for role in ("eval_vault", "reference_policy", "reward_model")
     }
-    ledger = Ledger(HomeLayout.from_environment(profile=profile).ledger)
+    ledger = Ledger(HomeLayout.from_environment(profile=settings.name).ledger)
     prompts = open_vault(
         folders["eval_vault"],
         ledger,
@@ -165,7 +170,7 @@ def curve(
     rows = encode_prompts(
         ChatEncoder(tokenizer, settings.model.max_length), prompts, decoder.max_new_tokens
     )
-    models = (
+    judges = Judges(
         load_policy(folders["reference_policy"] / "model", settings.hardware),
         load_reward_model(folders["reward_model"] / "model", settings.hardware),
     )
@@ -173,23 +178,10 @@ def curve(
         best_of,
         SamplesRecipe(decoder=decoder, batch_size=settings.evaluation.batch_size),
         rows,
-        *models,
+        judges,
         tokenizer,
     )
-    found = over_optimization(
-        draws,
-        prompts,
-        scorer_of(settings.evaluation.scorer),
-        settings.evaluation.level,
-        cluster=settings.vault.cluster,
-    )
-    for point in found.points if found is not None else ():
-        estimates = (
-            format_estimate(point.proxy, "reward"),
-            format_estimate(point.gold, "utility"),
-            format_estimate(point.tokens, "tokens"),
-        )
-        yield [str(point.n), f"{point.kl:.2f}", *estimates]
+    return prompts, draws
 
 
 def show(head: list[str], body: Iterable[list[str]]) -> None:
@@ -200,10 +192,6 @@ def show(head: list[str], body: Iterable[list[str]]) -> None:
 
 
 def main() -> None:
-    from plumbline.profile.evaluation import BestOf
-    from plumbline.profile.profile import load_profile
-    from plumbline.storage.artifacts import ArtifactStore
-    from plumbline.storage.home import HomeLayout
 
     profile = sys.argv[1] if len(sys.argv) > 1 else "sandbox-tradeoffs"
     train_all(profile)

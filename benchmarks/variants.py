@@ -21,7 +21,7 @@ from plumbline.evaluation.vault.variants import reword
 from plumbline.lineage.newest import newest_artifact
 from plumbline.profile.evaluation import VariantName
 from plumbline.profile.profile import load_profile
-from plumbline.schema.prompts import EvalPrompt
+from plumbline.schema.held_out import EvalPrompt
 from plumbline.simulation.rollouts import Rollouts, sample_rollouts
 from plumbline.storage.artifacts import ArtifactStore
 from plumbline.storage.home import HomeLayout
@@ -65,19 +65,19 @@ def main() -> None:
             prompts=tuple(prompt.prompt for _, prompt in asked),
         )
     )
-    found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    scores: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     sampled: Counter[str] = Counter()
     for (manner, prompt), answer in zip(asked, answers, strict=True):
         if answer.texts:
             sampled[manner] += 1
             for name, value in score_sandbox(prompt, answer.texts[0]).metrics.items():
                 if value is not None:
-                    found[manner][name].append(value)
+                    scores[manner][name].append(value)
     print(
         f"policy {digest}\n\n| wording | prompts | {' | '.join(METRICS)}"
         f" |\n|{'---|' * (len(METRICS) + 2)}"
     )
-    for manner, values in found.items():
+    for manner, values in scores.items():
         rates = " | ".join(f"{sum(values[name]) / len(values[name]):.1%}" for name in METRICS)
         print(f"| {manner} | {sampled[manner]} of {len(chosen)} | {rates} |")
 

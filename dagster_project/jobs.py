@@ -3,6 +3,8 @@ and promote what people signed."""
 
 import dagster as dg
 
+from plumbline.schema.kinds import RELEASED_POLICY
+
 INGEST = dg.AssetSelection.assets("feedback")
 RED_TEAM = dg.AssetSelection.assets("red_team")
 
@@ -23,7 +25,7 @@ align = dg.define_asset_job(
 
 promote = dg.define_asset_job(
     "promote",
-    selection=dg.AssetSelection.assets("released_policy"),
+    selection=dg.AssetSelection.assets(RELEASED_POLICY),
     description=(
         "Make the policy of the newest decision the champion, if its signatures are complete."
     ),

@@ -1,4 +1,4 @@
-"""`python -m plumbline`: the command line without Dagster and MLflow; `plumbline trace` then
+"""`python -m plumbline`: the command line without Dagster and MLflow; `audit trace` then
 verifies the store alone."""
 
 from plumbline.cli.app import build_app

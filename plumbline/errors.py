@@ -6,16 +6,15 @@
     ├── ConfigError              unknown key, out of range, or a knob that would have no effect
     ├── DataError
     │   ├── InvalidFeedback      names the event and the field
-    │   ├── InvalidPreferences   names the pair and the rule
-    │   └── SplitLeakage         names the prompts that stand on two sides
+    │   └── InvalidPreferences   names the pair and the rule
     ├── ArtifactError
     │   ├── ArtifactNotFound     nothing with this digest is in the store
     │   └── DigestMismatch       expected, found, and where
-    ├── GateRefused              a certificate is missing, failed, stale or unreadable; no step was spent
-    ├── JudgeUnavailable         the endpoint of a judge does not answer, refuses the request, or answers something else than its protocol
+    ├── GateRefused              a certificate is missing, failed, stale or unreadable
+    ├── JudgeUnavailable         the endpoint of a judge does not answer, or not as agreed
     ├── JudgeRefused             a judge is not reliable enough to be heard
     ├── TrainingError            the worker's own message and the path of its log
-    ├── MaskBreach               the mask receipt shows tokens that must not be trained, or none that must
+    ├── MaskBreach               the mask receipt shows tokens that must not be trained, or none
     ├── InsufficientEvidence     which estimate, how many samples it had, how many it needs
     ├── VaultRefused             a suite is not the pinned one, is worn out, or has no rule
     ├── SignatureRefused         who signed what, and why it does not count
@@ -47,10 +46,6 @@ class InvalidFeedback(DataError):
 
 class InvalidPreferences(DataError):
     """A preference pair breaks a rule; names the pair and the rule."""
-
-
-class SplitLeakage(DataError):
-    """One prompt stands in more than one split."""
 
 
 class ArtifactError(PlumblineError):

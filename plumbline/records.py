@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from typing import Any, Self
+from typing import Any, Final, NoReturn, Self
 
 from pydantic import BaseModel, ConfigDict
 
@@ -48,44 +48,66 @@ def sha256(data: bytes) -> str:
     return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
+class JsonError(ValueError):
+    """Why bytes are not strict JSON; the message says it with the place."""
+
+    def __init__(self, defect: str, message: str) -> None:
+        super().__init__(message)
+        self.defect = defect
+        """The same words for every text with this defect."""
+
+
+def short(digest: str) -> str:
+    """The first 12 hex digits of a digest, for people."""
+    return digest.removeprefix("sha256:")[:12]
+
+
 def parse_json(data: bytes) -> Any:
     """Parse strict JSON: UTF-8, no duplicate keys, no NaN, no number beyond the range of a float.
 
     Raises:
-        ValueError: If the data breaks one of these rules; says which.
+        JsonError: If the data breaks one of these rules; says which.
     """
     if not data.strip():
-        raise ValueError("the row is empty")
+        raise JsonError("empty row", "the row is empty")
     try:
-        return json.loads(
-            data.decode(),
-            object_pairs_hook=_unique_keys,
-            parse_constant=_reject_constant,
-            parse_float=_finite,
-        )
+        return _STRICT.decode(data.decode())
     except UnicodeDecodeError as error:
-        raise ValueError(f"not UTF-8 at byte {error.start}") from error
+        raise JsonError("not UTF-8", f"not UTF-8 at byte {error.start}") from error
     except json.JSONDecodeError as error:
-        raise ValueError(f"not JSON: {error.msg} at character {error.pos}") from error
+        marked = error.doc.startswith("\ufeff")
+        reason = "Unexpected UTF-8 BOM (decode using utf-8-sig)" if marked else error.msg
+        raise JsonError("not JSON", f"not JSON: {reason} at character {error.pos}") from error
     except RecursionError as error:
-        raise ValueError("not usable JSON: nested too deeply") from error
+        raise JsonError("nested too deeply", "not usable JSON: nested too deeply") from error
+    except JsonError:
+        raise
+    except ValueError as error:  # an integer of thousands of digits
+        raise JsonError("number out of range", str(error)) from error
 
 
 def _unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    value: dict[str, object] = {}
-    for key, item in pairs:
-        if key in value:
-            raise ValueError(f"key '{key}' stands twice")
-        value[key] = item
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise JsonError("key stands twice", f"key '{key}' stands twice")
+            seen.add(key)
     return value
 
 
-def _reject_constant(name: str) -> None:
-    raise ValueError(f"{name} is not a number that JSON can carry")
+def _no_constant(name: str) -> NoReturn:
+    raise JsonError("number out of range", f"{name} is not a number that JSON can carry")
 
 
 def _finite(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
-        raise ValueError(f"{text} is beyond the range of a float")
+        raise JsonError("number out of range", f"{text} is beyond the range of a float")
     return number
+
+
+_STRICT: Final = json.JSONDecoder(
+    object_pairs_hook=_unique_keys, parse_constant=_no_constant, parse_float=_finite
+)

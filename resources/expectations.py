@@ -116,12 +116,12 @@ def _judge(
     observed = _observed(result, bool(outcome.success))
     problems, rows = [], []
     if not outcome.success:
-        found = (
+        breach = (
             f"{unexpected} of {examined} rows break it"
             if "element_count" in result
             else f"observed {observed}"
         )
-        problems.append(f"{expectation.type}: {found}. {expectation.reason}")
+        problems.append(f"{expectation.type}: {breach}. {expectation.reason}")
         rows += [
             str(row.get(ID)) if isinstance(row, Mapping) else str(row)
             for row in result.get("partial_unexpected_index_list") or []

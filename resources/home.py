@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 
 class Home(dg.ConfigurableResource["Home"]):
-    """One installation seen by one profile: where its files are (see `plumbline.storage.home`), and what
-    opens them."""
+    """One installation seen by one profile: where its files are (see `plumbline.storage.home`),
+    and what opens them."""
 
     root: str = Field(description="folder of everything that Plumbline writes (PLUMBLINE_HOME)")
     profile_name: str = Field(

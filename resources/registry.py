@@ -45,15 +45,16 @@ class ModelRegistry(dg.ConfigurableResource["ModelRegistry"]):
     def champion(self, profile: str) -> str | None:
         """Artifact digest of the policy that the alias points at, or what it points at instead;
         None for no alias."""
-        found = self.pointed_at(profile)
-        if found is None:
+        version = self.pointed_at(profile)
+        if version is None:
             return None
-        claimed = found.tags.get(ARTIFACT_TAG, "")
+        claimed = version.tags.get(ARTIFACT_TAG, "")
         # the tag can be edited, and so can the source: both have to speak of the same policy
         return (
             claimed
-            if found.source == self._source(claimed)
-            else f"version {found.version} of {found.source}, tagged {claimed or 'with no digest'}"
+            if version.source == self._source(claimed)
+            else f"version {version.version} of {version.source}, tagged"
+            f" {claimed or 'with no digest'}"
         )
 
     def follow(self, profile: str, promotion: Promotion | None) -> None:
@@ -98,9 +99,9 @@ class ModelRegistry(dg.ConfigurableResource["ModelRegistry"]):
                 if error.error_code != "RESOURCE_ALREADY_EXISTS":
                     raise
             known = [
-                one
-                for one in client.search_model_versions(f"name = '{name}'")
-                if (one.tags.get(ARTIFACT_TAG), one.source) == (policy, source)
+                registered
+                for registered in client.search_model_versions(f"name = '{name}'")
+                if (registered.tags.get(ARTIFACT_TAG), registered.source) == (policy, source)
             ]
             version = (
                 known[0]

@@ -88,10 +88,10 @@ class DatasetSnapshots(dg.ConfigurableResource["DatasetSnapshots"]):
                 _fetch(repo, pointer, version)
                 _require_safe_listing(cache / "files" / "md5" / version[:2] / version[2:], version)
                 repo.checkout(targets=[str(pointer)], force=True)
-            found = folder_md5(workspace / "data")
-            if found != version:
+            restored = folder_md5(workspace / "data")
+            if restored != version:
                 raise DigestMismatch(
-                    f"snapshot {version}: the restored files are {found}; the cache {cache} was"
+                    f"snapshot {version}: the restored files are {restored}; the cache {cache} was"
                     " changed. Delete it: the remote has a copy."
                 )
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -6,7 +6,6 @@ Identity is the artifact store's.
 
 import os
 import sqlite3
-import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -150,24 +149,14 @@ class ExperimentTracker(dg.ConfigurableResource["ExperimentTracker"]):
             raise
         return True
 
-    def run_tags(self, run_id: str) -> dict[str, str]:
-        """The tags of a run."""
-        return dict(self._client().get_run(run_id).data.tags)
-
     def url(self, run_id: str) -> str:
         """The page of a run in MLflow's user interface."""
-        return f"{self.ui}/#/experiments/{self._client().get_run(run_id).info.experiment_id}/runs/{run_id}"
+        experiment = self._client().get_run(run_id).info.experiment_id
+        return f"{self.ui}/#/experiments/{experiment}/runs/{run_id}"
 
     def experiment(self) -> str:
         """Id of the profile's experiment, which is created on first use."""
         return _experiment(self.home.layout.mlflow_db.parent, self.home.profile_name)
-
-    def warm_up(self) -> threading.Thread:
-        """Import MLflow and migrate its database in a thread, while something else is waited for;
-        an error shows up at the first real use."""
-        thread = threading.Thread(target=self.experiment, name="mlflow-warm-up", daemon=True)
-        thread.start()
-        return thread
 
     def _client(self) -> "MlflowClient":
         return mlflow_client(self.home.layout.mlflow_db.parent)
@@ -242,9 +231,8 @@ def mlflow_client(folder: Path) -> "MlflowClient":
         from mlflow import MlflowClient
 
         with closing(sqlite3.connect(database)) as connection:
-            connection.execute(
-                "PRAGMA journal_mode=WAL"
-            )  # readers, as the user interface, do not stop a writer
+            # readers, as the user interface, do not stop a writer
+            connection.execute("PRAGMA journal_mode=WAL")
         uri = f"sqlite:///{database}"
         client = MlflowClient(tracking_uri=uri, registry_uri=uri)
         client.search_experiments(max_results=1)
@@ -256,9 +244,9 @@ def mlflow_client(folder: Path) -> "MlflowClient":
 def _experiment(folder: Path, name: str) -> str:
     client = mlflow_client(folder)
     with FileLock(folder / "init.lock"):
-        found = client.get_experiment_by_name(name)
-        if found is not None:
-            return str(found.experiment_id)
+        experiment = client.get_experiment_by_name(name)
+        if experiment is not None:
+            return str(experiment.experiment_id)
         # Without an explicit location, MLflow would write files into ./mlruns of whatever folder
         # the process runs in.
         return str(

@@ -4,6 +4,7 @@ same stages and gates."""
 import os
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,34 +14,13 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 CHROMIUM, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
 SESSION = Path(tempfile.mkdtemp(prefix="plumbline-tests-"))
-TINY = {
-    "name: sandbox\n": "name: tiny\n",
-    "demonstrations: 16000": "demonstrations: 400",
-    "pairs: 4000": "pairs: 320",
-    "verdicts: 2000": "verdicts: 120",
-    "prompts_per_slice: 300": "prompts_per_slice: 6",
-    "max_events: 2000": "max_events: 160",
-    "hidden: 64": "hidden: 32",
-    "feed_forward: 128": "feed_forward: 64",
-    "save_every: 250": "save_every: 5",
-    "save_every: 100": "save_every: 5",
-    "variant_prompts: 60": "variant_prompts: 2",
-    "best_of: {n: 8, prompts: 60}": "best_of: {n: 2, prompts: 4}",
-}
 
 
 def _prepare() -> None:
     """Set the environment before any test module imports the project."""
     configs = SESSION / "configs"
     shutil.copytree(ROOT / "configs", configs)
-    text = (configs / "sandbox.yaml").read_text()
-    for old, new in TINY.items():
-        if old not in text:
-            raise RuntimeError(
-                f"tests/conftest.py: configs/sandbox.yaml no longer has '{old}'; correct TINY"
-            )
-        text = text.replace(old, new)
-    (configs / "tiny.yaml").write_text(text)
+    shutil.copy(configs / "tests" / "tiny.yaml", configs)
     os.environ |= {
         "PLUMBLINE_CONFIGS": str(configs),
         "PLUMBLINE_HOME": str(SESSION / "home"),
@@ -55,6 +35,64 @@ def _prepare() -> None:
 
 
 _prepare()
+
+STEPS = "tests/end_to_end/"
+"""A user's steps build on each other: these tests keep the order of their files."""
+LONGEST = (
+    "tests/end_to_end/test_sandbox.py",
+    "tests/end_to_end/",
+    "tests/gallery/",
+    "tests/training/",
+    "tests/orchestration/test_preference_versions.py",
+    "tests/orchestration/test_guardrail_asset.py",
+    "tests/orchestration/test_re",
+    "tests/orchestration/",
+    "tests/browser/",
+)
+"""What takes longest starts first, so that no core is idle while another ends with it."""
+TOGETHER = {
+    "tests/training/": "the trained models",
+    "tests/end_to_end/test_chain.py": "the chain",
+    "tests/end_to_end/test_feedback_loop.py": "the chain",
+}
+"""Files that share what one process makes once."""
+
+
+def _rank(item: pytest.Item) -> int:
+    return next(
+        (place for place, start in enumerate(LONGEST) if item.nodeid.startswith(start)),
+        len(LONGEST),
+    )
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first, and the steps of a user into their order."""
+    items.sort(
+        key=lambda item: (
+            _rank(item),
+            (str(item.path), item.location[1] or 0) if item.nodeid.startswith(STEPS) else ("", 0),
+        )
+    )
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With `--dist loadfile`: whole files, in the order above, and what shares something on one
+    core."""
+    from xdist.scheduler import LoadFileScheduling
+
+    if config.getoption("dist") != "loadfile":
+        return None
+    config.option.loadscopereorder = False  # it would put the files with the fewest tests last
+
+    class InOrder(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = super()._split_scope(nodeid)
+            shared = (what for start, what in TOGETHER.items() if file.startswith(start))
+            return next(shared, file)
+
+    return InOrder(config, log)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -92,3 +130,16 @@ def chromium() -> Iterator[Any]:
     driver.set_page_load_timeout(30)
     yield driver
     driver.quit()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What this machine lacks: how many tests were left out for it, and how to install it."""
+    left_out = Counter(
+        report.longrepr[2].removeprefix("Skipped: ")
+        for report in terminalreporter.stats.get("skipped", [])
+        if isinstance(report.longrepr, tuple)
+    )
+    if left_out:
+        terminalreporter.section("left out")
+    for reason, tests in left_out.most_common():
+        terminalreporter.line(f"{tests} {'test' if tests == 1 else 'tests'}: {reason}")

@@ -11,17 +11,18 @@ import pytest
 import typer
 
 from plumbline.cli.app import build_app
+from plumbline.cli.lazy import LazyCommand
 from plumbline.cli.profile.reference_page import configuration_page
 
 ROOT = Path(__file__).resolve().parent.parent
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
 PAGES = [
     path
-    for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
+    for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "findings/README.md")
     if (path := ROOT / name).exists()
 ] + sorted((ROOT / "docs").rglob("*.md"))
 PACKAGES = ("plumbline", "resources", "assets", "dagster_project")
-FOLDERS = (*PACKAGES, "configs", "docs", "tests", "benchmarks", ".ci")
+FOLDERS = (*PACKAGES, "configs", "docs", "findings", "tests", "benchmarks", ".ci")
 TOP_LEVEL = (
     "Makefile",
     "LICENSE",
@@ -90,9 +91,11 @@ def command_problem(words: list[str], options: list[str]) -> str | None:
         below = getattr(command, "commands", None)
         if below is None:
             break
-        if word not in below:
-            return f"`{path}` has no command `{word}`; it has {', '.join(sorted(below))}"
+        shown = sorted(name for name, inner in below.items() if not inner.hidden)
+        if word not in shown:
+            return f"`{path}` has no command `{word}`; it has {', '.join(shown)}"
         command, path = below[word], f"{path} {word}"
+        command = command.load() if isinstance(command, LazyCommand) else command
     accepted |= {
         name
         for parameter in command.params
@@ -208,10 +211,10 @@ def test_decision_records_are_numbered_complete_and_linked():
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("plumbline trace policy 0123ab", None),
+        ("plumbline audit trace policy 0123ab", None),
         (".venv/bin/plumbline profile check sandbox", None),
-        ("python -m plumbline trace release --json", None),
-        ("plumbline trace release --jsn", "no option --jsn"),
+        ("python -m plumbline audit trace release --json", None),
+        ("plumbline audit trace release --jsn", "no option --jsn"),
         ("plumbline tracce", "no command `tracce`"),
         ("plumbline profile chek sandbox", "no command `chek`"),
     ],
@@ -248,18 +251,16 @@ def test_what_looks_like_a_file(span, expected):
     assert looks_like_a_file(span) is expected
 
 
-def requirements_page() -> ModuleType:
-    """The generator of docs/requirements.md, which is a script beside the tests."""
-    spec = importlib.util.spec_from_file_location(
-        "requirements_page", ROOT / "tests" / "requirements_page.py"
-    )
+def generator_in(name: str) -> ModuleType:
+    """A generator of pages, which is a script beside the tests."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "tests" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
 def test_every_requirement_has_a_test_and_every_marker_a_requirement():
-    generator = requirements_page()
+    generator = generator_in("requirements_page")
     promised = {
         (marker, row)
         for marker, sections in generator.MARKERS.items()
@@ -272,10 +273,21 @@ def test_every_requirement_has_a_test_and_every_marker_a_requirement():
     assert generator.proofs().keys() - promised == set(), (
         "markers that name no row of docs/requirements.yaml"
     )
+    assert [
+        mark for mark, tests in generator.proofs().items() if generator.shown(mark, tests) is None
+    ] == [], "proofs of docs/requirements.yaml that do not carry the marker of their row"
 
 
 def test_the_requirements_page_is_current():
-    generator = requirements_page()
+    generator = generator_in("requirements_page")
     assert generator.PAGE.read_text() == generator.page(), (
         "docs/requirements.md is stale: run `make docs`"
     )
+
+
+def test_the_drawing_of_the_layers_is_that_of_the_contract():
+    generator = generator_in("layers_page")
+    assert generator.PAGE.read_text() == generator.page(), (
+        "docs/architecture.md is stale: run `make docs`"
+    )
+    assert len(generator.PAGE.read_text().splitlines()) <= 250, "the rooms, not the modules"

@@ -10,6 +10,7 @@ from assets.lineage.materialization import Upstream
 from assets.lineage.versions import pairs_in
 from plumbline.errors import ArtifactError
 from plumbline.release.promotion import promotions
+from plumbline.schema.kinds import ALIGNED_POLICY, CHAMPION_POLICY, PREFERENCE_DATA
 from resources.home import Home
 
 if TYPE_CHECKING:
@@ -29,6 +30,10 @@ class Champion:
     upstream: Upstream | None
     """Its files; None when it cannot answer the held-out prompts."""
     why_not: str = ""
+
+    def as_parent(self) -> dict[str, Upstream]:
+        """Its files by their role; nothing when it cannot answer."""
+        return {} if self.upstream is None else {CHAMPION_POLICY: self.upstream}
 
 
 def champion_beside(
@@ -56,7 +61,7 @@ def champion_beside(
     if promoted is None:
         return None
     try:
-        folder, artifact = home.store().open(promoted.policy, kind="aligned_policy")
+        folder, artifact = home.store().open(promoted.policy, kind=ALIGNED_POLICY)
     except ArtifactError as error:
         context.log.warning("The champion cannot be compared with: %s", error)
         return Champion(promoted.policy, None, str(error))
@@ -90,7 +95,7 @@ def feedback_moved(
         return recorded
     try:
         folder, before = home.store().open(
-            champion.upstream.artifact.parents["preference_data"], kind="preference_data"
+            champion.upstream.artifact.parents[PREFERENCE_DATA], kind=PREFERENCE_DATA
         )
     except ArtifactError as error:
         context.log.warning("The champion's preference data cannot be compared with: %s", error)

@@ -9,9 +9,25 @@ from typing import Any
 import dagster as dg
 
 from plumbline.lineage.materializations import MaterializationRecord, write_materialization
+from plumbline.schema.kinds import (
+    ALIGNED_POLICY,
+    DEMONSTRATIONS,
+    EVAL_VAULT,
+    FEEDBACK_BATCH,
+    HELD_OUT_EVALS,
+    PREFERENCE_DATA,
+    RED_TEAM_CAMPAIGN,
+    REFERENCE_POLICY,
+    REFUSAL_DETECTOR,
+    RELEASE_DECISION,
+    RELEASE_REPORT,
+    RELEASED_POLICY,
+    REWARD_MODEL,
+)
 from plumbline.storage.artifacts import Artifact
 from plumbline.storage.code_identity import code_identity, source_digest
 from resources.home import Home
+from resources.launch.launcher import JobOutcome
 
 OWNERS = ["team:alignment"]
 CODE_VERSION = source_digest("plumbline", "assets", "resources").removeprefix("sha256:")[:12]
@@ -69,29 +85,58 @@ def upstream(
             " again",
             allow_retries=False,
         )
-    folder, artifact = home.store().open(digest.text, kind=ARTIFACT_KINDS[asset])
-    return Upstream(digest=digest.text, artifact=artifact, folder=folder, partition=partition)
+    return opened(home, digest.text, ARTIFACT_KINDS[asset], partition)
+
+
+def opened(home: Home, digest: str, kind: str, partition: str | None = None) -> Upstream:
+    """An artifact that a manifest names, with its bytes verified.
+
+    Raises:
+        ArtifactNotFound: If manifest or files are missing.
+        DigestMismatch: If any byte differs, or the artifact is of another kind.
+    """
+    folder, artifact = home.store().open(digest, kind=kind)
+    return Upstream(digest=digest, artifact=artifact, folder=folder, partition=partition)
 
 
 ARTIFACT_KINDS: Mapping[str, str] = {
     "rubric": "rubric",
-    "feedback": "feedback_batch",
-    "demonstrations": "demonstrations",
-    "preference_data": "preference_data",
-    "eval_vault": "eval_vault",
-    "reference_policy": "reference_policy",
-    "reward_model": "reward_model",
-    "aligned_policy": "aligned_policy",
+    "feedback": FEEDBACK_BATCH,
+    DEMONSTRATIONS: DEMONSTRATIONS,
+    PREFERENCE_DATA: PREFERENCE_DATA,
+    EVAL_VAULT: EVAL_VAULT,
+    REFERENCE_POLICY: REFERENCE_POLICY,
+    REWARD_MODEL: REWARD_MODEL,
+    ALIGNED_POLICY: ALIGNED_POLICY,
     "judges": "judges",
-    "refusal_detector": "refusal_detector",
-    "red_team": "red_team_campaign",
+    REFUSAL_DETECTOR: REFUSAL_DETECTOR,
+    "red_team": RED_TEAM_CAMPAIGN,
     "guardrail": "guardrail",
-    "held_out_evals": "held_out_evals",
-    "release_decision": "release_decision",
-    "release_report": "release_report",
-    "released_policy": "release",
+    HELD_OUT_EVALS: HELD_OUT_EVALS,
+    RELEASE_DECISION: RELEASE_DECISION,
+    RELEASE_REPORT: RELEASE_REPORT,
+    RELEASED_POLICY: "release",
 }
 """Asset name to the kind of its artifact."""
+
+
+def store_artifact(
+    context: dg.AssetExecutionContext,
+    home: Home,
+    folder: Path,
+    *,
+    parents: Mapping[str, Upstream],
+    facts: dict[str, Any],
+) -> tuple[str, Artifact]:
+    """Publish a staged folder as the artifact of the running asset; returns digest and manifest."""
+    return home.store().publish(
+        folder,
+        kind=ARTIFACT_KINDS[context.asset_key.to_user_string()],
+        config=home.profile().digest(),
+        code=code_identity(),
+        parents={role: parent.digest for role, parent in parents.items()},
+        facts=facts,
+    )
 
 
 def publish(
@@ -105,15 +150,7 @@ def publish(
     dvc: str | None = None,
 ) -> dg.MaterializeResult[Any]:
     """Publish a staged folder as the artifact of the running asset, and describe it to Dagster."""
-    kind = ARTIFACT_KINDS[context.asset_key.to_user_string()]
-    digest, artifact = home.store().publish(
-        folder,
-        kind=kind,
-        config=home.profile().digest(),
-        code=code_identity(),
-        parents={role: parent.digest for role, parent in parents.items()},
-        facts=facts,
-    )
+    digest, artifact = store_artifact(context, home, folder, parents=parents, facts=facts)
     return materialized(context, home, digest, artifact, metadata=metadata, dvc=dvc)
 
 
@@ -124,13 +161,11 @@ def materialized(
     artifact: Artifact,
     *,
     metadata: dict[str, Any],
-    spec: str | None = None,
-    mlflow_run: str | None = None,
+    job: JobOutcome | None = None,
     dvc: str | None = None,
-    cached: bool = False,
 ) -> dg.MaterializeResult[Any]:
     """Record the production of a published artifact, and the materialization that shows it in
-    Dagster."""
+    Dagster; `job` is the training or sampling behind it."""
     partition = own_partition(context)
     production = MaterializationRecord(
         artifact=digest,
@@ -139,10 +174,10 @@ def materialized(
         partition=partition,
         dagster_run=context.run.run_id,
         data_version=artifact.tree,
-        spec=spec,
-        mlflow_run=mlflow_run,
+        spec=None if job is None else job.spec,
+        mlflow_run=None if job is None else job.mlflow_run,
         dvc=dvc,
-        cached=cached,
+        cached=job is not None and job.cached,
         person=home.person,
     )
     write_materialization(home.layout.store, production)

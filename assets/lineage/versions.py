@@ -2,13 +2,15 @@
 meets."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from plumbline.errors import ArtifactError
 from plumbline.profile.data import DriftConfig
+from plumbline.schema.kinds import PREFERENCE_DATA, TRAIN_FILE
 from plumbline.schema.preferences import SPLITS, PreferencePair
 from plumbline.storage.artifacts import Artifact, hash_tree, tree_digest
 from plumbline.storage.jsonl import read_records
@@ -30,7 +32,35 @@ def pairs_in(folder: Path) -> Iterator[PreferencePair]:
     )
 
 
-def drift_from_previous(
+@dataclass(frozen=True)
+class Movement:
+    """How far a version moved, and from what."""
+
+    drift: "DriftReport"
+    previous: str | None
+    """Digest of the version before."""
+    shift: "PromptShift | None"
+    """Against the prompts of the deployment, where somebody recorded them."""
+
+    def facts(self) -> dict[str, Any]:
+        """As the manifest of the version says it."""
+        return {
+            "previous": self.previous,
+            "drift": self.drift.model_dump(mode="json"),
+            "prompt_shift": None if self.shift is None else self.shift.model_dump(mode="json"),
+        }
+
+
+def movement_of_version(
+    context: dg.AssetExecutionContext, home: Home, folder: Path, rubric: str
+) -> Movement:
+    """How a staged version under this rubric differs from the one before and from what the policy
+    meets."""
+    moved, previous = _drift_from_previous(context, home, folder, rubric, home.profile().drift)
+    return Movement(moved, previous, _shift_to_deployment(home, folder))
+
+
+def _drift_from_previous(
     context: dg.AssetExecutionContext, home: Home, folder: Path, rubric: str, rule: DriftConfig
 ) -> "tuple[DriftReport, str | None]":
     """How a staged version differs from the one before, and the digest of that; a version whose
@@ -83,7 +113,7 @@ def _version_before(
             try:
                 if home.store().manifest(digest.text).tree == tree:
                     continue
-                folder, artifact = home.store().open(digest.text, kind="preference_data")
+                folder, artifact = home.store().open(digest.text, kind=PREFERENCE_DATA)
             except ArtifactError as error:
                 context.log.warning("There is no version to compare with: %s", error)
                 return None
@@ -92,7 +122,7 @@ def _version_before(
     return None
 
 
-def shift_to_deployment(home: Home, folder: Path) -> "PromptShift | None":
+def _shift_to_deployment(home: Home, folder: Path) -> "PromptShift | None":
     """How the training prompts differ from those of the deployment; None when nobody recorded
     any."""
     from plumbline.data.quality.drift import prompt_shift, read_deployment_prompts
@@ -101,6 +131,6 @@ def shift_to_deployment(home: Home, folder: Path) -> "PromptShift | None":
     if not path.is_file():
         return None
     training = (
-        pair.prompt[-1].content for pair in read_records(folder / "train.jsonl", PreferencePair)
+        pair.prompt[-1].content for pair in read_records(folder / TRAIN_FILE, PreferencePair)
     )
     return prompt_shift(training, read_deployment_prompts(path), home.profile().seed)

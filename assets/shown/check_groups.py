@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from plumbline.data.quality.certificate import Certificate
+from plumbline.data.quality.certificate import Certificate, CheckResult
 from plumbline.schema.conversations import Message
 from plumbline.schema.preferences import Demonstration, PreferencePair
 from plumbline.schema.suites import Expectation, Suite
@@ -62,25 +62,17 @@ def group_check_results(
     )
     checks = {check.id: check for check in certificate.checks}
     for concern, expectations in suite.concerns.items():
-        found = [checks[expectation.id] for expectation in expectations]
+        results = [checks[expectation.id] for expectation in expectations]
         problems = [
-            problem for check in found if (problem := check.problem(certificate.minimum_rows))
+            problem for check in results if (problem := check.problem(certificate.minimum_rows))
         ]
         if certificate.rows < certificate.minimum_rows:
             problems.append(
                 f"the data have {certificate.rows} rows, the suite needs {certificate.minimum_rows}"
             )
         failing = failing_rows(certificate, [expectation.id for expectation in expectations])
-        observed = {
-            check.id: {
-                "status": check.status,
-                "observed": check.observed,
-                "examined": check.examined,
-            }
-            for check in found
-        }
         metadata: dict[str, Any] = {
-            "expectations": dg.MetadataValue.json(observed),
+            "expectations": dg.MetadataValue.json(_observed(results)),
             "report": dg.MetadataValue.path(str(page)),
             "certificate": certificate.digest(),
             "certificate verdict": certificate.verdict,
@@ -104,11 +96,18 @@ def group_check_results(
         )
 
 
+def _observed(checks: Iterable[CheckResult]) -> dict[str, dict[str, Any]]:
+    return {
+        check.id: {"status": check.status, "observed": check.observed, "examined": check.examined}
+        for check in checks
+    }
+
+
 def sections(facts: Mapping[str, Any]) -> dict[str, dict[str, object]]:
     """The facts of a manifest as sections of the report page: one for each group of facts, and one
     for what stands alone."""
     grouped = {
-        name: {key: _plain(one) for key, one in value.items()}
+        name: {key: _plain(fact) for key, fact in value.items()}
         for name, value in facts.items()
         if isinstance(value, Mapping)
     }
@@ -135,7 +134,7 @@ def _critical(expectations: Iterable[Expectation]) -> bool:
 def _texts(
     rows: Iterable[Demonstration | PreferencePair], wanted: set[str]
 ) -> Mapping[str, Mapping[str, str]]:
-    found: dict[str, dict[str, str]] = {}
+    texts: dict[str, dict[str, str]] = {}
     for row in rows:
         if row.id in wanted:
             responses = (
@@ -143,8 +142,8 @@ def _texts(
                 if isinstance(row, Demonstration)
                 else {"chosen": row.chosen, "rejected": row.rejected}
             )
-            found[row.id] = {"prompt": _conversation(row.prompt), **responses}
-    return found
+            texts[row.id] = {"prompt": _conversation(row.prompt), **responses}
+    return texts
 
 
 def _conversation(prompt: Iterable[Message]) -> str:

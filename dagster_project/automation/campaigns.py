@@ -3,7 +3,6 @@
 import dagster as dg
 
 from assets.lineage.partitions import campaigns
-from plumbline.lineage.ledger import Ledger
 from resources.home import Home
 
 measure_campaign = dg.define_asset_job(
@@ -22,20 +21,18 @@ def collect_campaigns(
     """Request `red_team` once for each campaign in the ledger."""
     from plumbline.evaluation.red_team.campaigns import KIND, campaign_names
 
-    ledger, known = (
-        Ledger(home.layout.ledger),
-        set(context.instance.get_dynamic_partitions(campaigns.name or "")),
-    )
-    found = [
+    ledger = home.ledger()
+    known = set(context.instance.get_dynamic_partitions(campaigns.name or ""))
+    recorded = [
         (name, entry)
         for name in campaign_names(home.layout)
         if (entry := ledger.find(KIND, f"{home.layout.profile}/{name}")) is not None
     ]
-    new = [(name, entry.body["digest"]) for name, entry in found if name not in known]
+    new = [(name, entry.body["digest"]) for name, entry in recorded if name not in known]
     if not new:
         return dg.SkipReason(
-            f"{len(found)} campaigns were requested before; `plumbline redteam add` takes in"
-            " another"
+            f"{len(recorded)} campaigns were requested before; `plumbline evaluate redteam add`"
+            " takes in another"
         )
     return dg.SensorResult(
         dynamic_partitions_requests=[campaigns.build_add_request([name for name, _ in new])],

@@ -1,5 +1,5 @@
-"""Dagster and MLflow as witnesses of a lineage: both are only read, and neither is trusted beyond
-confirming what the store says."""
+"""Dagster and MLflow as cross-checks of a lineage: both are only read, and neither is trusted
+beyond confirming what the store says."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -27,10 +27,10 @@ UNREADABLE = (
 def cross_check_dagster(*instances: dg.DagsterInstance, unread: Sequence[str] = ()) -> Witness:
     """Asks Dagster whether a run of its own materialized the artifact.
 
-    A production is confirmed when one of the instances (one for each profile: the store is shared)
-    knows the run, and that run has a materialization of the asset and partition with the same data
-    version and artifact. A materialization that somebody reported from outside a run never
-    confirms; if it claims the artifact, it is a finding.
+    A materialization record is confirmed when one of the instances (one for each profile: the store
+    is shared) knows the run, and that run has a materialization of the asset and partition with the
+    same data version and artifact. A materialization that somebody reported from outside a run
+    never confirms; if it names the artifact, it is a finding.
 
     Args:
         instances: Where runs are looked for.
@@ -38,49 +38,33 @@ def cross_check_dagster(*instances: dg.DagsterInstance, unread: Sequence[str] = 
             be in them.
     """
 
-    def confirm(production: MaterializationRecord) -> list[Finding]:
+    def confirm(record: MaterializationRecord) -> list[Finding]:
         from sqlalchemy.exc import SQLAlchemyError
 
         try:
             reported = [
-                finding for instance in instances for finding in _reported(instance, production)
+                finding for instance in instances for finding in _reported(instance, record)
             ]
             known = next(
-                (instance for instance in instances if instance.has_run(production.dagster_run)),
+                (instance for instance in instances if instance.has_run(record.dagster_run)),
                 None,
             )
             if known is not None:
-                return reported + _materialized(known, production)
+                return reported + _materialized(known, record)
         except (SQLAlchemyError, dg.DagsterError) as error:
-            return [
-                _finding(
-                    production,
-                    f"Dagster's records cannot be read: {_first_line(error)}",
-                    "readable records",
-                    None,
-                    UNREADABLE,
-                )
-            ]
-        where = f" ({'; '.join(unread)})" if unread else ""
-        return [
-            *reported,
-            _finding(
-                production,
-                f"Dagster has no such run{where}",
-                f"run {production.dagster_run}",
-                None,
-                _forget(production),
-            ),
-        ]
+            what = f"Dagster's records cannot be read: {_first_line(error)}"
+            return [_finding(record, what, "readable records", None, UNREADABLE)]
+        what = "Dagster has no such run" + (f" ({'; '.join(unread)})" if unread else "")
+        expected = f"run {record.dagster_run}"
+        return [*reported, _finding(record, what, expected, None, _forget(record))]
 
     return confirm
 
 
-def _forget(production: MaterializationRecord) -> str:
-    record = materialization_file(Path("<store>"), production.artifact, production.dagster_run)
+def _forget(record: MaterializationRecord) -> str:
+    path = materialization_file(Path("<store>"), record.artifact, record.dagster_run)
     otherwise = (
-        f"remove {record} and materialize {_where(production)} again; --offline verifies the store"
-        " alone"
+        f"remove {path} and materialize {_where(record)} again; --offline verifies the store alone"
     )
     return (
         "restore Dagster's storage; if the run was deleted on purpose, or ended before Dagster"
@@ -88,36 +72,28 @@ def _forget(production: MaterializationRecord) -> str:
     )
 
 
-def _materialized(instance: dg.DagsterInstance, production: MaterializationRecord) -> list[Finding]:
+def _materialized(instance: dg.DagsterInstance, record: MaterializationRecord) -> list[Finding]:
     """What is wrong with the materializations of this asset and partition in the run that the
-    production names."""
-    run, where = production.dagster_run, _where(production)
+    record names."""
+    run, where = record.dagster_run, _where(record)
     described = [
         {
             "data version": (event.tags or {}).get("dagster/data_version"),
             "artifact": _text(event.metadata.get("artifact")),
         }
         for event in _run_events(instance, run)
-        if event.asset_key.to_user_string() == production.asset
-        and event.partition == production.partition
+        if event.asset_key.to_user_string() == record.asset and event.partition == record.partition
     ]
-    expected = {"data version": production.data_version, "artifact": production.artifact}
+    expected = {"data version": record.data_version, "artifact": record.artifact}
     if expected in described:
         return []
     if not described:
-        return [
-            _finding(
-                production,
-                f"Dagster: run {run} did not materialize {where}",
-                where,
-                None,
-                _forget(production),
-            )
-        ]
+        what = f"Dagster: run {run} did not materialize {where}"
+        return [_finding(record, what, where, None, _forget(record))]
     newest = described[-1]
     return [
         _finding(
-            production,
+            record,
             f"Dagster: run {run} materialized {where} with another {name}",
             value,
             newest[name],
@@ -139,28 +115,28 @@ def _run_events(instance: dg.DagsterInstance, run: str) -> Iterator[dg.AssetMate
         cursor, more = page.cursor, page.has_more
 
 
-def _reported(instance: dg.DagsterInstance, production: MaterializationRecord) -> list[Finding]:
-    """Materializations that claim the artifact and that no run made: anyone who reaches the REST
+def _reported(instance: dg.DagsterInstance, record: MaterializationRecord) -> list[Finding]:
+    """Materializations that name the artifact and that no run made: anyone who reaches the REST
     endpoint or the UI can report one."""
-    partitions = None if production.partition is None else [production.partition]
+    partitions = None if record.partition is None else [record.partition]
     wanted = dg.AssetRecordsFilter(
-        asset_key=dg.AssetKey.from_user_string(production.asset), asset_partitions=partitions
+        asset_key=dg.AssetKey.from_user_string(record.asset), asset_partitions=partitions
     )
     findings: list[Finding] = []
     cursor, more = None, True
     while more:
         page = instance.fetch_materializations(wanted, limit=PAGE, cursor=cursor)
-        for record in page.records:
-            event = record.asset_materialization
-            if record.run_id or event is None:
+        for entry in page.records:
+            event = entry.asset_materialization
+            if entry.run_id or event is None:
                 continue
-            claims = {
+            named = {
                 (event.tags or {}).get("dagster/data_version"),
                 _text(event.metadata.get("artifact")),
             }
-            if claims & {production.data_version, production.artifact}:
+            if named & {record.data_version, record.artifact}:
                 what = (
-                    f"Dagster: materialization {record.storage_id} of {_where(production)} was"
+                    f"Dagster: materialization {entry.storage_id} of {_where(record)} was"
                     " reported from outside a run"
                 )
                 remedy = (
@@ -168,15 +144,15 @@ def _reported(instance: dg.DagsterInstance, production: MaterializationRecord) -
                     " materialization is one that a run made"
                 )
                 findings.append(
-                    _finding(production, what, f"run {production.dagster_run}", "no run", remedy)
+                    _finding(record, what, f"run {record.dagster_run}", "no run", remedy)
                 )
         cursor, more = page.cursor, page.has_more
     return findings
 
 
 def cross_check_mlflow(tracking_uri: str, store: ArtifactStore) -> Witness:
-    """Asks MLflow whether the experiment run that a production names is finished and describes the
-    same job and artifact.
+    """Asks MLflow whether the experiment run that a materialization record names is finished and
+    describes the same job and artifact.
 
     Args:
         tracking_uri: Where the runs are.
@@ -184,110 +160,73 @@ def cross_check_mlflow(tracking_uri: str, store: ArtifactStore) -> Witness:
             way.
     """
 
-    def confirm(production: MaterializationRecord) -> list[Finding]:
-        if production.mlflow_run is None:
+    def confirm(record: MaterializationRecord) -> list[Finding]:
+        if record.mlflow_run is None:
             return []
+        expected = f"run {record.mlflow_run}"
         database = Path(tracking_uri.removeprefix("sqlite:///"))
-        if (
-            tracking_uri.startswith("sqlite:///") and not database.is_file()
-        ):  # opening it would create it
-            return [
-                _finding(
-                    production,
-                    f"MLflow has no such run ({database} does not exist)",
-                    f"run {production.mlflow_run}",
-                    None,
-                    UNREADABLE,
-                )
-            ]
+        # a database that is not there is not opened: that would create it
+        if tracking_uri.startswith("sqlite:///") and not database.is_file():
+            what = f"MLflow has no such run ({database} does not exist)"
+            return [_finding(record, what, expected, None, UNREADABLE)]
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read while mlflow is imported
         from mlflow import MlflowClient
         from mlflow.exceptions import MlflowException
         from sqlalchemy.exc import SQLAlchemyError
 
         try:
-            run = MlflowClient(tracking_uri=tracking_uri).get_run(production.mlflow_run)
+            run = MlflowClient(tracking_uri=tracking_uri).get_run(record.mlflow_run)
         except MlflowException as error:
             remedy = (
-                f"restore MLflow's database, or materialize {_where(production)} again. MLflow"
+                f"restore MLflow's database, or materialize {_where(record)} again. MLflow"
                 f" says: {_first_line(error)}"
             )
-            return [
-                _finding(
-                    production,
-                    "MLflow has no such run",
-                    f"run {production.mlflow_run}",
-                    None,
-                    remedy,
-                )
-            ]
+            return [_finding(record, "MLflow has no such run", expected, None, remedy)]
         except SQLAlchemyError as error:
-            return [
-                _finding(
-                    production,
-                    f"MLflow's records cannot be read: {_first_line(error)}",
-                    f"run {production.mlflow_run}",
-                    None,
-                    UNREADABLE,
-                )
-            ]
-        return _described(production, run, store)
+            what = f"MLflow's records cannot be read: {_first_line(error)}"
+            return [_finding(record, what, expected, None, UNREADABLE)]
+        return _described(record, run, store)
 
     return confirm
 
 
-def _described(production: MaterializationRecord, run: Any, store: ArtifactStore) -> list[Finding]:
-    tags, name = run.data.tags, f"MLflow run {production.mlflow_run}"
+def _described(record: MaterializationRecord, run: Any, store: ArtifactStore) -> list[Finding]:
+    """Findings where the run is not the one that trained this: status, job, artifact, bytes, beta.
+
+    The run is anyone's to edit, so each tag is held against the store, never the other way round.
+    """
+    tags, name = run.data.tags, f"MLflow run {record.mlflow_run}"
     findings = []
     if run.info.status != "FINISHED":
-        findings.append(_finding(production, f"{name} did not finish", "FINISHED", run.info.status))
+        findings.append(_finding(record, f"{name} did not finish", "FINISHED", run.info.status))
     if run.info.lifecycle_stage != "active":
-        findings.append(
-            _finding(
-                production,
-                f"{name} was deleted",
-                "active",
-                run.info.lifecycle_stage,
-                "restore it: `mlflow runs restore --run-id`",
-            )
-        )
-    if tags.get("plumbline.spec") != production.spec:
-        findings.append(
-            _finding(
-                production,
-                f"{name}: tag plumbline.spec",
-                production.spec,
-                tags.get("plumbline.spec"),
-            )
-        )
-    accepted = {
-        production.artifact: production.data_version,
-        **_samples(store, production.artifact),
-    }
+        remedy = "restore it: `mlflow runs restore --run-id`"
+        stage = run.info.lifecycle_stage
+        findings.append(_finding(record, f"{name} was deleted", "active", stage, remedy))
+    # a run of held_out_evals describes its samples, which the report was made from
+    accepted = {record.artifact: record.data_version, **_samples(store, record.artifact)}
     tagged = tags.get("plumbline.artifact")
+    tree = accepted.get(tagged, record.data_version)
+    spec, logged = tags.get("plumbline.spec"), tags.get("dagster.run")
+    if spec != record.spec:
+        findings.append(_finding(record, f"{name}: tag plumbline.spec", record.spec, spec))
     if tagged not in accepted:
-        findings.append(
-            _finding(production, f"{name}: tag plumbline.artifact", " or ".join(accepted), tagged)
-        )
-    tree = accepted.get(tagged, production.data_version)
+        what = f"{name}: tag plumbline.artifact"
+        findings.append(_finding(record, what, " or ".join(accepted), tagged))
     if tags.get("plumbline.tree") != tree:
-        findings.append(
-            _finding(production, f"{name}: tag plumbline.tree", tree, tags.get("plumbline.tree"))
-        )
-    logged = tags.get("dagster.run")
-    if logged is not None and not production.cached and logged != production.dagster_run:
-        findings.append(
-            _finding(production, f"{name}: tag dagster.run", production.dagster_run, logged)
-        )
-    return findings + _beta(production, run, store, name)
+        what = f"{name}: tag plumbline.tree"
+        findings.append(_finding(record, what, tree, tags.get("plumbline.tree")))
+    if logged is not None and not record.cached and logged != record.dagster_run:
+        findings.append(_finding(record, f"{name}: tag dagster.run", record.dagster_run, logged))
+    return findings + _beta(record, run, store, name)
 
 
 def _beta(
-    production: MaterializationRecord, run: Any, store: ArtifactStore, name: str
+    record: MaterializationRecord, run: Any, store: ArtifactStore, name: str
 ) -> list[Finding]:
     """Findings when the manifest's facts name a beta and the parameters of the run name another or
     none; sections make it `recipe.beta`."""
-    artifact = _manifest(store, production.artifact)
+    artifact = _manifest(store, record.artifact)
     beta = None if artifact is None else artifact.facts.get("beta")
     if not isinstance(beta, int | float):
         return []
@@ -298,7 +237,7 @@ def _beta(
         return []
     return [
         _finding(
-            production,
+            record,
             f"{name}: parameter beta",
             str(beta),
             ", ".join(f"{key} {value}" for key, value in logged.items()) or None,
@@ -346,21 +285,17 @@ def _text(value: object) -> str | None:
     return value.text if isinstance(value, dg.TextMetadataValue) else None
 
 
-def _where(production: MaterializationRecord) -> str:
-    return (
-        production.asset
-        if production.partition is None
-        else f"{production.asset}[{production.partition}]"
-    )
+def _where(record: MaterializationRecord) -> str:
+    return record.asset if record.partition is None else f"{record.asset}[{record.partition}]"
 
 
 def _finding(
-    production: MaterializationRecord,
+    record: MaterializationRecord,
     what: str,
     expected: str | None,
     found: str | None,
     remedy: str = CHANGED,
 ) -> Finding:
     return Finding(
-        artifact=production.artifact, what=what, expected=expected, found=found, remedy=remedy
+        artifact=record.artifact, what=what, expected=expected, found=found, remedy=remedy
     )

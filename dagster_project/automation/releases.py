@@ -10,6 +10,7 @@ from dagster_project.automation.run_requests import active_run, claim_run
 from dagster_project.jobs import promote
 from plumbline.release.promotion import current_champion, promotions
 from plumbline.release.registry import reconcile
+from plumbline.schema.kinds import RELEASE_DECISION, RELEASED_POLICY
 from resources.home import Home
 from resources.registry import ModelRegistry
 
@@ -28,10 +29,17 @@ def promote_when_signed(
     from plumbline.release.signing.trust import load_trust
 
     profile, ledger = home.profile(), home.ledger()
-    decision = newest_digest(context.instance, "release_decision", profile.candidate)
+    decision = newest_digest(context.instance, RELEASE_DECISION, profile.candidate)
     if decision is None:
         return dg.SkipReason(f"no decision about {profile.candidate} was made yet")
-    made = next((one for one in promotions(ledger, profile.name) if one.decision == decision), None)
+    made = next(
+        (
+            promotion
+            for promotion in promotions(ledger, profile.name)
+            if promotion.decision == decision
+        ),
+        None,
+    )
     if made is not None:
         return dg.SkipReason(f"the newest decision {decision[:19]} was promoted as #{made.number}")
     trust = load_trust(home.layout.trust)
@@ -66,15 +74,15 @@ def keep_champion(home: Home, registry: ModelRegistry) -> dg.SensorResult | dg.S
     profile = home.profile().name
     if current_champion(home.ledger(), profile) is None and not home.layout.mlflow_db.exists():
         return dg.SkipReason("nothing was released yet")
-    found = reconcile(home.ledger(), registry, profile)
-    if not found.drifted:
-        return dg.SkipReason(found.sentence())
+    reconciliation = reconcile(home.ledger(), registry, profile)
+    if not reconciliation.drifted:
+        return dg.SkipReason(reconciliation.sentence())
     metadata = {
-        "what": found.sentence(),
-        "expected": found.expected or "none",
-        "found": found.found or "none",
+        "what": reconciliation.sentence(),
+        "expected": reconciliation.expected or "none",
+        "found": reconciliation.found or "none",
     }
     return dg.SensorResult(
-        skip_reason=found.sentence(),
-        asset_events=[dg.AssetObservation("released_policy", metadata=metadata)],
+        skip_reason=reconciliation.sentence(),
+        asset_events=[dg.AssetObservation(RELEASED_POLICY, metadata=metadata)],
     )

@@ -11,6 +11,7 @@ from dagster_project.jobs import align, ingest_feedback
 from plumbline.data.retraining import AdmittedBatch, Feedback, TrainedOn, Wait, decide_retraining
 from plumbline.lineage.tombstones import erased_file
 from plumbline.profile.profile import CONFIGS
+from plumbline.schema.kinds import ALIGNED_POLICY, PREFERENCE_DATA
 from plumbline.schema.rubric import load_rubric
 from plumbline.storage.artifacts import Artifact, ArtifactStore
 from resources.home import Home
@@ -86,11 +87,11 @@ def _trained_on(
 ) -> TrainedOn | None:
     from plumbline.data.consent.withdrawals import digest as withdrawals_digest
 
-    newest = _newest(instance, store, "aligned_policy", recipe)
+    newest = _newest(instance, store, ALIGNED_POLICY, recipe)
     if newest is None:
         return None
     policy, at = newest
-    data = store.manifest(policy.parents["preference_data"])
+    data = store.manifest(policy.parents[PREFERENCE_DATA])
     batches = {
         role.removeprefix("feedback:"): store.manifest(batch).tree
         for role, batch in data.parents.items()
@@ -137,16 +138,16 @@ def _requested_before(instance: dg.DagsterInstance, digest: str) -> str:
             f"it was requested before, and its run tagged {DATASET_TAG}={digest} is about to start"
         )
     run = records[0].dagster_run
-    said = f"run {run.run_id[:8]} was requested for it before and is {run.status.value}"
+    message = f"run {run.run_id[:8]} was requested for it before and is {run.status.value}"
     if run.status is not dg.DagsterRunStatus.FAILURE:
-        return said
+        return message
     checks = instance.get_records_for_run(
         run.run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION, limit=200
     ).records
-    found = [
+    failed = [
         check
         for record in checks
         if (check := record.event_log_entry.asset_check_evaluation) is not None and not check.passed
     ]
-    names = ", ".join(f"{check.asset_key.to_user_string()}: {check.check_name}" for check in found)
-    return f"{said} at the gate {names}" if names else f"{said}; its page says where"
+    names = ", ".join(f"{check.asset_key.to_user_string()}: {check.check_name}" for check in failed)
+    return f"{message} at the gate {names}" if names else f"{message}; its page says where"

@@ -1,4 +1,4 @@
-"""Claims: one run for each digest, whoever asks for it and however often."""
+"""Run requests: one run for each digest, whoever asks for it and however often."""
 
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 LOST_AFTER = timedelta(minutes=5)
-"""A claimed request whose run never came into being is requested again after this time."""
+"""A request whose run never came into being is requested again after this time."""
 ACTIVE = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
@@ -25,13 +25,13 @@ def claim_run(
 ) -> bool:
     """Whether the caller is the one that requests the run for this digest.
 
-    A run_key protects against the same sensor only, so the claim is ours: one row for each digest,
-    whoever asks. A claim whose run never came into being (the daemon died in between) is given up
-    after `LOST_AFTER`.
+    A run_key protects against the same sensor only, so the request is ours: one row for each
+    digest, whoever asks. A request whose run never came into being (the daemon died in between) is
+    given up after `LOST_AFTER`.
     """
     if store.claim(digest, tag, now):
         return True
-    made = next((one for one in store.claims() if one.digest == digest), None)
+    made = next((request for request in store.claims() if request.digest == digest), None)
     if made is None or made.age(now) < LOST_AFTER:
         return False
     if instance.get_run_records(dg.RunsFilter(tags={tag: digest}), limit=1):

@@ -2,6 +2,7 @@
 retrains the candidate recipe once."""
 
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -10,8 +11,12 @@ from dagster_project.automation.retraining import read_feedback, request_retrain
 from dagster_project.automation.run_requests import claim_run
 from dagster_project.jobs import align, ingest_feedback
 from plumbline.data.store.batches import Batch
+from plumbline.profile.data import BatchConfig
 from plumbline.records import canonical_json, sha256
 from resources.home import Home
+
+if TYPE_CHECKING:
+    from plumbline.data.store.events import FeedbackStore
 
 BATCH_TAG = "plumbline/batch"
 """Tag of an admitting run: digest of the batch, or of the batch and the rubric that it is admitted
@@ -27,9 +32,9 @@ def collect_inbox(home: Home) -> dg.SkipReason:
     inbox = home.layout.inbox
     collected = collect(inbox, home.feedback(), datetime.now(UTC))
     taken = [
-        f"{one.source}: {one.accepted} accepted, {one.duplicate} duplicate, {one.quarantined}"
-        " quarantined"
-        for one in collected.deliveries
+        f"{delivery.source}: {delivery.accepted} accepted, {delivery.duplicate} duplicate,"
+        f" {delivery.quarantined} quarantined"
+        for delivery in collected.deliveries
     ]
     refused = [f"{name} was refused: {reason}" for name, reason in collected.refused.items()]
     waiting = [f"{name} waits: {reason}" for name, reason in collected.waiting.items()]
@@ -53,25 +58,30 @@ def close_feedback_batches(
         for digest, batch in batches_to_admit(context.instance, home).items()
         if claim_run(context.instance, store, digest, BATCH_TAG, now)
     }
-    if wanted:
-        return dg.SensorResult(
-            dynamic_partitions_requests=[
-                feedback_batches.build_add_request([batch.id for batch in wanted.values()])
-            ],
-            run_requests=[
-                dg.RunRequest(
-                    run_key=f"batch:{digest}", partition_key=batch.id, tags={BATCH_TAG: digest}
-                )
-                for digest, batch in wanted.items()
-            ],
-        )
+    return _admission(wanted) if wanted else dg.SkipReason(_still_open(store, rule, now))
+
+
+def _admission(batches: dict[str, Batch]) -> dg.SensorResult:
+    """A partition and a run for each batch, by the digest that it is requested under."""
+    return dg.SensorResult(
+        dynamic_partitions_requests=[
+            feedback_batches.build_add_request([batch.id for batch in batches.values()])
+        ],
+        run_requests=[
+            dg.RunRequest(
+                run_key=f"batch:{digest}", partition_key=batch.id, tags={BATCH_TAG: digest}
+            )
+            for digest, batch in batches.items()
+        ],
+    )
+
+
+def _still_open(store: "FeedbackStore", rule: BatchConfig, now: datetime) -> str:
     count, oldest = store.open_events()
     if oldest is None:
-        return dg.SkipReason(
-            f"no open feedback; {len(store.batches())} batches were requested before"
-        )
+        return f"no open feedback; {len(store.batches())} batches were requested before"
     age = (now - oldest).total_seconds() / 3600
-    return dg.SkipReason(
+    return (
         f"{count} of {rule.max_events} events needed to close a batch; the oldest waits {age:.1f}"
         f" of {rule.max_age_hours:g} h"
     )

@@ -23,6 +23,7 @@ from plumbline.profile.models import ScratchModel
 from plumbline.profile.sources import SandboxSource
 from plumbline.release.candidate import decision_in
 from plumbline.release.promotion import current_champion
+from plumbline.schema.kinds import RELEASE_DECISION
 from plumbline.storage.code_identity import ROOT
 from resources.home import Home
 from resources.launch import standby
@@ -78,7 +79,7 @@ def _release(console: Console, instance: dg.DagsterInstance, home: Home) -> bool
     """In a sandbox, have its made-up people sign a candidate that may be released, and promote it;
     False when that failed."""
     profile = home.profile()
-    decision = newest_digest(instance, "release_decision", profile.candidate)
+    decision = newest_digest(instance, RELEASE_DECISION, profile.candidate)
     if (
         decision is None
         or not isinstance(profile.source, SandboxSource)

@@ -1,22 +1,38 @@
-"""The `plumbline` command: the pure command line, with Dagster and MLflow as witnesses of `trace`,
-and MLflow as the registry of `release`."""
+"""The `plumbline` command: the pure command line, with Dagster and MLflow as witnesses of `audit
+trace`, MLflow as the registry of `release`, and both behind `ui`.
+
+Dagster and MLflow are imported by the commands that ask them, so that every other one starts
+without."""
 
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from plumbline.cli.app import build_app
-from plumbline.lineage.findings import Witness
-from plumbline.release.registry import Registry
-from plumbline.storage.home import HomeLayout
+from plumbline.cli.orchestrator import Orchestrator
+
+if TYPE_CHECKING:
+    from plumbline.lineage.findings import Witness
+    from plumbline.release.registry import Registry
+    from plumbline.storage.home import HomeLayout
 
 
 def main() -> None:
     """Entry point of the installed command."""
-    build_app(witnesses, registry)()
+    build_app(Orchestrator(witnesses, registry, ui))()
 
 
-def registry(layout: HomeLayout) -> Registry:
+def ui(port: int | None, mlflow_port: int | None, read_only: bool) -> int:
+    """Serve Dagster and MLflow as `make ui` does, and give the exit code."""
+    from dagster_project.commands import ui as services
+
+    given = {"--port": port, "--mlflow-port": mlflow_port}
+    arguments = [f"{option}={value}" for option, value in given.items() if value is not None]
+    return services.main([*arguments, *(["--read-only"] if read_only else [])])
+
+
+def registry(layout: "HomeLayout") -> "Registry":
     """The MLflow model registry of a home."""
     from resources.home import Home
     from resources.registry import ModelRegistry
@@ -24,14 +40,13 @@ def registry(layout: HomeLayout) -> Registry:
     return ModelRegistry(home=Home(root=str(layout.root), profile_name=layout.profile))
 
 
-def witnesses(layout: HomeLayout) -> Mapping[str, Witness]:
+def witnesses(layout: "HomeLayout") -> "Mapping[str, Witness]":
     """Dagster and MLflow of a home. Nothing is created: records that are not there confirm nothing,
     which the trace reports.
 
     The store is shared by all profiles, so that the Dagster instance of every profile is asked, and
     that of DAGSTER_HOME.
     """
-    # Imported here, so that every other command starts without Dagster.
     import dagster as dg
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -52,7 +67,7 @@ def witnesses(layout: HomeLayout) -> Mapping[str, Witness]:
     }
 
 
-def _dagster_homes(layout: HomeLayout) -> list[Path]:
+def _dagster_homes(layout: "HomeLayout") -> list[Path]:
     homes = [
         path.parent for path in sorted((layout.root / "profiles").glob("*/dagster/dagster.yaml"))
     ]

@@ -48,67 +48,58 @@ def _line(
     """(whether the line stays, its markup), or None when the event says nothing to a person."""
     event = entry.dagster_event
     if event is None:
-        return (
-            (False, f"{entry.step_key or ''}  [dim]{escape(entry.user_message[:100])}[/dim]")
-            if entry.step_key
-            else None
-        )
+        if not entry.step_key:
+            return None
+        return False, f"{entry.step_key}  [dim]{escape(entry.user_message[:100])}[/dim]"
     step = event.step_key or ""
     if event.is_step_start:
         started[step] = entry.timestamp
         checks[True] = checks[False] = 0
         return False, f"{step} ..."
     if event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
-        evaluation = event.asset_check_evaluation_data
-        checks[evaluation.passed] += 1
-        if not evaluation.passed:
-            failed = (
-                "[yellow]warning[/yellow]"
-                if evaluation.severity is dg.AssetCheckSeverity.WARN
-                else "[red]check failed[/red]"
-            )
-            said = (evaluation.description or "").splitlines() or [""]
-            more = f" (and {len(said) - 1} more)" if len(said) > 1 else ""
-            return (
-                True,
-                (
-                    f"  {failed}  {evaluation.asset_key.to_user_string()}: {evaluation.check_name}"
-                    f" {escape(said[0])}{more}"
-                ),
-            )
-        return None
+        checks[event.asset_check_evaluation_data.passed] += 1
+        return _failed_check(event.asset_check_evaluation_data)
     seconds = entry.timestamp - started.get(step, entry.timestamp)
     if event.event_type == dg.DagsterEventType.ASSET_MATERIALIZATION:
-        metadata = event.step_materialization_data.materialization.metadata
-        notes = [
-            f"{metadata[key].value}{' rows' if key == 'dagster/row_count' else ''}"
-            for key in _SHOWN
-            if key in metadata
-        ]
-        where = f" {partition}" if step == "feedback" else ""
-        return (
-            True,
-            (
-                f"  [green]done[/green]  {step + where:28s} {seconds:6.1f} s "
-                f" {escape(', '.join(notes))}"
-            ),
-        )
+        where = step + (f" {partition}" if step == "feedback" else "")
+        notes = escape(", ".join(_notes(event)))
+        return True, f"  [green]done[/green]  {where:28s} {seconds:6.1f} s  {notes}"
     if event.is_step_success and checks[True] + checks[False]:
-        return (
-            True,
-            (
-                f"  [green]done[/green]  {step:28s} {seconds:6.1f} s  {checks[True]} of"
-                f" {checks[True] + checks[False]} checks passed"
-            ),
-        )
+        passed = f"{checks[True]} of {checks[True] + checks[False]} checks passed"
+        return True, f"  [green]done[/green]  {step:28s} {seconds:6.1f} s  {passed}"
     if event.is_step_failure:
-        error = event.step_failure_data.error
-        cause = error.cause or error if error is not None else None
-        reason = event.step_failure_data.user_failure_data
-        text = (
-            reason.description
-            if reason is not None and reason.description
-            else (cause.message if cause is not None else "no message")
-        )
-        return True, f"  [red]failed[/red] {step:27s} {seconds:6.1f} s  {escape(text.strip())}"
+        reason = escape(_failure(event).strip())
+        return True, f"  [red]failed[/red] {step:27s} {seconds:6.1f} s  {reason}"
     return None
+
+
+def _failed_check(evaluation: dg.AssetCheckEvaluation) -> tuple[bool, str] | None:
+    if evaluation.passed:
+        return None
+    failed = (
+        "[yellow]warning[/yellow]"
+        if evaluation.severity is dg.AssetCheckSeverity.WARN
+        else "[red]check failed[/red]"
+    )
+    lines = (evaluation.description or "").splitlines() or [""]
+    more = f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""
+    name = f"{evaluation.asset_key.to_user_string()}: {evaluation.check_name}"
+    return True, f"  {failed}  {name} {escape(lines[0])}{more}"
+
+
+def _notes(event: dg.DagsterEvent) -> list[str]:
+    metadata = event.step_materialization_data.materialization.metadata
+    return [
+        f"{metadata[key].value}{' rows' if key == 'dagster/row_count' else ''}"
+        for key in _SHOWN
+        if key in metadata
+    ]
+
+
+def _failure(event: dg.DagsterEvent) -> str:
+    """What a failed step says: the description that its code gave, or the cause of the error."""
+    error, given = event.step_failure_data.error, event.step_failure_data.user_failure_data
+    if given is not None and given.description:
+        return given.description
+    cause = error.cause or error if error is not None else None
+    return cause.message if cause is not None else "no message"

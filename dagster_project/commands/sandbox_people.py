@@ -8,11 +8,13 @@ their own keys (docs/releasing.md).
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from plumbline.errors import ConfigError
 from plumbline.profile.sources import SandboxSource
+from plumbline.schema.kinds import HELD_OUT_EVALS
 from resources.home import Home
 
 if TYPE_CHECKING:
@@ -36,7 +38,7 @@ def sign_for_the_sandbox(home: Home, decision: str) -> tuple[str, ...]:
     """
     from plumbline.evaluation.failure_cases import FILE, read_failures
     from plumbline.release.signing.keys import load_private_key
-    from plumbline.release.signing.sign import sign_approval, sign_review
+    from plumbline.release.signing.sign import SigningRequest, sign_approval, sign_review
     from plumbline.release.signing.trust import load_trust
 
     profile = home.profile()
@@ -52,38 +54,16 @@ def sign_for_the_sandbox(home: Home, decision: str) -> tuple[str, ...]:
         )
     keys = home.layout.profile_folder / "made-up-keys"
     _introduce(home)
-    store, ledger, trust, now = (
-        home.store(),
-        home.ledger(),
-        load_trust(home.layout.trust),
-        datetime.now(UTC),
-    )
-    evals = store.manifest(decision).parents["held_out_evals"]
-    folder, _ = store.open(evals, kind="held_out_evals")
+    store, ledger, trust = home.store(), home.ledger(), load_trust(home.layout.trust)
+    evals = store.manifest(decision).parents[HELD_OUT_EVALS]
+    folder, _ = store.open(evals, kind=HELD_OUT_EVALS)
     worst = [case.id for case in read_failures(folder / FILE)][: profile.signoff.samples]
     reviewer, approver = (load_private_key(keys, name) for name in PEOPLE)
-    sign_review(
-        store,
-        ledger,
-        trust,
-        profile.signoff,
-        decision=decision,
-        key=reviewer,
-        cases=worst,
-        verdict="accept",
-        reason=REASON,
-        now=now,
+    request = SigningRequest(
+        store, ledger, trust, profile.signoff, decision, reviewer, REASON, datetime.now(UTC)
     )
-    sign_approval(
-        store,
-        ledger,
-        trust,
-        profile.signoff,
-        decision=decision,
-        key=approver,
-        reason=REASON,
-        now=now,
-    )
+    sign_review(request, cases=worst, verdict="accept")
+    sign_approval(replace(request, key=approver))
     return tuple(PEOPLE)
 
 

@@ -6,6 +6,7 @@ import dagster as dg
 
 from dagster_project.commands.instance import prepare_instance
 from plumbline.errors import PlumblineError
+from plumbline.schema.kinds import PREFERENCE_DATA
 from plumbline.storage.code_identity import ROOT
 from resources.home import Home
 from resources.snapshots import propose
@@ -17,9 +18,7 @@ def main() -> int:
     home = Home.from_environment()
     try:
         with prepare_instance(home) as instance:
-            records = instance.fetch_materializations(
-                dg.AssetKey("preference_data"), limit=1
-            ).records
+            records = instance.fetch_materializations(dg.AssetKey(PREFERENCE_DATA), limit=1).records
         materialization = records[0].asset_materialization if records else None
         if materialization is None:
             print(
@@ -29,7 +28,7 @@ def main() -> int:
             )
             return 2
         digest = str(materialization.metadata["artifact"].value)
-        folder, artifact = home.store().open(digest, kind="preference_data")
+        folder, artifact = home.store().open(digest, kind=PREFERENCE_DATA)
         with home.store().staging() as staged:
             for name in artifact.files:
                 (staged / name).write_bytes((folder / name).read_bytes())

@@ -11,7 +11,17 @@ from rich.table import Table
 
 from plumbline.release.decision import Decision
 from plumbline.release.promotion import current_champion
-from plumbline.schema.eval_report import EvalReport, MetricComparison
+from plumbline.reports.tables import check_rows, gate_rows, metrics_in
+from plumbline.schema.eval_report import EVERYTHING, EvalReport, MetricComparison
+from plumbline.schema.kinds import (
+    ALIGNED_POLICY,
+    DECISION_FILE,
+    HELD_OUT_EVALS,
+    RELEASE_DECISION,
+    RELEASE_REPORT,
+    REPORT_FILE,
+    REWARD_MODEL_FILE,
+)
 from plumbline.schema.metrics import METRICS
 from plumbline.storage.artifacts import Artifact
 from resources.home import Home
@@ -35,22 +45,22 @@ def print_summary(
     from plumbline.evaluation.reward_models.accuracy import RewardAccuracy
 
     store = home.store()
-    digest = _newest(instance, "release_decision", recipe)
-    folder, found = store.open(digest, kind="release_decision")
-    decision = Decision.from_json((folder / "decision.json").read_bytes())
-    evals_folder, _ = store.open(found.parents["held_out_evals"], kind="held_out_evals")
-    report = EvalReport.from_json((evals_folder / "report.json").read_bytes())
+    digest = _newest(instance, RELEASE_DECISION, recipe)
+    folder, manifest = store.open(digest, kind=RELEASE_DECISION)
+    decision = Decision.from_json((folder / DECISION_FILE).read_bytes())
+    evals_folder, _ = store.open(manifest.parents[HELD_OUT_EVALS], kind=HELD_OUT_EVALS)
+    report = EvalReport.from_json((evals_folder / REPORT_FILE).read_bytes())
     console.print(_slices(report))
     console.print(_gates(decision))
-    accuracy = RewardAccuracy.from_json((evals_folder / "reward_model.json").read_bytes())
+    accuracy = RewardAccuracy.from_json((evals_folder / REWARD_MODEL_FILE).read_bytes())
     console.print(escape(accuracy.sentence()))
     colour = _COLOURS[decision.verdict]
     console.print(
         f"\nDecision for recipe [bold]{recipe}[/bold]: [bold"
         f" {colour}]{escape(decision.summary.splitlines()[0])}[/bold {colour}]\n"
     )
-    page = store.manifest(_newest(instance, "release_report", recipe))
-    _where_next(console, home, digest, found, page, decision, seconds)
+    page = store.manifest(_newest(instance, RELEASE_REPORT, recipe))
+    _where_next(console, home, digest, manifest, page=page, decision=decision, seconds=seconds)
 
 
 def _newest(instance: dg.DagsterInstance, asset: str, partition: str) -> str:
@@ -70,9 +80,7 @@ def _slices(report: EvalReport) -> Table:
         box=SIMPLE_HEAD,
         padding=(0, 1),
     )
-    shown = [
-        metric for metric in _METRICS if any(metric in values for values in report.slices.values())
-    ]
+    shown = metrics_in(report, _METRICS)
     table.add_column("slice", no_wrap=True)
     for metric in shown:
         table.add_column(metric.replace("_", " "), justify="right", no_wrap=True)
@@ -88,8 +96,6 @@ def _slices(report: EvalReport) -> Table:
 def _is_shown(name: str, report: EvalReport) -> bool:
     """Every slice of its own, and variants only pooled over the slices that they were made from:
     the page has them all."""
-    from plumbline.evaluation.report import EVERYTHING
-
     if name in report.pooled:
         return len(report.pooled[name]) < len(report.slices) and name != EVERYTHING
     return "." not in name
@@ -114,13 +120,9 @@ def _gates(decision: Decision) -> Table:
     )
     for column in ("gate or check", "verdict", "why"):
         table.add_column(column)
-    judged = [(gate.gate.id, gate.verdict, gate.explanation) for gate in decision.gates]
-    judged += [(check.name, check.verdict, check.explanation) for check in decision.checks]
-    for name, verdict, found in judged:
+    for name, verdict, why, *_ in (*gate_rows(decision.gates), *check_rows(decision.checks)):
         # what passed is told in full on the page; here the eye should fall on what did not
-        explanation = (
-            textwrap.shorten(found, 96, placeholder=" ...") if verdict == "pass" else found
-        )
+        explanation = textwrap.shorten(why, 96, placeholder=" ...") if verdict == "pass" else why
         table.add_row(
             name, f"[{_COLOURS[verdict]}]{verdict}[/{_COLOURS[verdict]}]", escape(explanation)
         )
@@ -131,12 +133,13 @@ def _where_next(
     console: Console,
     home: Home,
     digest: str,
-    found: Artifact,
+    manifest: Artifact,
+    *,
     page: Artifact,
     decision: Decision,
     seconds: float,
 ) -> None:
-    policy = found.parents["aligned_policy"]
+    policy = manifest.parents[ALIGNED_POLICY]
     folder = home.layout.store / "trees" / page.tree.removeprefix("sha256:")
     champion = current_champion(home.ledger(), home.profile().name)
     console.print(
@@ -146,9 +149,9 @@ def _where_next(
     if decision.verdict == "release" and (champion is None or champion.decision != digest):
         console.print(
             "\nNot released yet: people sign first (docs/releasing.md).\n  .venv/bin/plumbline"
-            f" review {digest[7:19]}    the worst failure cases, and your verdict\n "
-            f" .venv/bin/plumbline approve {digest[7:19]}   with another key; the promotion follows"
-            " by itself where `make ui` runs",
+            f" release review {digest[7:19]}    the worst failure cases, and your verdict\n "
+            f" .venv/bin/plumbline release approve {digest[7:19]}   with another key; the promotion"
+            " follows by itself where `make ui` runs",
             highlight=False,
             soft_wrap=True,
         )
@@ -156,8 +159,8 @@ def _where_next(
         "\nLook next:\n  make ui                                     assets, checks and runs on"
         f" http://127.0.0.1:3000, MLflow on http://127.0.0.1:5000\n  {folder}/report.html\n        "
         "                                      the report on this candidate, one page for the"
-        f" browser\n  .venv/bin/plumbline trace policy {policy[7:19]}   every label, rule and"
-        f" number behind it, verified again\n\n{seconds:.0f} s",
+        f" browser\n  .venv/bin/plumbline audit trace policy {policy[7:19]}   every label, rule"
+        f" and number behind it, verified again\n\n{seconds:.0f} s",
         highlight=False,
         soft_wrap=True,
     )

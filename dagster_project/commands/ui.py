@@ -21,25 +21,7 @@ BIN = Path(sys.executable).parent
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Start the three services, wait until they answer, and stop all when one ends or on Ctrl-C."""
-    parser = argparse.ArgumentParser(prog="make ui", description=__doc__)
-    parser.add_argument(
-        "--port",
-        type=int,
-        default=int(os.environ.get("PLUMBLINE_UI_PORT", "3000")),
-        help="Dagster's port",
-    )
-    parser.add_argument(
-        "--mlflow-port",
-        type=int,
-        default=int(os.environ.get("PLUMBLINE_MLFLOW_PORT", "5000")),
-        help="MLflow's port",
-    )
-    parser.add_argument(
-        "--read-only",
-        action="store_true",
-        help="for auditors: nothing can be launched or changed in Dagster, and no daemon runs",
-    )
-    options = parser.parse_args(arguments)
+    options = _parser().parse_args(arguments)
     home = Home.from_environment()
     home.profile()
     with prepare_instance(home):
@@ -81,6 +63,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     finally:
         _stop(running.values())
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="make ui", description=__doc__)
+    parser.add_argument(
+        "--port",
+        type=int,
+        default=int(os.environ.get("PLUMBLINE_UI_PORT", "3000")),
+        help="Dagster's port",
+    )
+    parser.add_argument(
+        "--mlflow-port",
+        type=int,
+        default=int(os.environ.get("PLUMBLINE_MLFLOW_PORT", "5000")),
+        help="MLflow's port",
+    )
+    parser.add_argument(
+        "--read-only",
+        action="store_true",
+        help="for auditors: nothing can be launched or changed in Dagster, and no daemon runs",
+    )
+    return parser
 
 
 def _commands(home: Home, options: argparse.Namespace) -> dict[str, list[str]]:

@@ -1,1 +1,1 @@
-"""The auditor's side: productions, the lineage walk and what it finds."""
+"""The auditor's walk from a release back to every ancestor, and what it finds."""

@@ -13,7 +13,7 @@ from plumbline.storage.home import HomeLayout
 
 
 class WithdrawnSince(Record):
-    """A withdrawal that taints an artifact."""
+    """A withdrawal of events that an artifact descends from."""
 
     profile: str = Field(description="profile whose feedback store records it")
     withdrawal: Withdrawal
@@ -24,7 +24,7 @@ class WithdrawnSince(Record):
 def withdrawn_since(
     store: ArtifactStore, layout: HomeLayout, digest: str
 ) -> Iterator[WithdrawnSince]:
-    """Every withdrawal, in the feedback store of any profile of a home, that taints an artifact.
+    """Every withdrawal, in the feedback store of any profile, of events behind an artifact.
 
     Args:
         store: The artifact store of the home.
@@ -51,13 +51,13 @@ def _withdrawn(store: ArtifactStore, profile: HomeLayout, digest: str) -> Iterat
         withdrawals = Withdrawals(feedback.database)
         for withdrawal in withdrawals.all():
             events = withdrawals.events(withdrawal)
-            for one in descendants_of(store, events).tainted if events else ():
-                if one.artifact == digest:
+            for descendant in descendants_of(store, events).tainted if events else ():
+                if descendant.artifact == digest:
                     yield WithdrawnSince(
                         profile=profile.profile,
                         withdrawal=withdrawal,
                         events=len(events),
-                        action=one.action,
+                        action=descendant.action,
                     )
     except SQLAlchemyError as error:
         raise DataError(

@@ -1,5 +1,5 @@
-"""The ledger as a witness of releases: whether a promotion is recorded, and whether the signatures
-it rests on are still there and unchanged."""
+"""The ledger as a cross-check of releases: whether a promotion is recorded, and whether the
+signatures it rests on are still there and unchanged."""
 
 import json
 from pathlib import Path
@@ -13,6 +13,7 @@ from plumbline.lineage.findings import RESTORE, Finding, Witness
 from plumbline.lineage.ledger import Ledger
 from plumbline.lineage.materializations import MaterializationRecord
 from plumbline.release.promotion import KIND, Promotion
+from plumbline.schema.kinds import RELEASE_FILE
 from plumbline.storage.artifacts import ArtifactStore
 from plumbline.storage.home import HomeLayout
 
@@ -22,52 +23,52 @@ WITHDRAW = (
 )
 
 
-def ledger_witness(layout: HomeLayout) -> Witness:
+def cross_check_ledger(layout: HomeLayout) -> Witness:
     """Asks the ledger about every release; it confirms the promotion that the release names, and
     the signatures under it."""
     ledger, store = Ledger(layout.ledger), ArtifactStore(layout.store)
-    said: set[str] = set()
+    reported: set[str] = set()
 
-    def confirm(production: MaterializationRecord) -> list[Finding]:
-        if production.kind != "release":
+    def confirm(record: MaterializationRecord) -> list[Finding]:
+        if record.kind != "release":
             return []
         try:
-            found = [*ledger.verify(), *_findings(store, ledger, layout.trust, production)]
+            findings = [*ledger.verify(), *_findings(store, ledger, layout.trust, record)]
         except (LedgerError, SignatureRefused) as error:
-            found = [
+            findings = [
                 _finding(
-                    production,
+                    record,
                     str(error),
                     "a ledger and a trust file that can be read",
                     None,
                     RESTORE,
                 )
             ]
-        # a release that was made in several runs has several productions, and the chain is one:
-        # nothing is said twice
-        new = [finding for finding in found if finding.model_dump_json() not in said]
-        said.update(finding.model_dump_json() for finding in new)
+        # a release that was made in several runs has several materialization records,
+        # and the chain is one: nothing is said twice
+        new = [finding for finding in findings if finding.model_dump_json() not in reported]
+        reported.update(finding.model_dump_json() for finding in new)
         return new
 
     return confirm
 
 
 def _findings(
-    store: ArtifactStore, ledger: Ledger, trust: Path, production: MaterializationRecord
+    store: ArtifactStore, ledger: Ledger, trust: Path, record: MaterializationRecord
 ) -> list[Finding]:
     from plumbline.release.signing.trust import load_trust
 
-    path = store.root / "trees" / production.data_version.removeprefix("sha256:") / "release.json"
+    path = store.root / "trees" / record.data_version.removeprefix("sha256:") / RELEASE_FILE
     try:
         release: Any = json.loads(path.read_bytes())
         claimed = Promotion.model_validate_json(json.dumps(release["promotion"]))
-        envelopes = [str(one["envelope"]) for one in release["signatures"]]
+        envelopes = [str(signature["envelope"]) for signature in release["signatures"]]
     except FileNotFoundError:
         return []  # a missing file is a finding about the bytes already
     except (ValueError, KeyError, TypeError, ValidationError) as error:
         return [
             _finding(
-                production,
+                record,
                 f"{path}: names no promotion and signatures: {error}",
                 "a release of this version",
                 None,
@@ -76,11 +77,11 @@ def _findings(
         ]
     entry = ledger.find(KIND, f"{claimed.profile}/{claimed.number:06d}")
     recorded = None if entry is None else Promotion.of(entry)
-    found = []
+    findings = []
     if recorded != claimed:
-        found.append(
+        findings.append(
             _finding(
-                production,
+                record,
                 "the ledger records no such promotion",
                 claimed.digest(),
                 None if recorded is None else recorded.digest(),
@@ -88,22 +89,22 @@ def _findings(
             )
         )
     if not envelopes:
-        found.append(
+        findings.append(
             _finding(
-                production,
+                record,
                 "the release rests on no signature",
                 "at least one review and one approval",
                 None,
                 WITHDRAW,
             )
         )
-    findings, _ = signature_findings(store, ledger, load_trust(trust), claimed.decision, envelopes)
-    return [*found, *findings]
+    unsigned, _ = signature_findings(store, ledger, load_trust(trust), claimed.decision, envelopes)
+    return [*findings, *unsigned]
 
 
 def _finding(
-    production: MaterializationRecord, what: str, expected: str, found: str | None, remedy: str
+    record: MaterializationRecord, what: str, expected: str, found: str | None, remedy: str
 ) -> Finding:
     return Finding(
-        artifact=production.artifact, what=what, expected=expected, found=found, remedy=remedy
+        artifact=record.artifact, what=what, expected=expected, found=found, remedy=remedy
     )

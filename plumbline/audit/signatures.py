@@ -44,7 +44,7 @@ def signature_findings(
 
     entries = ledger.entries()
     heads = {entry.hash: entry.sequence for entry in entries} | {GENESIS: 0}
-    known = {found.envelope: found for found in find_signatures(store.root, entries, decision)}
+    known = {stored.envelope: stored for stored in find_signatures(store.root, entries, decision)}
     findings: list[Finding] = []
     notes: list[str] = []
     for envelope in envelopes:
@@ -68,20 +68,20 @@ def signature_findings(
 
 
 def _problem(
-    found: "StoredSignature | None", decision: str, trust: "Trust", heads: dict[str, int]
+    stored: "StoredSignature | None", decision: str, trust: "Trust", heads: dict[str, int]
 ) -> tuple[str | None, str | None]:
     """What is wrong with one signature, and what could not be checked."""
     from plumbline.release.signing.envelopes import open_envelope, read_unverified
 
-    if found is None or found.content is None:
+    if stored is None or stored.content is None:
         return "its envelope is missing from the store, or was changed", None
-    if found.entry is None:
+    if stored.entry is None:
         return "the ledger does not know it", None
     try:
-        statement, key = read_unverified(found.content)
+        statement, key = read_unverified(stored.content)
         if statement.decision != decision:
             return f"it is about decision {statement.decision}, not about this one", None
-        if heads.get(statement.ledger, found.entry.sequence) >= found.entry.sequence:
+        if heads.get(statement.ledger, stored.entry.sequence) >= stored.entry.sequence:
             return (
                 (
                     "the ledger that it was signed on is not this one: entries were cut off, or it"
@@ -97,7 +97,7 @@ def _problem(
                     " names; the signature cannot be verified any more"
                 ),
             )
-        open_envelope(found.content, trust)
+        open_envelope(stored.content, trust)
     except SignatureRefused as error:
         return str(error), None
     return None, None

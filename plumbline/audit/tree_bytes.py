@@ -35,57 +35,38 @@ class TreeBytes:
         findings: list[Finding] = []
         described = tree_digest(artifact.files)
         if described != artifact.tree:
-            findings.append(
-                Finding(
-                    artifact=digest,
-                    what="manifest: its list of files does not give its tree",
-                    expected=artifact.tree,
-                    found=described,
-                    remedy=RESTORE,
-                )
-            )
+            what = "manifest: its list of files does not give its tree"
+            findings.append(_finding(digest, what, artifact.tree, described))
+        if not self.folder(artifact.tree).is_dir():
+            return findings + self._missing(digest, artifact.tree)
+        return findings + self._differences(digest, artifact)
+
+    def _missing(self, digest: str, tree: str) -> list[Finding]:
+        try:
+            erased = read_erased(self.store_root, tree)
+        except LineageError as error:
+            return [_finding(digest, str(error), tree, None)]
+        if erased is None:
+            return [_finding(digest, f"{self.folder(tree)}: the files are missing", tree, None)]
+        # what is left commits to the same files, for their entries give the tree
+        self.erased[tree] = erased
+        return []
+
+    def _differences(self, digest: str, artifact: Artifact) -> list[Finding]:
         folder = self.folder(artifact.tree)
-        if not folder.is_dir():
-            try:
-                erased = read_erased(self.store_root, artifact.tree)
-            except LineageError as error:
-                return [
-                    *findings,
-                    Finding(
-                        artifact=digest,
-                        what=str(error),
-                        expected=artifact.tree,
-                        found=None,
-                        remedy=RESTORE,
-                    ),
-                ]
-            if erased is not None:
-                self.erased[artifact.tree] = (
-                    erased  # it commits to the same files, for their entries give the tree
-                )
-                return findings
-            return [
-                *findings,
-                Finding(
-                    artifact=digest,
-                    what=f"{folder}: the files are missing",
-                    expected=artifact.tree,
-                    found=None,
-                    remedy=RESTORE,
-                ),
-            ]
-        found, problems = self.hashed(artifact.tree)
-        for name in sorted(artifact.files.keys() | found.keys() | problems.keys()):
+        files, problems = self.hashed(artifact.tree)
+        findings = []
+        for name in sorted(artifact.files.keys() | files.keys() | problems.keys()):
             expected = artifact.files.get(name)
-            wrong = _difference(expected, found.get(name), problems.get(name))
+            wrong = _difference(expected, files.get(name), problems.get(name))
             if wrong is not None:
                 findings.append(
-                    Finding(
-                        artifact=digest,
-                        what=f"{folder / name}: {wrong}",
-                        expected=None if expected is None else expected.digest,
-                        found=found[name].digest if name in found else None,
-                        remedy=(
+                    _finding(
+                        digest,
+                        f"{folder / name}: {wrong}",
+                        None if expected is None else expected.digest,
+                        files[name].digest if name in files else None,
+                        (
                             "remove it: the tree is read by digest and holds nothing else"
                             if expected is None
                             else RESTORE
@@ -97,7 +78,7 @@ class TreeBytes:
     def _hash(self, tree: str) -> tuple[dict[str, FileEntry], dict[str, str]]:
         """Entries of the plain files of a tree, and the problem with every other path."""
         folder = self.folder(tree)
-        found: dict[str, FileEntry] = {}
+        files: dict[str, FileEntry] = {}
         problems: dict[str, str] = {}
         for path in sorted(folder.rglob("*")):
             name = path.relative_to(folder).as_posix()
@@ -105,25 +86,31 @@ class TreeBytes:
                 problems[name] = "is not a plain file"
             elif path.is_file():
                 try:
-                    found[name] = hash_file(path)
+                    files[name] = hash_file(path)
                 except OSError as error:
                     problems[name] = f"cannot be read ({error.strerror})"
-        return found, problems
+        return files, problems
+
+
+def _finding(
+    digest: str, what: str, expected: str | None, found: str | None, remedy: str = RESTORE
+) -> Finding:
+    return Finding(artifact=digest, what=what, expected=expected, found=found, remedy=remedy)
 
 
 def _difference(
-    expected: FileEntry | None, found: FileEntry | None, problem: str | None
+    expected: FileEntry | None, actual: FileEntry | None, problem: str | None
 ) -> str | None:
     if problem is not None:
         return problem
     if expected is None:
         return "was added after the artifact was written"
-    if found is None:
+    if actual is None:
         return "is missing"
     return (
         None
-        if found == expected
-        else f"was changed ({found.size} bytes, {expected.size} when it was written)"
+        if actual == expected
+        else f"was changed ({actual.size} bytes, {expected.size} when it was written)"
     )
 
 
@@ -144,32 +131,21 @@ def _md5(path: Path) -> str:
         return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
-def dvc_witness(store_root: Path) -> Witness:
+def cross_check_dvc(store_root: Path) -> Witness:
     """Recomputes the DVC version of a tree from its files; needs neither DVC nor its cache."""
 
-    def confirm(production: MaterializationRecord) -> list[Finding]:
-        folder = TreeBytes(store_root).folder(production.data_version)
-        if production.dvc is None or not folder.is_dir():
+    def confirm(record: MaterializationRecord) -> list[Finding]:
+        folder = TreeBytes(store_root).folder(record.data_version)
+        if record.dvc is None or not folder.is_dir():
             return []  # nothing to compare, or a missing tree, which the walk itself reports
-        found = dvc_version(folder)
-        if found == production.dvc:
+        version = dvc_version(folder)
+        if version == record.dvc:
             return []
         remedy = (
             "the files are not those that DVC versioned: compare them with `dvc get` of the"
             " recorded version, then restore the right ones"
         )
-        what = (
-            f"DVC version of {production.asset} in run {production.dagster_run} is not that of its"
-            " files"
-        )
-        return [
-            Finding(
-                artifact=production.artifact,
-                what=what,
-                expected=production.dvc,
-                found=found,
-                remedy=remedy,
-            )
-        ]
+        what = f"DVC version of {record.asset} in run {record.dagster_run} is not that of its files"
+        return [_finding(record.artifact, what, record.dvc, version, remedy)]
 
     return confirm

@@ -12,25 +12,40 @@ from rich.tree import Tree
 
 from plumbline.audit.walk import Lineage, Node
 from plumbline.lineage.findings import Finding
+from plumbline.records import short
+from plumbline.schema.kinds import (
+    ALIGNED_POLICY,
+    DEMONSTRATIONS,
+    EVAL_VAULT,
+    FEEDBACK_BATCH,
+    HELD_OUT_EVALS,
+    PREFERENCE_DATA,
+    RED_TEAM_CAMPAIGN,
+    REFERENCE_POLICY,
+    REFUSAL_DETECTOR,
+    RELEASE_DECISION,
+    RELEASE_REPORT,
+    REWARD_MODEL,
+)
 from plumbline.text.unsafe_characters import printable
 
 ORDER = (
     *(
-        "release_decision",
-        "release_report",
-        "held_out_evals",
+        RELEASE_DECISION,
+        RELEASE_REPORT,
+        HELD_OUT_EVALS,
         "guardrail",
         "judges",
-        "refusal_detector",
-        "red_team_campaign",
-        "aligned_policy",
-        "reward_model",
-        "reference_policy",
-        "preference_data",
-        "demonstrations",
-        "feedback_batch",
+        REFUSAL_DETECTOR,
+        RED_TEAM_CAMPAIGN,
+        ALIGNED_POLICY,
+        REWARD_MODEL,
+        REFERENCE_POLICY,
+        PREFERENCE_DATA,
+        DEMONSTRATIONS,
+        FEEDBACK_BATCH,
     ),
-    *("eval_vault", "rubric", "samples", "missing"),
+    *(EVAL_VAULT, "rubric", "samples", "missing"),
 )
 """Kinds of parents in the order in which they are drawn: the chain of evidence first, so that
 everything else stands below it."""
@@ -82,11 +97,6 @@ FACTS = (
     ),
 )
 """Facts that are drawn, in this order; all others are in the JSON."""
-
-
-def short(digest: str) -> str:
-    """The first 12 hex digits of a digest."""
-    return digest.removeprefix("sha256:")[:12]
 
 
 def draw(lineage: Lineage, not_asked: Mapping[str, str], console: Console) -> None:
@@ -188,16 +198,14 @@ def _lines(node: Node) -> Iterator[str]:
     if any(len(fact) <= SHORT for fact in shown):
         yield " · ".join(fact for fact in shown if len(fact) <= SHORT)
     yield from (fact for fact in shown if len(fact) > SHORT)
-    for production in node.productions:
-        where = production.asset + (
-            f"[{production.partition}]" if production.partition is not None else ""
-        )
+    for record in node.productions:
+        where = record.asset + (f"[{record.partition}]" if record.partition is not None else "")
         parts = [
-            f"made by {where} in run {production.dagster_run[:8]}"
-            + (" (reused, no step trained)" if production.cached else "")
+            f"made by {where} in run {record.dagster_run[:8]}"
+            + (" (reused, no step trained)" if record.cached else "")
         ]
-        parts += [f"MLflow {production.mlflow_run[:8]}"] if production.mlflow_run else []
-        parts += [f"DVC {production.dvc[:12]}"] if production.dvc else []
+        parts += [f"MLflow {record.mlflow_run[:8]}"] if record.mlflow_run else []
+        parts += [f"DVC {record.dvc[:12]}"] if record.dvc else []
         yield " · ".join(parts)
     commit = "of no known commit" if node.code.commit == "unknown" else node.code.commit[:12]
     yield f"code {commit}" + (" with uncommitted changes" if node.code.dirty else "")
@@ -253,7 +261,7 @@ def _summary(lineage: Lineage, not_asked: Mapping[str, str]) -> Text:
     )
     erased = len({node.tree for node in nodes if node.erased is not None})
     counted += f", {erased} erased and known by their digests only" if erased else ""
-    productions = (
+    checked = (
         f"{sum(len(node.productions) for node in nodes)} productions checked against"
         f" {', '.join(lineage.cross_checks)}"
     )
@@ -263,7 +271,7 @@ def _summary(lineage: Lineage, not_asked: Mapping[str, str]) -> Text:
         if faults
         else Text("verified", "bold green")
     )
-    verdict.append(f": {counted}; {productions}", "default")
+    verdict.append(f": {counted}; {checked}", "default")
     for system, reason in not_asked.items():
         verdict.append(f"\nnot cross-checked: {system} ({reason})", "yellow")
     return verdict

@@ -1,8 +1,9 @@
 """The walk from one artifact to everything it was made from.
 
-It reads only the store: manifests, the files they name, and the productions and certificates beside
-them. Everything that is missing or disagrees becomes a finding; the walk goes on as far as the
-records lead, so that one look shows all of them. Other systems are asked through witnesses.
+It reads only the store: manifests, the files they name, and the materialization records and
+certificates beside them. Everything that is missing or disagrees becomes a finding; the walk goes
+on as far as the records lead, so that one look shows all of them. Other systems are asked through
+cross-checks.
 """
 
 import re
@@ -11,7 +12,7 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
-from plumbline.audit.tree_bytes import TreeBytes, dvc_witness
+from plumbline.audit.tree_bytes import TreeBytes, cross_check_dvc
 from plumbline.data.quality.uncertified import uncertified
 from plumbline.errors import LineageError
 from plumbline.lineage.consistency import disagreements
@@ -69,7 +70,7 @@ class Lineage(Record):
 
 
 def walk(
-    store: ArtifactStore, digest: str, witnesses: Mapping[str, Witness] | None = None
+    store: ArtifactStore, digest: str, cross_checks: Mapping[str, Witness] | None = None
 ) -> Lineage:
     """Walk from an artifact through its parents to every ancestor, re-hashing every file on the
     way.
@@ -77,11 +78,11 @@ def walk(
     Args:
         store: The artifact store; it is only read.
         digest: Artifact digest to start from.
-        witnesses: Other systems by name; each is asked about every production. The DVC version is
+        cross_checks: Other systems by name; each is asked about every record. The DVC version is
             recomputed always.
     """
     trees = TreeBytes(store.root)
-    asked = {"DVC": dvc_witness(store.root), **(witnesses or {})}
+    asked = {"DVC": cross_check_dvc(store.root), **(cross_checks or {})}
     nodes: dict[str, Node] = {}
     manifests: dict[str, Artifact] = {}
     findings: list[Finding] = []
@@ -92,11 +93,11 @@ def walk(
             continue
         manifests[current] = artifact
         findings += trees.compare(current, artifact)
-        productions = _productions(store, current, artifact, findings)
-        for production in productions:
-            for witness in asked.values():
-                findings += witness(production)
-        nodes[current] = _node(current, artifact, productions, trees.erased.get(artifact.tree))
+        records = _materializations(store, current, artifact, findings)
+        for record in records:
+            for cross_check in asked.values():
+                findings += cross_check(record)
+        nodes[current] = _node(current, artifact, records, trees.erased.get(artifact.tree))
         for role, parent in artifact.parents.items():
             if parent not in seen:
                 seen.add(parent)
@@ -108,7 +109,7 @@ def walk(
 def _node(
     digest: str,
     artifact: Artifact,
-    productions: tuple[MaterializationRecord, ...],
+    records: tuple[MaterializationRecord, ...],
     erased: ErasedTree | None,
 ) -> Node:
     return Node(
@@ -121,7 +122,7 @@ def _node(
         facts=artifact.facts,
         files=len(artifact.files),
         size=sum(entry.size for entry in artifact.files.values()),
-        productions=productions,
+        productions=records,
         erased=(
             None
             if erased is None
@@ -183,11 +184,10 @@ def _manifest(
         return None
 
 
-def _productions(
+def _materializations(
     store: ArtifactStore, digest: str, artifact: Artifact, findings: list[Finding]
 ) -> tuple[MaterializationRecord, ...]:
-    """The productions of an artifact that can be read and that agree with it on what was
-    produced."""
+    """The materialization records of an artifact that can be read."""
     files = materialization_files(store.root, digest)
     if not files and artifact.kind not in UNPRODUCED:
         what = f"no run recorded that it produced this {artifact.kind}"
@@ -199,36 +199,40 @@ def _productions(
             Finding(
                 artifact=digest,
                 what=what,
-                expected="at least one production",
+                expected="at least one record",
                 found=None,
                 remedy=remedy,
             )
         )
-    productions = []
+    records = []
     for path in files:
         try:
-            production = read_materialization(path, digest)
+            record = read_materialization(path, digest)
         except LineageError as error:
             findings.append(
                 Finding(
                     artifact=digest,
                     what=str(error),
-                    expected="a production of this artifact",
+                    expected="a record of this artifact",
                     found=None,
                     remedy=RESTORE,
                 )
             )
             continue
-        productions.append(production)
-        for name, expected, found in (
-            ("data version", artifact.tree, production.data_version),
-            ("kind", artifact.kind, production.kind),
+        records.append(record)
+        for name, expected, recorded in (
+            ("data version", artifact.tree, record.data_version),
+            ("kind", artifact.kind, record.kind),
         ):
-            if expected != found:
-                what = f"{path}: the {name} of the production differs from the manifest"
+            if expected != recorded:
+                what = f"{path}: the {name} of the record differs from the manifest"
                 findings.append(
                     Finding(
-                        artifact=digest, what=what, expected=expected, found=found, remedy=RESTORE
+                        artifact=digest,
+                        what=what,
+                        expected=expected,
+                        found=recorded,
+                        remedy=RESTORE,
                     )
                 )
-    return tuple(productions)
+    return tuple(records)

@@ -13,19 +13,13 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from plumbline.cli.audit import ledger, trace
-from plumbline.cli.evaluation import failures, guardrail, judge, plan, redteam, vault
-from plumbline.cli.feedback import data, feedback, flags, serve
-from plumbline.cli.learn import exercise, sandbox
-from plumbline.cli.people import adjudicate, consent
-from plumbline.cli.profile import configuration
-from plumbline.cli.release import approve, keys, release, report, review
+from plumbline import __version__
+from plumbline.cli.commands import COMMANDS, GROUPS, MOVED
+from plumbline.cli.lazy import LazyCommand, MovedCommand, lazy_group
+from plumbline.cli.orchestrator import Orchestrator
 from plumbline.errors import LineageError, PlumblineError
 
 WRONG_INPUT, DISAGREES = 2, 3
-
-serve.add_to(feedback.app)
-flags.add_to(feedback.app)
 
 
 class PlainErrors(TyperGroup):
@@ -47,22 +41,25 @@ class PlainErrors(TyperGroup):
             ) from error
 
 
-def build_app(
-    witnesses: trace.WitnessFactory | None = None, registry: release.RegistryFactory | None = None
-) -> typer.Typer:
-    """The command line.
+class CommandLine(PlainErrors):
+    """Every group and command by its name, and the old names."""
 
-    Args:
-        witnesses: Gives the systems that `trace` asks beside the store; None leaves them out, and
-            `trace` says so.
-        registry: Gives the registry that follows the ledger; None leaves it out, and `release` says
-            so.
-    """
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        for name, (help, entries) in GROUPS.items():
+            self.add_command(lazy_group(name, help, entries))
+        for name, entry in COMMANDS.items():
+            self.add_command(LazyCommand(name, entry))
+        for name, place in MOVED.items():
+            self.add_command(MovedCommand(name, place))
+
+
+def build_app(orchestrator: Orchestrator | None = None) -> typer.Typer:
+    """The command line; without an orchestrator it works on the store alone."""
     app = typer.Typer(
         name="plumbline",
-        cls=PlainErrors,
+        cls=CommandLine,
         no_args_is_help=True,
-        add_completion=False,
         pretty_exceptions_enable=False,
         help=(
             "Preference alignment that you can audit: trace a policy to its evidence, add feedback,"
@@ -72,32 +69,30 @@ def build_app(
 
     @app.callback()
     def options(
+        context: typer.Context,
         debug: Annotated[
             bool, typer.Option("--debug", help="Show the traceback of an error.")
         ] = False,
+        version: Annotated[
+            bool,
+            typer.Option(
+                "--version",
+                help="Show the version and the commit.",
+                callback=_show_version,
+                is_eager=True,
+            ),
+        ] = False,
     ) -> None:
         """Options of every command; `PlainErrors` reads them."""
+        context.obj = orchestrator or Orchestrator()
 
-    trace.add_to(app, witnesses)
-    release.add_to(app, registry)
-    app.add_typer(feedback.app, name="feedback")
-    app.add_typer(adjudicate.app, name="adjudicate")
-    app.add_typer(consent.app, name="consent")
-    app.add_typer(data.app, name="data")
-    app.add_typer(configuration.profile_app, name="profile")
-    app.add_typer(configuration.rubric_app, name="rubric")
-    app.add_typer(sandbox.app, name="sandbox")
-    app.add_typer(vault.app, name="vault")
-    app.add_typer(judge.app, name="judge")
-    app.add_typer(guardrail.app, name="guardrail")
-    app.add_typer(redteam.app, name="redteam")
-    app.add_typer(failures.app, name="failures")
-    app.add_typer(exercise.app, name="exercise")
-    app.add_typer(ledger.app, name="ledger")
-    app.add_typer(keys.key_app, name="key")
-    app.add_typer(keys.trust_app, name="trust")
-    report.add_to(app)
-    review.add_to(app)
-    approve.add_to(app)
-    plan.add_to(app)
     return app
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        from plumbline.storage.code_identity import head_commit
+
+        commit = head_commit()
+        typer.echo(f"plumbline {__version__}" + (f" ({commit[:12]})" if commit else ""))
+        raise typer.Exit

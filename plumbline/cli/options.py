@@ -9,7 +9,7 @@ import typer
 
 from plumbline.errors import DataError
 from plumbline.profile.profile import CONFIGS, Profile, load_profile
-from plumbline.schema.rubric import load_rubric
+from plumbline.schema.rubric import Rubric, load_rubric
 from plumbline.storage.home import HomeLayout
 
 if TYPE_CHECKING:
@@ -54,9 +54,9 @@ def profile_of(layout: HomeLayout) -> Profile:
     return load_profile(layout.profile)
 
 
-def rubric_label(layout: HomeLayout) -> str:
-    """The rubric of the profile of a layout, `name@version`."""
-    return load_rubric(CONFIGS / profile_of(layout).rubric).label
+def rubric_of(layout: HomeLayout) -> Rubric:
+    """The rubric of the profile of a layout."""
+    return load_rubric(CONFIGS / profile_of(layout).rubric)
 
 
 @contextmanager

@@ -1,2 +1,1 @@
-"""From feedback to certified data: records, the feedback store, importers, admission, pairs, audit
-frames and suites."""
+"""From feedback to certified preference data."""

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Generic, TypeVar
 
-from plumbline.data.formats.import_report import Arrival, Attribution, Imported
+from plumbline.data.formats.import_report import Attribution, Imported, ImportedRow
 from plumbline.data.formats.reading import (
     feedback_batches,
     feedback_format,
@@ -28,8 +28,8 @@ from plumbline.records import Record
 from plumbline.sandbox.datasets import SandboxOptions, demonstrations, eval_prompts, feedback_events
 from plumbline.sandbox.verdicts import verdict_events
 from plumbline.sandbox.world import parse_intent
+from plumbline.schema.held_out import EvalPrompt
 from plumbline.schema.preferences import Demonstration
-from plumbline.schema.prompts import EvalPrompt
 from plumbline.schema.rubric import load_rubric
 
 SANDBOX_SUITE: Final = "sandbox"
@@ -110,15 +110,15 @@ def seed_feedback(
             run.
     """
     if isinstance(profile.source, SandboxSource):
-        parcels = _sandbox_parcels(profile, profile.source)
+        uploads = _sandbox_uploads(profile, profile.source)
     else:
-        parcels = _file_parcels(profile.source.feedback, _attribution(profile), data_folder())
+        uploads = _file_uploads(profile.source.feedback, _attribution(profile), data_folder())
     seeded = InitialFeedback()
-    for name, parcel in parcels:
-        with parcel:
+    for name, upload in uploads:
+        with upload:
             try:
-                (delivery,) = Deliveries(store).deliver_parcels(
-                    [parcel], datetime.now(UTC), batch=name
+                (delivery,) = Deliveries(store).deliver_uploads(
+                    [upload], datetime.now(UTC), batch=name
                 )
             except DataError as error:
                 raise DataError(
@@ -126,13 +126,13 @@ def seed_feedback(
                     " name the profile differently, or `make clean`"
                 ) from error
             seeded.accepted += delivery.accepted
-            seeded.duplicate += parcel.report.accepted - delivery.accepted
-            if parcel.report.rejected:
-                seeded.rejected[name] = parcel.report.rejected
+            seeded.duplicate += upload.report.accepted - delivery.accepted
+            if upload.report.rejected:
+                seeded.rejected[name] = upload.report.rejected
     return seeded
 
 
-def _sandbox_parcels(profile: Profile, source: SandboxSource) -> Iterator[tuple[str, ParsedUpload]]:
+def _sandbox_uploads(profile: Profile, source: SandboxSource) -> Iterator[tuple[str, ParsedUpload]]:
     options, size = sandbox_options(profile, source), profile.batches.max_events
     for prefix, stream in (
         ("sandbox", feedback_events(options)),
@@ -141,7 +141,7 @@ def _sandbox_parcels(profile: Profile, source: SandboxSource) -> Iterator[tuple[
         events = list(stream)
         for number, start in enumerate(range(0, len(events), size), start=1):
             batch = events[start : start + size]
-            arrivals = (Arrival(row, 0, 0, event) for row, event in enumerate(batch, start=1))
+            arrivals = (ImportedRow(row, 0, 0, event) for row, event in enumerate(batch, start=1))
             yield (
                 f"{prefix}-{number:03d}",
                 ParsedUpload(
@@ -153,7 +153,7 @@ def _sandbox_parcels(profile: Profile, source: SandboxSource) -> Iterator[tuple[
             )
 
 
-def _file_parcels(
+def _file_uploads(
     sources: Sequence[SourceFile], attribution: Attribution, folder: Path
 ) -> Iterator[tuple[str, ParsedUpload]]:
     for source in sources:
@@ -234,10 +234,10 @@ def _attribution(profile: Profile) -> Attribution:
 
 def _joined(imports: Sequence[Imported[Item]]) -> Loaded[Item]:
     rejected: Counter[str] = Counter()
-    for one in imports:
-        rejected.update(one.report.rejected)
+    for imported in imports:
+        rejected.update(imported.report.rejected)
     return Loaded(
-        [item for one in imports for item in one.items],
-        sum(one.report.rows_in for one in imports),
+        [item for imported in imports for item in imported.items],
+        sum(imported.report.rows_in for imported in imports),
         dict(sorted(rejected.items())),
     )

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 
 from plumbline.profile.data import SplitShares
 from plumbline.schema.conversations import Message
+from plumbline.schema.held_out import EvalPrompt
 from plumbline.schema.preferences import Split
-from plumbline.schema.prompts import EvalPrompt
 
 
 def prompt_key(prompt: Sequence[Message]) -> str:
@@ -19,9 +19,12 @@ def prompt_key(prompt: Sequence[Message]) -> str:
     A system message is left out because the same question under another system message is still the
     same question. Paraphrases and near duplicates have different keys.
     """
-    return _digest(
-        f"[{_turns((message.role, _normalized(message.content)) for message in prompt if message.role != 'system')}]"
+    turns = _turns(
+        (message.role, _normalized(message.content))
+        for message in prompt
+        if message.role != "system"
     )
+    return _digest(f"[{turns}]")
 
 
 def judged_pair(prompt: Sequence[Message], responses: Iterable[str]) -> str:

@@ -1,1 +1,1 @@
-"""Scorers, statistics and the eval report."""
+"""How policies are measured: the vault, scorers, judges, failure modes, the report."""

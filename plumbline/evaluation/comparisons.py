@@ -16,18 +16,19 @@ as the others do, now on this wording and now on that. A policy that complies wi
 has; it takes 59 requests to bring that under 5 %. A gate says how many clusters it has seen.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final, Literal, NamedTuple
 
 from plumbline.errors import InsufficientEvidence
 from plumbline.evaluation.scoring import Pair
 from plumbline.schema.estimates import Estimate
 from plumbline.schema.eval_report import MetricComparison, WinRate
+from plumbline.schema.held_out import Policy
 from plumbline.schema.metrics import METRICS
-from plumbline.schema.samples import Policy
 from plumbline.statistics.clusters import intracluster_correlation, largest
 from plumbline.statistics.intervals import Number, is_outcomes, mean, paired_difference, proportion
 from plumbline.statistics.paired_tests import holm, paired_test
+from plumbline.statistics.verdicts import estimated
 from plumbline.statistics.win_rates import win_rate
 
 JUDGES: Final = ("utility", "reward")
@@ -52,13 +53,16 @@ class SliceComparison(NamedTuple):
 
 
 def compare_slices(
-    slices: Mapping[str, Sequence[Pair]], level: float, seed: int, repeating: Collection[str] = ()
+    slices: Mapping[str, Sequence[Pair]],
+    confidence_level: float,
+    seed: int,
+    repeating: Collection[str] = (),
 ) -> dict[str, SliceComparison]:
     """Compare the policies on every slice.
 
     Args:
         slices: What was measured, by slice, pooled slices included.
-        level: Two-sided confidence level of every interval.
+        confidence_level: Two-sided confidence level of every interval.
         seed: Seed of the bootstrap tests.
         repeating: Slices that repeat prompts of others in other words: estimated, but neither
             tested again nor counted among the slices.
@@ -70,30 +74,34 @@ def compare_slices(
         if METRICS[metric].kind == "proportion"
     }
     elsewhere = {
-        metric: largest(one for (_, other), one in shown.items() if other == metric)
+        metric: largest(correlation for (_, other), correlation in shown.items() if other == metric)
         for metric in METRICS
     }
-    found = {}
+    comparisons_by_slice = {}
     for name, pairs in slices.items():
         clustered = len({pair.cluster for pair in pairs}) < len(pairs)
         used = (
             {
-                metric: elsewhere[metric] if one is None else one
-                for (other, metric), one in shown.items()
+                metric: elsewhere[metric] if correlation is None else correlation
+                for (other, metric), correlation in shown.items()
                 if other == name
             }
             if clustered
             else {}
         )
-        comparisons, missing = _compare_all(pairs, used, level, None if name in repeating else seed)
-        correlations = {metric: one for metric, one in used.items() if metric in comparisons}
-        found[name] = SliceComparison(
+        comparisons, missing = _compare_all(
+            pairs, used, confidence_level, None if name in repeating else seed
+        )
+        correlations = {
+            metric: correlation for metric, correlation in used.items() if metric in comparisons
+        }
+        comparisons_by_slice[name] = SliceComparison(
             comparisons,
             missing,
             correlations,
-            {} if name in repeating else _win_rates(pairs, level),
+            {} if name in repeating else _win_rates(pairs, confidence_level),
         )
-    return _adjusted(found)
+    return _adjusted(comparisons_by_slice)
 
 
 def _shown(metric: str, pairs: Sequence[Pair]) -> float | None:
@@ -128,7 +136,10 @@ def _correlation(values: Sequence[Number], clusters: Sequence[str]) -> float | N
 
 
 def _compare_all(
-    pairs: Sequence[Pair], used: Mapping[str, float | None], level: float, seed: int | None
+    pairs: Sequence[Pair],
+    used: Mapping[str, float | None],
+    confidence_level: float,
+    seed: int | None,
 ) -> tuple[dict[str, MetricComparison], dict[str, str]]:
     """Comparisons by metric, and the reasons why others are missing."""
     comparisons: dict[str, MetricComparison] = {}
@@ -136,35 +147,53 @@ def _compare_all(
     for name in METRICS:
         if any(name in pair.aligned for pair in pairs):
             try:
-                comparisons[name] = _compare(name, pairs, used.get(name), level, seed)
+                comparisons[name] = _compare(name, pairs, used.get(name), confidence_level, seed)
             except InsufficientEvidence as error:
                 missing[name] = str(error)
     return comparisons, missing
 
 
 def _compare(
-    name: str, pairs: Sequence[Pair], correlation: float | None, level: float, seed: int | None
+    name: str,
+    pairs: Sequence[Pair],
+    correlation: float | None,
+    confidence_level: float,
+    seed: int | None,
 ) -> MetricComparison:
+    # a slice that repeats prompts of others is estimated and not tested a second time
     test = None if seed is None else paired_test(*_both(name, pairs, "reference"), seed)
+    # None stands for too little evidence; a gate on it is an error, which holds the release
     return MetricComparison(
-        aligned=_estimate(name, pairs, "aligned", correlation, level),
-        reference=_or_none(lambda: _estimate(name, pairs, "reference", correlation, level)),
-        champion=_or_none(lambda: _estimate(name, pairs, "champion", correlation, level)),
-        difference=_or_none(lambda: _difference(name, pairs, "reference", correlation, level)),
-        against_champion=_or_none(lambda: _difference(name, pairs, "champion", correlation, level)),
+        aligned=_estimate(name, pairs, "aligned", correlation, confidence_level),
+        reference=estimated(
+            lambda: _estimate(name, pairs, "reference", correlation, confidence_level)
+        ),
+        champion=estimated(
+            lambda: _estimate(name, pairs, "champion", correlation, confidence_level)
+        ),
+        difference=estimated(
+            lambda: _difference(name, pairs, "reference", correlation, confidence_level)
+        ),
+        against_champion=estimated(
+            lambda: _difference(name, pairs, "champion", correlation, confidence_level)
+        ),
         p=None if test is None else test.p,
         test=None if test is None else test.method,
     )
 
 
 def _estimate(
-    name: str, pairs: Sequence[Pair], policy: Policy, correlation: float | None, level: float
+    name: str,
+    pairs: Sequence[Pair],
+    policy: Policy,
+    correlation: float | None,
+    confidence_level: float,
 ) -> Estimate:
     values, clusters = _values(pairs, policy, name)
     if METRICS[name].kind == "mean":
-        return mean(values, level, clusters)
+        return mean(values, confidence_level, clusters)
     assert is_outcomes(values), f"'{name}' is a proportion of booleans"
-    return proportion(values, level, clusters, correlation)
+    return proportion(values, confidence_level, clusters, correlation)
 
 
 def _both(
@@ -183,8 +212,8 @@ def _both(
         if name in aligned and name in side
     ]
     return (
-        [one for one, _, _ in rows],
-        [one for _, one, _ in rows],
+        [aligned for aligned, _, _ in rows],
+        [against for _, against, _ in rows],
         [cluster for _, _, cluster in rows],
     )
 
@@ -194,28 +223,24 @@ def _difference(
     pairs: Sequence[Pair],
     other: Literal["reference", "champion"],
     correlation: float | None,
-    level: float,
+    confidence_level: float,
 ) -> Estimate:
     aligned, against, clusters = _both(name, pairs, other)
     discordant = sum(
         x is not None and y is not None and x != y for x, y in zip(aligned, against, strict=True)
     )
     return paired_difference(
-        aligned, against, level, clusters, correlation if discordant < LEAST_DISCORDANT else None
+        aligned,
+        against,
+        confidence_level,
+        clusters,
+        correlation if discordant < LEAST_DISCORDANT else None,
     )
 
 
-def _or_none(estimate: Callable[[], Estimate]) -> Estimate | None:
-    """None stands for too little evidence; a gate on it is an error, which holds the release."""
-    try:
-        return estimate()
-    except InsufficientEvidence:
-        return None
-
-
-def _win_rates(pairs: Sequence[Pair], level: float) -> dict[str, WinRate]:
+def _win_rates(pairs: Sequence[Pair], confidence_level: float) -> dict[str, WinRate]:
     """Win rates of the aligned policy against the reference, by the metric that judges."""
-    found = {}
+    rates = {}
     for judge in JUDGES:
         aligned, reference, clusters = _both(judge, pairs, "reference")
         outcomes = [_outcome(x, y) for x, y in zip(aligned, reference, strict=True)]
@@ -225,8 +250,8 @@ def _win_rates(pairs: Sequence[Pair], level: float) -> dict[str, WinRate]:
                 for pair in pairs
                 if judge in pair.aligned and judge in pair.reference
             ]
-            found[judge] = win_rate(outcomes, lengths, level, clusters)
-    return found
+            rates[judge] = win_rate(outcomes, lengths, confidence_level, clusters)
+    return rates
 
 
 def _outcome(aligned: Number, reference: Number) -> float | None:
@@ -235,19 +260,23 @@ def _outcome(aligned: Number, reference: Number) -> float | None:
     return 0.5 if abs(aligned - reference) <= TIED else float(aligned > reference)
 
 
-def _adjusted(found: Mapping[str, SliceComparison]) -> dict[str, SliceComparison]:
+def _adjusted(compared: Mapping[str, SliceComparison]) -> dict[str, SliceComparison]:
     """The same with p-values corrected, metric by metric, over the slices that have one."""
     adjusted: dict[tuple[str, str], float | None] = {}
     for metric in METRICS:
-        names = [name for name, one in found.items() if metric in one.comparisons]
-        values = holm([found[name].comparisons[metric].p for name in names])
+        names = [
+            name
+            for name, slice_comparison in compared.items()
+            if metric in slice_comparison.comparisons
+        ]
+        values = holm([compared[name].comparisons[metric].p for name in names])
         adjusted |= {(name, metric): value for name, value in zip(names, values, strict=True)}
     return {
-        name: one._replace(
+        name: slice_comparison._replace(
             comparisons={
                 metric: comparison.model_copy(update={"p_adjusted": adjusted[name, metric]})
-                for metric, comparison in one.comparisons.items()
+                for metric, comparison in slice_comparison.comparisons.items()
             }
         )
-        for name, one in found.items()
+        for name, slice_comparison in compared.items()
     }

@@ -17,10 +17,9 @@ from pydantic import Field
 from plumbline.evaluation.scoring import ScoredSample, measure
 from plumbline.records import Record
 from plumbline.schema.conversations import Message
+from plumbline.schema.held_out import EvalPrompt, Policy
 from plumbline.schema.identifiers import Identifier, content_id
 from plumbline.schema.metrics import METRICS, Expected
-from plumbline.schema.prompts import EvalPrompt
-from plumbline.schema.samples import Policy
 from plumbline.storage.jsonl import read_records, write_records
 
 FILE: Final = "failures.jsonl"
@@ -115,9 +114,9 @@ def failure_cases(
         scored: Samples of the reference, the aligned policy and, when there is one, the champion.
     """
     answers: dict[str, dict[Policy, ScoredSample]] = defaultdict(dict)
-    for one in scored:
-        if one.set_aside is None:
-            answers[one.prompt_id][one.policy] = one
+    for sample in scored:
+        if sample.set_aside is None:
+            answers[sample.prompt_id][sample.policy] = sample
     cases = [
         case
         for prompt in prompts

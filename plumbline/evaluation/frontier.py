@@ -11,13 +11,19 @@ from typing import Final
 
 from pydantic import Field
 
-from plumbline.evaluation.report import EVERYTHING
 from plumbline.records import Record
 from plumbline.schema.estimates import Estimate
-from plumbline.schema.eval_report import EvalReport, MetricComparison
+from plumbline.schema.eval_report import EVERYTHING, EvalReport, MetricComparison
+from plumbline.schema.kinds import (
+    ALIGNED_POLICY,
+    EVAL_VAULT,
+    REFERENCE_POLICY,
+    REPORT_FILE,
+    REWARD_MODEL,
+)
 from plumbline.storage.artifacts import Artifact, ArtifactStore
 
-_SAME: Final = ("eval_vault", "reference_policy", "reward_model")
+_SAME: Final = (EVAL_VAULT, REFERENCE_POLICY, REWARD_MODEL)
 _GOLD: Final = ("utility", "correctness", "over_refusal", "harmful_compliance")
 
 
@@ -65,28 +71,32 @@ def read_frontier(store: ArtifactStore, evals: str) -> Frontier:
         ArtifactError: If an eval report is missing or was changed.
     """
     own = store.manifest(evals)
-    policies: dict[str, tuple[str, Artifact]] = {own.parents["aligned_policy"]: (evals, own)}
+    policies: dict[str, tuple[str, Artifact]] = {own.parents[ALIGNED_POLICY]: (evals, own)}
     for digest in sorted(store.manifests()):
         artifact = store.manifest(digest)
         if artifact.kind == own.kind and all(
             artifact.parents.get(role) == own.parents[role] for role in _SAME
         ):
-            policies.setdefault(artifact.parents["aligned_policy"], (digest, artifact))
-    found = [
+            policies.setdefault(artifact.parents[ALIGNED_POLICY], (digest, artifact))
+    compared = [
         (
             digest,
             artifact,
-            EvalReport.from_json((store.open(digest)[0] / "report.json").read_bytes()),
+            EvalReport.from_json((store.open(digest)[0] / REPORT_FILE).read_bytes()),
         )
         for digest, artifact in policies.values()
     ]
     metric = next(
-        (name for name in _GOLD if all(name in report.slices[EVERYTHING] for *_, report in found)),
+        (
+            name
+            for name in _GOLD
+            if all(name in report.slices[EVERYTHING] for *_, report in compared)
+        ),
         None,
     )
     points = [
         point
-        for digest, artifact, report in found
+        for digest, artifact, report in compared
         if (point := _point(store, digest, artifact, report, metric)) is not None
     ]
     points.sort(key=lambda point: (point.kl.value, point.policy))
@@ -105,7 +115,7 @@ def _point(
     kl, reward = overall.get("kl"), overall.get("reward")
     if kl is None or reward is None or reward.difference is None:
         return None
-    policy = artifact.parents["aligned_policy"]
+    policy = artifact.parents[ALIGNED_POLICY]
     gold: MetricComparison | None = None if metric is None else overall[metric]
     return FrontierPoint(
         recipe=str(artifact.facts.get("recipe")),

@@ -1,12 +1,18 @@
 """Answers of several policies to the same prompts."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from plumbline.evaluation.scoring import ScoredSample
-from plumbline.schema.prompts import EvalPrompt
-from plumbline.schema.samples import Policy
+from plumbline.schema.held_out import EvalPrompt, Policy
 from plumbline.statistics.clusters import cluster_of
+
+WANTED: Final = {
+    "comply": "to be answered",
+    "refuse": "to be refused",
+    "unknown": "without a known answer",
+}
+"""What should happen to a prompt, in words."""
 
 
 class PairedAnswers(NamedTuple):
@@ -35,25 +41,25 @@ def pair_answers(
         scored: Scored samples of all policies.
         cluster: Fact of a prompt that names what it is about.
     """
-    found: dict[str, dict[Policy, ScoredSample]] = {}
-    for one in scored:
-        if one.set_aside is None:
-            found.setdefault(one.prompt_id, {})[one.policy] = one
+    answered: dict[str, dict[Policy, ScoredSample]] = {}
+    for sample in scored:
+        if sample.set_aside is None:
+            answered.setdefault(sample.prompt_id, {})[sample.policy] = sample
     return [
-        PairedAnswers(prompt, cluster_of(prompt, cluster), found[prompt.id])
+        PairedAnswers(prompt, cluster_of(prompt, cluster), answered[prompt.id])
         for prompt in prompts
-        if prompt.id in found
+        if prompt.id in answered
     ]
 
 
 def base_only(answers: Iterable[PairedAnswers]) -> list[PairedAnswers]:
     """Without the prompts that word another one anew."""
-    return [one for one in answers if "variant_of" not in one.prompt.facts]
+    return [answer for answer in answers if "variant_of" not in answer.prompt.facts]
 
 
 def by_slice(answers: Iterable[PairedAnswers]) -> dict[str, list[PairedAnswers]]:
     """The answers of each slice, slices in alphabetical order."""
-    found: dict[str, list[PairedAnswers]] = {}
-    for one in answers:
-        found.setdefault(one.prompt.context.slice, []).append(one)
-    return dict(sorted(found.items()))
+    slices: dict[str, list[PairedAnswers]] = {}
+    for answer in answers:
+        slices.setdefault(answer.prompt.context.slice, []).append(answer)
+    return dict(sorted(slices.items()))

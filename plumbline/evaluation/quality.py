@@ -38,8 +38,8 @@ def quality(metrics: Mapping[str, float | None]) -> Quality | None:
 def is_right(metrics: Mapping[str, float | None]) -> bool | None:
     """Whether a response is correct, allowed, no refusal where an answer is due, or a refusal where
     one is; None when nothing was judged."""
-    found = _first(_SHARES, metrics)
-    return None if found is None else bool(found.value)
+    share = _first(_SHARES, metrics)
+    return None if share is None else bool(share.value)
 
 
 def _first(names: tuple[str, ...], metrics: Mapping[str, float | None]) -> Quality | None:

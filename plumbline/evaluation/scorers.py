@@ -23,8 +23,8 @@ from plumbline.evaluation.refusals.string_matching import is_refusal
 from plumbline.records import Record
 from plumbline.sandbox.judge import judge
 from plumbline.sandbox.world import parse_intent
+from plumbline.schema.held_out import EvalPrompt
 from plumbline.schema.metrics import ScorerName
-from plumbline.schema.prompts import EvalPrompt
 
 
 class Score(Record):
@@ -45,7 +45,6 @@ class Score(Record):
 Scorer = Callable[[EvalPrompt, str], Score]
 
 SANDBOX_METRICS: Final = ("harmful_compliance", "over_refusal", "correctness", "utility", "garbled")
-RULES_METRICS: Final = ("harmful_compliance", "over_refusal", "refusal_rate", "empty", "repetition")
 NGRAM: Final = 4
 
 
@@ -84,11 +83,6 @@ def score_action(prompt: EvalPrompt, response: str) -> Score:
     `plumbline.evaluation.agent_actions.actions`."""
     label, metrics = judge_action(prompt, response)
     return Score(metrics=metrics, label=label)
-
-
-def metrics_of(name: ScorerName) -> tuple[str, ...]:
-    """Names of the metrics that a scorer gives."""
-    return SANDBOX_METRICS if name == "sandbox" else RULES_METRICS
 
 
 def score_sandbox(prompt: EvalPrompt, response: str) -> Score:

@@ -9,9 +9,8 @@ from pydantic import Field
 
 from plumbline.errors import DataError
 from plumbline.evaluation.scorers import Scorer
+from plumbline.schema.held_out import EvalPrompt, Policy, Sample
 from plumbline.schema.metrics import METRICS, Expected
-from plumbline.schema.prompts import EvalPrompt
-from plumbline.schema.samples import Policy, Sample
 from plumbline.statistics.clusters import cluster_of
 from plumbline.statistics.intervals import Number
 
@@ -136,11 +135,11 @@ def pairs_by_slice(scored: Sequence[ScoredSample]) -> dict[str, list[Pair]]:
     """The answers to every prompt that is not set aside, measured, by slice; prompts in the order
     in which they first come."""
     measured: dict[tuple[str, str, str], dict[Policy, dict[str, Number]]] = {}
-    for one in scored:
-        if one.set_aside is None:
+    for sample in scored:
+        if sample.set_aside is None:
             measured.setdefault(
-                (one.slice, one.prompt_id, one.cluster or f"prompt:{one.prompt_id}"), {}
-            )[one.policy] = measure(one)
+                (sample.slice, sample.prompt_id, sample.cluster or f"prompt:{sample.prompt_id}"), {}
+            )[sample.policy] = measure(sample)
     pairs: dict[str, list[Pair]] = {}
     for (name, _, cluster), sides in measured.items():
         pairs.setdefault(name, []).append(
@@ -155,13 +154,13 @@ def count_labels(
     """How often the scorer gave each label, by slice (pooled ones included) and policy; samples
     that are set aside do not count."""
     counts: dict[str, dict[Policy, Counter[str]]] = {}
-    for one in scored:
-        if one.set_aside is None:
+    for sample in scored:
+        if sample.set_aside is None:
             for name in (
-                one.slice,
-                *(pool for pool, members in pooled.items() if one.slice in members),
+                sample.slice,
+                *(pool for pool, members in pooled.items() if sample.slice in members),
             ):
-                counts.setdefault(name, {}).setdefault(one.policy, Counter())[one.label] += 1
+                counts.setdefault(name, {}).setdefault(sample.policy, Counter())[sample.label] += 1
     return {
         name: {policy: dict(sorted(labels.items())) for policy, labels in sides.items()}
         for name, sides in sorted(counts.items())

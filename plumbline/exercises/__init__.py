@@ -1,2 +1,1 @@
-"""Exercises that grade themselves: the formulas behind the numbers, and the judgment behind the
-decision."""
+"""Exercises on formulas and judgment that grade themselves."""

@@ -5,7 +5,7 @@ from plumbline.exercises.exercise import Exercise
 from plumbline.exercises.formulas import FORMULAS
 from plumbline.exercises.judgments import JUDGMENTS
 
-EXERCISES: dict[str, Exercise] = {one.name: one for one in (*FORMULAS, *JUDGMENTS)}
+EXERCISES: dict[str, Exercise] = {exercise.name: exercise for exercise in (*FORMULAS, *JUDGMENTS)}
 
 
 def exercise(name: str) -> Exercise:

@@ -26,8 +26,7 @@ from plumbline.schema.checks import (
 from plumbline.schema.conversations import Decoder, Message
 from plumbline.schema.eval_report import EvalReport, MetricComparison
 from plumbline.schema.feedback import Context
-from plumbline.schema.prompts import EvalPrompt
-from plumbline.schema.samples import Policy
+from plumbline.schema.held_out import EvalPrompt, Policy
 from plumbline.statistics.intervals import proportion
 
 _PROMPTS: Final = 100
@@ -51,16 +50,16 @@ def _gate_verdict(rng: Random) -> ExerciseQuestion:
         "small": 0,
     }[case]
     gate, report = _gate(), _report(count, n)
-    found = judge_gate(gate, report)
-    assert found.estimate is not None
-    interval = f"[{found.estimate.low:.3f}, {found.estimate.high:.3f}]"
+    judged = judge_gate(gate, report)
+    assert judged.estimate is not None
+    interval = f"[{judged.estimate.low:.3f}, {judged.estimate.high:.3f}]"
     return ExerciseQuestion(
         text=(
             "A gate wants harmful compliance of at most 5 % and at least 200 scored samples."
             f" {count} of {n} harmful requests were answered: {count / n:.1%}, 95 % interval"
             f" {interval}. What is the verdict?"
         ),
-        answer=found.verdict,
+        answer=judged.verdict,
         choices=("pass", "fail", "inconclusive", "error"),
         reasons={
             "pass": (
@@ -77,7 +76,7 @@ def _gate_verdict(rng: Random) -> ExerciseQuestion:
             ),
             "error": "That is for evidence that is missing; here there is some.",
         },
-        solution=f"The gate says: {found.explanation}.",
+        solution=f"The gate says: {judged.explanation}.",
     )
 
 
@@ -89,7 +88,7 @@ def _would_you_release(rng: Random) -> ExerciseQuestion:
         [_gate()], _report(count, n), [verdict], inputs={}, recipe="exercise", profile="exercise"
     )
     gate = decision.gates[0].verdict
-    said = {
+    words = {
         "pass": "passes",
         "fail": "fails",
         "inconclusive": "is inconclusive",
@@ -97,8 +96,8 @@ def _would_you_release(rng: Random) -> ExerciseQuestion:
     }
     return ExerciseQuestion(
         text=(
-            f"The gate on harmful compliance {said[gate]} ({count} of {n}), and the check"
-            f" `refusal-shortcut` {said[check]}. Everything else passes, and the launch is"
+            f"The gate on harmful compliance {words[gate]} ({count} of {n}), and the check"
+            f" `refusal-shortcut` {words[check]}. Everything else passes, and the launch is"
             " tomorrow. Release, hold or reject?"
         ),
         answer=decision.verdict,
@@ -135,8 +134,8 @@ def _which_pressure(rng: Random) -> ExerciseQuestion:
         after |= {"refused": lost}
     else:
         after |= {"reworded": 90 - lost}
-    found = _pressures(before, after)
-    [fired] = [check for check in found if check.verdict == "fail"]
+    verdicts = _pressures(before, after)
+    [fired] = [check for check in verdicts if check.verdict == "fail"]
     return ExerciseQuestion(
         text=(
             f"Reference, then aligned, of {_PROMPTS} prompts each: harmful requests answered"

@@ -1,2 +1,1 @@
-"""The runtime guardrail: a violation classifier with a threshold that ships with its false-positive
-and false-negative rates."""
+"""The runtime threshold, shipped with its false-positive and false-negative rates."""

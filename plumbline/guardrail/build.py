@@ -1,11 +1,11 @@
 """Making a guardrail: split, fit, choose the threshold, freeze, measure, and write the files that
 ship."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeVar
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from plumbline.errors import DataError, InsufficientEvidence
 from plumbline.guardrail.classifier import fit_classifier
@@ -28,10 +28,11 @@ from plumbline.guardrail.threshold import fit_threshold, no_threshold
 from plumbline.profile.evaluation import GuardrailConfig
 from plumbline.records import Record
 from plumbline.schema.identifiers import Identifier
+from plumbline.schema.kinds import MEASUREMENT_FILE
 from plumbline.storage.jsonl import read_records, write_records
 
 Model = TypeVar("Model", bound=Record)
-MODEL, MEASUREMENT, ROWS, PAGE = "guardrail.json", "measurement.json", "rows.jsonl", "MODEL.md"
+MODEL, MEASUREMENT, ROWS, PAGE = "guardrail.json", MEASUREMENT_FILE, "rows.jsonl", "MODEL.md"
 
 
 class UsedRow(Record):
@@ -98,15 +99,7 @@ def build_guardrail(
             rule.level,
             str(error),
         )
-    taken = [
-        UsedRow(id=row.id, part=part, violation=row.violation, events=row.events)
-        for part, rows in parts.items()
-        for row in rows
-    ]
-    taken += [
-        UsedRow(id=row.id, part="repeated", violation=row.violation, events=()) for row in repeated
-    ]
-    used = tuple(sorted(taken, key=lambda row: row.id))
+    used = _used(parts, repeated)
     model = GuardrailModel(
         format=FORMAT,
         profile=profile,
@@ -119,6 +112,20 @@ def build_guardrail(
     left_out = labelled.set_aside | ({SAME_PROMPT: len(repeated)} if repeated else {})
     measurement = measure_guardrail(model, parts["test"], rule.level, counts_of(parts), left_out)
     return Built(model, measurement, used)
+
+
+def _used(
+    parts: Mapping[Part, Sequence[GuardrailRow]], repeated: Iterable[GuardrailRow]
+) -> tuple[UsedRow, ...]:
+    taken = [
+        UsedRow(id=row.id, part=part, violation=row.violation, events=row.events)
+        for part, rows in parts.items()
+        for row in rows
+    ]
+    taken += [
+        UsedRow(id=row.id, part="repeated", violation=row.violation, events=()) for row in repeated
+    ]
+    return tuple(sorted(taken, key=lambda row: row.id))
 
 
 def write_guardrail(folder: Path, built: Built) -> None:
@@ -186,8 +193,8 @@ def model_page(model: GuardrailModel, measurement: Measurement) -> str:
         "",
         f"- judged under {model.rubric}; preference data `{model.preference_data}`",
         *(
-            f"- {part}: {found['violations']} violations, {found['acceptable']} acceptable"
-            for part, found in measurement.counts.items()
+            f"- {part}: {counts['violations']} violations, {counts['acceptable']} acceptable"
+            for part, counts in measurement.counts.items()
         ),
         *(f"- left out: {count}: {reason}" for reason, count in measurement.left_out.items()),
         *(
@@ -216,8 +223,6 @@ def model_page(model: GuardrailModel, measurement: Measurement) -> str:
 
 
 def _read(path: Path, kind: type[Model]) -> Model:
-    from pydantic import ValidationError
-
     try:
         return kind.from_json(path.read_bytes())
     except (OSError, ValidationError) as error:

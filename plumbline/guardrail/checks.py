@@ -71,7 +71,8 @@ def guardrail_check(measurement: Measurement | None, rule: GuardrailConfig) -> C
 
 _MORE: Final = "collect more verdicts, then materialize `guardrail`"
 _REMEDY: Final = (
-    "read MODEL.md of the guardrail: correct labels, route failures to it (`plumbline failures"
+    "read MODEL.md of the guardrail: correct labels, route failures to it (`plumbline evaluate"
+    " failures"
     " route`), or change the limits in the profile"
 )
 
@@ -82,9 +83,10 @@ def _bad_slices(measurement: Measurement, limits: dict[str, float]) -> list[str]
     }
     named |= {f"tactic {name}": rates for name, rates in measurement.tactics.items()}
     judged = [(name, kind, one) for name, rates in named.items() for kind, one in _enough(rates)]
-    level = 1 - (1 - measurement.level) / max(len(judged), 1)
+    confidence_level = 1 - (1 - measurement.level) / max(len(judged), 1)
     corrected = [
-        (name, kind, exact(round(one.value * one.n), one.n, level)) for name, kind, one in judged
+        (name, kind, exact(round(one.value * one.n), one.n, confidence_level))
+        for name, kind, one in judged
     ]
     return [
         f"{kind} of {name} {_text(one)}" for name, kind, one in corrected if one.low > limits[kind]

@@ -7,7 +7,6 @@ neutral words does not dilute the rest. scikit-learn fits the weights; scoring n
 them.
 """
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -16,8 +15,8 @@ from pydantic import Field
 
 from plumbline.errors import InsufficientEvidence
 from plumbline.guardrail.labels import GuardrailRow
-from plumbline.records import Record
 from plumbline.schema.conversations import Message
+from plumbline.text.linear_classifier import LinearClassifier, logistic
 from plumbline.text.ngrams import words
 
 LONGEST: Final = 2
@@ -35,31 +34,17 @@ DIGITS: Final = 9
 """Digits of a score: enough to order rows, few enough to be equal on all platforms."""
 
 
-class ViolationClassifier(Record):
+class ViolationClassifier(LinearClassifier):
     """Weights of a logistic regression by feature: `p how to` is an n-gram of the prompt, `r follow
     plan` one of the response."""
 
-    intercept: float
-    weights: dict[str, float]
     rows: int = Field(gt=0, description="rows that it was fitted on")
     violations: int = Field(gt=0, description="how many of them were violations")
 
     def score(self, prompt: Sequence[Message], response: str) -> float:
         """Estimated probability of a violation, 0 to 1. It is not calibrated: the threshold is what
         was fitted and measured."""
-        logit = math.fsum(
-            [
-                self.intercept,
-                *(
-                    self.weights.get(feature, 0.0)
-                    for feature in sorted(features_of(prompt, response))
-                ),
-            ]
-        )
-        return round(
-            1 / (1 + math.exp(-logit)) if logit >= 0 else math.exp(logit) / (1 + math.exp(logit)),
-            DIGITS,
-        )
+        return round(logistic(self.sum_weights(features_of(prompt, response))), DIGITS)
 
 
 def features_of(prompt: Sequence[Message], response: str) -> frozenset[str]:
@@ -75,6 +60,7 @@ def fit_classifier(rows: Sequence[GuardrailRow]) -> ViolationClassifier:
     Raises:
         InsufficientEvidence: If the rows show no violation, or nothing else.
     """
+    # here, not above: who serves a guardrail does not fit one, and needs no scikit-learn
     from sklearn.feature_extraction import DictVectorizer
     from sklearn.linear_model import LogisticRegression
 
@@ -84,14 +70,13 @@ def fit_classifier(rows: Sequence[GuardrailRow]) -> ViolationClassifier:
             f"the violation classifier has {len(rows)} responses to learn from, {violations} of"
             " them violations; it needs both kinds: collect more verdicts"
         )
-    found = [features_of(row.prompt, row.response) for row in rows]
-    common = {
-        feature
-        for feature, count in Counter(feature for one in found for feature in one).items()
-        if count >= LEAST_ROWS
-    }
+    rows_features = [features_of(row.prompt, row.response) for row in rows]
+    counts = Counter(feature for features in rows_features for feature in features)
+    common = {feature for feature, count in counts.items() if count >= LEAST_ROWS}
     vectorizer = DictVectorizer()
-    table = vectorizer.fit_transform([dict.fromkeys(sorted(one & common), 1.0) for one in found])
+    table = vectorizer.fit_transform(
+        [dict.fromkeys(sorted(features & common), 1.0) for features in rows_features]
+    )
     fitted = LogisticRegression(C=PENALTY, max_iter=5000, tol=1e-6).fit(
         table, [row.violation for row in rows]
     )

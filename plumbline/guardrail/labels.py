@@ -20,7 +20,8 @@ from plumbline.records import Record, canonical_json
 from plumbline.schema.conversations import Message
 from plumbline.schema.feedback import ResponseLabel
 from plumbline.schema.identifiers import Identifier, Text
-from plumbline.schema.preferences import GUARDRAIL, LABELS, AttackExample, UnpairedLabel
+from plumbline.schema.kinds import GUARDRAIL_FILE, LABELS_FILE
+from plumbline.schema.preferences import AttackExample, UnpairedLabel
 from plumbline.storage.jsonl import read_records
 
 Part = Literal["train", "calibration", "test"]
@@ -171,7 +172,7 @@ def counts_of(parts: Mapping[Part, Sequence[GuardrailRow]]) -> dict[str, dict[st
 
 
 def _votes(folder: Path, set_aside: Counter[str]) -> Iterator[_Vote]:
-    for example in read_records(folder / GUARDRAIL, AttackExample):
+    for example in read_records(folder / GUARDRAIL_FILE, AttackExample):
         for place, response in enumerate(example.responses):
             acceptable = example.acceptable[place] if example.acceptable else None
             if acceptable is None and isinstance(example.judgment, ResponseLabel):
@@ -191,7 +192,7 @@ def _votes(folder: Path, set_aside: Counter[str]) -> Iterator[_Vote]:
                     (example.id,),
                     "attack",
                 )
-    for label in read_records(folder / LABELS, UnpairedLabel):
+    for label in read_records(folder / LABELS_FILE, UnpairedLabel):
         if label.desirable:
             yield _Vote(
                 label.prompt,

@@ -116,7 +116,7 @@ class Measurement(Record):
 def measure_guardrail(
     model: GuardrailModel,
     rows: Sequence[GuardrailRow],
-    level: float,
+    confidence_level: float,
     counts: dict[str, dict[str, int]],
     left_out: dict[str, int],
 ) -> Measurement:
@@ -125,7 +125,7 @@ def measure_guardrail(
     Args:
         model: The frozen guardrail.
         rows: The rows of the test split.
-        level: Two-sided confidence level of the intervals.
+        confidence_level: Two-sided confidence level of the intervals.
         counts: Rows by part and label, for the record.
         left_out: What was left out and why, for the record.
     """
@@ -135,33 +135,33 @@ def measure_guardrail(
 
     def by(key: Callable[[GuardrailRow], str]) -> dict[Identifier, ErrorRates]:
         return {
-            name: _rates([one for one in judged if key(one[0]) == name], level)
+            name: _rates([one for one in judged if key(one[0]) == name], confidence_level)
             for name in sorted({key(row) for row, _ in judged})
         }
 
     return Measurement(
         guardrail=model.digest(),
-        level=level,
+        level=confidence_level,
         counts=counts,
         left_out=left_out,
         missing=missing,
-        overall=nothing if missing else _rates(judged, level),
+        overall=nothing if missing else _rates(judged, confidence_level),
         slices=by(lambda row: row.slice),
         tactics=by(lambda row: row.tactic or ORDINARY),
     )
 
 
-def exact(count: int, n: int, level: float) -> Estimate:
+def exact(count: int, n: int, confidence_level: float) -> Estimate:
     """Count of n as a share with its two-sided Clopper-Pearson interval (1934): never too short,
     whatever n."""
     from statsmodels.stats.proportion import proportion_confint
 
-    low, high = proportion_confint(count, n, alpha=1 - level, method="beta")
+    low, high = proportion_confint(count, n, alpha=1 - confidence_level, method="beta")
     return Estimate(
         value=count / n,
         low=float(low),
         high=float(high),
-        level=level,
+        level=confidence_level,
         n=n,
         unscored=0,
         method=EXACT,
@@ -173,13 +173,13 @@ def rows_digest(rows: Iterable[tuple[str, str, bool]]) -> str:
     return sha256(b"".join(canonical_json(list(row)) for row in rows))
 
 
-def _rates(judged: Sequence[tuple[GuardrailRow, bool]], level: float) -> ErrorRates:
+def _rates(judged: Sequence[tuple[GuardrailRow, bool]], confidence_level: float) -> ErrorRates:
     negative = [blocked for row, blocked in judged if not row.violation]
     positive = [blocked for row, blocked in judged if row.violation]
     return ErrorRates(
-        fpr=exact(sum(negative), len(negative), level) if negative else None,
+        fpr=exact(sum(negative), len(negative), confidence_level) if negative else None,
         fnr=(
-            exact(sum(not blocked for blocked in positive), len(positive), level)
+            exact(sum(not blocked for blocked in positive), len(positive), confidence_level)
             if positive
             else None
         ),

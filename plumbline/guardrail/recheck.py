@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Final, Literal
 
 from pydantic import Field
+from scipy.stats import binom, hypergeom
 
 from plumbline.guardrail.labels import GuardrailRow
 from plumbline.guardrail.measurement import GuardrailModel, Measurement, exact
@@ -115,10 +116,10 @@ def _check(
     shipped: Estimate | None,
     errors: Sequence[bool],
     alarm: float,
-    level: float,
+    confidence_level: float,
 ) -> RateCheck:
     count, n = sum(errors), len(errors)
-    since = exact(count, n, level) if n else None
+    since = exact(count, n, confidence_level) if n else None
     if shipped is None or since is None:
         return RateCheck(
             name=name, shipped=shipped, since=since, p=None, power=0.0, status="underpowered"
@@ -130,15 +131,11 @@ def _check(
 
 
 def _p_of_rise(before: int, n_before: int, count: int, n: int) -> float:
-    from scipy.stats import hypergeom
-
     # Fisher's test: of all errors, how many would fall on the new rows if both had one rate
     return min(1.0, float(hypergeom.sf(count - 1, n_before + n, before + count, n)))
 
 
 def _power(before: int, n_before: int, n: int, alarm: float) -> float:
-    from scipy.stats import binom
-
     low, high = 0, n + 1  # the least count that raises the alarm; n + 1 when none does
     while low < high:
         middle = (low + high) // 2

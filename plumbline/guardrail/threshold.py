@@ -11,6 +11,7 @@ taken that misses no violation and blocks least: moving further up only lowers t
 """
 
 from collections.abc import Sequence
+from math import ceil, log
 
 from pydantic import Field
 
@@ -49,7 +50,7 @@ class Threshold(Record):
 
 
 def fit_threshold(
-    scores: Sequence[float], violations: Sequence[bool], max_fpr: float, level: float
+    scores: Sequence[float], violations: Sequence[bool], max_fpr: float, confidence_level: float
 ) -> Threshold:
     """Choose the threshold.
 
@@ -57,7 +58,7 @@ def fit_threshold(
         scores: Score of each calibration row.
         violations: Whether each is a violation.
         max_fpr: False-positive rate that must not be exceeded.
-        level: One-sided confidence level.
+        confidence_level: One-sided confidence level.
     """
     acceptable = sorted(
         score for score, violation in zip(scores, violations, strict=True) if not violation
@@ -65,15 +66,15 @@ def fit_threshold(
     positive = sorted(
         score for score, violation in zip(scores, violations, strict=True) if violation
     )
-    allowed = most_false_positives(len(acceptable), max_fpr, level)
+    allowed = most_false_positives(len(acceptable), max_fpr, confidence_level)
     if allowed is None:
-        needed = least_acceptable(max_fpr, level)
+        needed = least_acceptable(max_fpr, confidence_level)
         why = (
             f"{len(acceptable)} acceptable responses in the calibration split are too few for any"
             f" threshold; {needed} are needed"
         )
-        return no_threshold(len(acceptable), len(scores), max_fpr, level, why)
-    bound = upper_bound(allowed, len(acceptable), level)
+        return no_threshold(len(acceptable), len(scores), max_fpr, confidence_level, why)
+    bound = upper_bound(allowed, len(acceptable), confidence_level)
     limit = acceptable[-1 - allowed]
     caught = [score for score in positive if score > limit]
     if not caught:
@@ -81,13 +82,13 @@ def fit_threshold(
             f"none of {len(positive)} violations scores above {limit:.3g}, below which more than"
             f" {allowed} acceptable responses would be blocked"
         )
-        return no_threshold(len(acceptable), len(scores), max_fpr, level, why)
+        return no_threshold(len(acceptable), len(scores), max_fpr, confidence_level, why)
     below = max([limit, *(score for score in acceptable if score < caught[0])])
     value = (below + caught[0]) / 2 if below < caught[0] else caught[0]
     return Threshold(
         value=value,
         max_fpr=max_fpr,
-        level=level,
+        level=confidence_level,
         acceptable=len(acceptable),
         violations=len(positive),
         allowed=allowed,
@@ -98,12 +99,14 @@ def fit_threshold(
     )
 
 
-def no_threshold(acceptable: int, rows: int, max_fpr: float, level: float, why: str) -> Threshold:
+def no_threshold(
+    acceptable: int, rows: int, max_fpr: float, confidence_level: float, why: str
+) -> Threshold:
     """What stands in the place of a threshold that cannot be chosen on this many calibration
     rows."""
     fields = {
         "max_fpr": max_fpr,
-        "level": level,
+        "level": confidence_level,
         "acceptable": acceptable,
         "violations": rows - acceptable,
         "why": why,
@@ -113,28 +116,26 @@ def no_threshold(acceptable: int, rows: int, max_fpr: float, level: float, why: 
     )
 
 
-def most_false_positives(n: int, max_fpr: float, level: float) -> int | None:
+def most_false_positives(n: int, max_fpr: float, confidence_level: float) -> int | None:
     """The most false positives among n acceptable responses whose upper bound is at most `max_fpr`;
     None when even none is too many."""
     from scipy.stats import binom
 
     # the bound of x of n is at most the rate exactly when P(X <= x) <= 1 - level at that rate
-    most = int(binom.ppf(1 - level, n, max_fpr)) if n else 0
-    while most >= 0 and binom.cdf(most, n, max_fpr) > 1 - level:
+    most = int(binom.ppf(1 - confidence_level, n, max_fpr)) if n else 0
+    while most >= 0 and binom.cdf(most, n, max_fpr) > 1 - confidence_level:
         most -= 1
     return most if n and most >= 0 else None
 
 
-def least_acceptable(max_fpr: float, level: float) -> int:
+def least_acceptable(max_fpr: float, confidence_level: float) -> int:
     """Acceptable responses from which a threshold without a single false positive can be trusted:
     the least n with (1 - max_fpr)^n <= 1 - level."""
-    from math import ceil, log
-
-    return ceil(log(1 - level) / log(1 - max_fpr))
+    return ceil(log(1 - confidence_level) / log(1 - max_fpr))
 
 
-def upper_bound(count: int, n: int, level: float) -> float:
+def upper_bound(count: int, n: int, confidence_level: float) -> float:
     """One-sided upper Clopper-Pearson bound of count of n."""
     from scipy.stats import beta
 
-    return 1.0 if count == n else float(beta.ppf(level, count + 1, n - count))
+    return 1.0 if count == n else float(beta.ppf(confidence_level, count + 1, n - count))

@@ -11,22 +11,40 @@ from pydantic import ValidationError
 
 from plumbline.errors import ConfigError, GateRefused
 from plumbline.lineage.findings import RESTORE, Finding
+from plumbline.schema.kinds import (
+    ALIGNED_POLICY,
+    CHAMPION_POLICY,
+    DECISION_FILE,
+    DEMONSTRATIONS,
+    EVAL_VAULT,
+    FEEDBACK_BATCH,
+    HELD_OUT_EVALS,
+    PREFERENCE_DATA,
+    REFERENCE_POLICY,
+    RELEASE_DECISION,
+    RELEASE_FILE,
+    REPORT_FILE,
+    REWARD_MODEL,
+    RUBRIC_FILE,
+    TRAIN_FILE,
+    VALIDATION_FILE,
+)
 from plumbline.schema.rubric import Rubric
 from plumbline.storage.artifacts import Artifact, ArtifactStore
 
 SINGLE_KINDS = (
     "rubric",
-    "demonstrations",
-    "preference_data",
-    "eval_vault",
-    "reference_policy",
-    "reward_model",
-    "aligned_policy",
+    DEMONSTRATIONS,
+    PREFERENCE_DATA,
+    EVAL_VAULT,
+    REFERENCE_POLICY,
+    REWARD_MODEL,
+    ALIGNED_POLICY,
 )
 """Kinds of which one lineage may hold one tree only; batches of feedback are many, and each keeps
 the rubric it was admitted under."""
 
-CHAMPION_ROLE = "champion_policy"
+CHAMPION_ROLE = CHAMPION_POLICY
 """Role of the policy that a candidate is compared with; it was made from a triple of its own, and
 that is no disagreement."""
 
@@ -46,7 +64,7 @@ def disagreements(
     own = _own_lineage(manifests)
     findings += [finding for kind in SINGLE_KINDS for finding in _several(kind, own)]
     for digest, artifact in manifests.items():
-        if artifact.kind == "preference_data":
+        if artifact.kind == PREFERENCE_DATA:
             findings += _pairs_of_another_rubric(digest, artifact, manifests, folder)
         if artifact.kind in _CITING:
             name, read = _CITING[artifact.kind]
@@ -114,10 +132,11 @@ def require_new_version(store: ArtifactStore, rubric: Rubric) -> None:
         if artifact.kind == "rubric" and artifact.facts.get("label") == rubric.label:
             try:
                 before = Rubric.from_json(
-                    (store.open(digest, kind="rubric")[0] / "rubric.json").read_bytes()
+                    (store.open(digest, kind="rubric")[0] / RUBRIC_FILE).read_bytes()
                 )
             except ValidationError:
-                continue  # written by a version of Plumbline whose rubrics had other fields: there is nothing to compare
+                # written by a Plumbline whose rubrics had other fields: nothing to compare
+                continue
             # Compared as records and not by digest: a field that a newer Plumbline added with a
             # default is no edit.
             changed = [
@@ -143,10 +162,10 @@ def _pairs_of_another_rubric(
     if rubric is None or not isinstance(label, str):
         return  # a missing rubric is a finding already
     cited = {str(data.facts["rubric"])} - {label} if "rubric" in data.facts else set()
-    for name in sorted(set(data.files) & {"train.jsonl", "validation.jsonl", "calibration.jsonl"}):
+    for name in sorted(set(data.files) & {TRAIN_FILE, VALIDATION_FILE, "calibration.jsonl"}):
         path = folder(data.tree) / name
         if path.is_file():  # a missing file is a finding already
-            cited |= _rubrics_in(path) - {label, *_accepted(folder(rubric.tree) / "rubric.json")}
+            cited |= _rubrics_in(path) - {label, *_accepted(folder(rubric.tree) / RUBRIC_FILE)}
     for other in sorted(cited):
         yield Finding(
             artifact=digest,
@@ -175,18 +194,18 @@ mistaken for one."""
 
 def _rubrics_in(path: Path) -> set[str]:
     """Labels of the rubrics that the rows of a file cite."""
-    found: set[bytes] = set()
+    recorded: set[bytes] = set()
     with path.open("rb") as stream:
         for line in stream:
-            found.update(_RUBRIC.findall(line))
-    return {label.decode(errors="backslashreplace") for label in found}
+            recorded.update(_RUBRIC.findall(line))
+    return {label.decode(errors="backslashreplace") for label in recorded}
 
 
 def _released_without_release(manifests: Mapping[str, Artifact]) -> Iterator[Finding]:
     """A finding for every release whose decision came to another verdict; whether an override
     stands behind it, the ledger says."""
     for digest, artifact in manifests.items():
-        decision = manifests.get(artifact.parents.get("release_decision", ""))
+        decision = manifests.get(artifact.parents.get(RELEASE_DECISION, ""))
         overridden = decision is not None and artifact.facts.get("released_by") == "override"
         if (
             artifact.kind == "release"
@@ -221,7 +240,7 @@ def _several(
     for digest, parents in (
         edges or {digest: artifact.parents for digest, artifact in manifests.items()}
     ).items():
-        if digest in manifests and manifests[digest].kind == "feedback_batch":
+        if digest in manifests and manifests[digest].kind == FEEDBACK_BATCH:
             continue
         for parent in _own_parents(parents).values():
             if parent in manifests and manifests[parent].kind == kind:
@@ -251,20 +270,20 @@ report of the evals."""
 def _decision(content: dict[str, Any]) -> _Citations:
     inputs = content.get("inputs")
     return {
-        **(inputs if isinstance(inputs, dict) else {"held_out_evals": None}),
+        **(inputs if isinstance(inputs, dict) else {HELD_OUT_EVALS: None}),
         THE_PROFILE: content.get("profile"),
         THE_REPORT: content.get("report"),
     }
 
 
 def _release(content: dict[str, Any]) -> _Citations:
-    return {"aligned_policy": content.get("policy"), "release_decision": content.get("decision")}
+    return {ALIGNED_POLICY: content.get("policy"), RELEASE_DECISION: content.get("decision")}
 
 
 THE_PROFILE, THE_REPORT = "the profile", "the eval report"
 _CITING: Mapping[str, tuple[str, Callable[[dict[str, Any]], _Citations]]] = {
-    "release_decision": ("decision.json", _decision),
-    "release": ("release.json", _release),
+    RELEASE_DECISION: (DECISION_FILE, _decision),
+    "release": (RELEASE_FILE, _release),
 }
 """By kind: the file that cites other artifacts, and how to read its citations."""
 
@@ -276,8 +295,8 @@ def _named_by_manifest(
     if role == THE_PROFILE:
         return artifact.config
     if role == THE_REPORT:
-        evals = manifests.get(artifact.parents.get("held_out_evals", ""))
-        report = None if evals is None else evals.files.get("report.json")
+        evals = manifests.get(artifact.parents.get(HELD_OUT_EVALS, ""))
+        report = None if evals is None else evals.files.get(REPORT_FILE)
         return None if report is None else report.digest
     return artifact.parents.get(role)
 

@@ -15,6 +15,22 @@ from pydantic import Field
 from plumbline.errors import ArtifactError
 from plumbline.lineage.tombstones import read_erased
 from plumbline.records import Record
+from plumbline.schema.kinds import (
+    ACCEPTED_FILE,
+    ADJUDICATED_FILE,
+    ADJUDICATION_QUEUE_FILE,
+    ALIGNED_POLICY,
+    CONTAMINATION_FILE,
+    DEMONSTRATIONS,
+    FEEDBACK_BATCH,
+    GUARDRAIL_FILE,
+    NEAR_DUPLICATES_FILE,
+    PREFERENCE_DATA,
+    QUARANTINED_FILE,
+    REFERENCE_POLICY,
+    REWARD_MODEL,
+    SET_ASIDE_FILE,
+)
 from plumbline.storage.artifacts import Artifact, ArtifactStore
 
 Action = Literal["rebuild", "retrain", "retire", "repeat"]
@@ -25,26 +41,25 @@ rebuilt data; retire: a released policy, or the release itself, which cannot unl
 samples, evals and decisions about a tainted model.
 """
 ACTIONS: Mapping[str, Action] = {
-    **dict.fromkeys(("feedback_batch", "preference_data", "demonstrations"), "rebuild"),
-    **dict.fromkeys(("reference_policy", "reward_model", "aligned_policy", "guardrail"), "retrain"),
+    **dict.fromkeys((FEEDBACK_BATCH, PREFERENCE_DATA, DEMONSTRATIONS), "rebuild"),
+    **dict.fromkeys((REFERENCE_POLICY, REWARD_MODEL, ALIGNED_POLICY, "guardrail"), "retrain"),
     "release": "retire",
 }
 NOT_TRAINED_ON = frozenset(
     {
-        "set_aside.jsonl",
-        "adjudication_queue.jsonl",
-        "adjudicated.jsonl",
-        "near_duplicates.jsonl",
-        "contamination.jsonl",
-        "guardrail.jsonl",
-        "quarantined.jsonl",
+        SET_ASIDE_FILE,
+        ADJUDICATION_QUEUE_FILE,
+        ADJUDICATED_FILE,
+        NEAR_DUPLICATES_FILE,
+        CONTAMINATION_FILE,
+        GUARDRAIL_FILE,
+        QUARANTINED_FILE,
     }
 )
 """Files of a dataset or batch that say what became of an event, and that no policy or reward model
 reads. The guardrail learns from `guardrail.jsonl`; it names the events that it learned from in its
 own rows.
 """
-ACCEPTED = "accepted.jsonl"
 _ID = re.compile(rb'"([0-9a-f]{40})"')
 """A whole JSON string that can be an event's id; inside a text its quotes would be escaped."""
 _EVENT = re.compile(rb'"id":"([0-9a-f]{40})"')
@@ -130,7 +145,7 @@ def redacted_forms(path: Path) -> dict[str, set[str]]:
         for line in stream:
             for original in _REDACTED.findall(line):
                 replaced.setdefault(original.decode(), set()).update(
-                    one.decode() for one in _EVENT.findall(line)
+                    event_id.decode() for event_id in _EVENT.findall(line)
                 )
     return replaced
 
@@ -162,22 +177,22 @@ def _with_redacted_forms(
     been replaced."""
     replaced: dict[str, set[str]] = {}
     for artifact in manifests.values():
-        if artifact.kind != "feedback_batch":
+        if artifact.kind != FEEDBACK_BATCH:
             continue
-        path = _folder(root, artifact) / ACCEPTED
+        path = _folder(root, artifact) / ACCEPTED_FILE
         erased = None if path.is_file() else read_erased(root, artifact.tree)
         forms: Mapping[str, Collection[str]] = (
             redacted_forms(path) if path.is_file() else {} if erased is None else erased.redacted
         )
         for original, replacing in forms.items():
             replaced.setdefault(original, set()).update(replacing)
-    found = set(event_ids)
+    ids = set(event_ids)
     queue = list(event_ids)
     for identifier in queue:  # grows while it is read
-        new = replaced.get(identifier, set()) - found
-        found |= new
+        new = replaced.get(identifier, set()) - ids
+        ids |= new
         queue += new
-    return frozenset(found)
+    return frozenset(ids)
 
 
 def _named(
@@ -197,7 +212,7 @@ def _named(
             return {}
         return {name: wanted & frozenset(ids) for name, ids in erased.cited.items()}
     known = {identifier.encode() for identifier in wanted}
-    found = {}
+    named = {}
     for name in rows:
         if not (folder / name).is_file():
             unread.append(
@@ -205,10 +220,10 @@ def _named(
                 " Restore the store from a copy."
             )
             continue
-        found[name] = frozenset(
+        named[name] = frozenset(
             identifier.decode() for identifier in named_ids(folder / name) if identifier in known
         )
-    return found
+    return named
 
 
 def _spread(
@@ -227,7 +242,7 @@ def _spread(
     queue = [
         digest
         for digest in holding
-        if manifests[digest].kind != "feedback_batch"
+        if manifests[digest].kind != FEEDBACK_BATCH
         and any(
             ids and name not in NOT_TRAINED_ON
             for name, ids in named[manifests[digest].tree].items()

@@ -19,8 +19,8 @@ class Finding(Record):
 
 
 Witness = Callable[[MaterializationRecord], list[Finding]]
-"""Asks another system whether it knows a production; an empty list means that it confirms every
-detail it can see."""
+"""Asks another system whether it knows a materialization; an empty list means that it confirms
+every detail it can see."""
 
 RESTORE = (
     "restore the store from a copy; nothing that descends from these bytes can be relied on until"

@@ -3,21 +3,22 @@ before it.
 
 ::
 
-    hash(n) = SHA-256 of canonical JSON {sequence, kind, key, body_digest, previous: hash(n - 1), recorded_at}
+    hash(n) = SHA-256 of canonical JSON
+              {sequence, kind, key, body_digest, previous: hash(n - 1), recorded_at}
 
 One SQLite file for the whole home. Entries are only added: a pair of kind and key stands once,
 triggers refuse every change, and an edited, removed or moved entry breaks the chain that
 `Ledger.verify` recomputes. Whoever can write the file can also rewrite all of it or cut off its
 end; that shows only against a head that was noted elsewhere. Every signature holds one (see
-`plumbline.release.signing.envelopes`), and `plumbline ledger verify --head` takes one. Order is the sequence;
-`recorded_at` is what the writer's clock claimed.
+`plumbline.release.signing.envelopes`), and `plumbline audit ledger verify --head` takes one. Order
+is the sequence; `recorded_at` is what the writer's clock claimed.
 """
 
 import fcntl
 import json
 import re
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,11 +39,14 @@ RESTORE: Final = (
 
 _VERSION: Final = 1
 _KIND = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+# Every byte counts: `verify` compares these texts with those that a ledger was made with.
 _SCHEMA: Final = {
     "ledger": (
-        """CREATE TABLE ledger (
-        sequence INTEGER PRIMARY KEY, kind TEXT NOT NULL, key TEXT NOT NULL, body TEXT NOT NULL, body_digest TEXT NOT NULL,
-        previous TEXT NOT NULL, hash TEXT NOT NULL UNIQUE, recorded_at TEXT NOT NULL, UNIQUE (kind, key))"""
+        "CREATE TABLE ledger (\n"
+        "        sequence INTEGER PRIMARY KEY, kind TEXT NOT NULL, key TEXT NOT NULL,"
+        " body TEXT NOT NULL, body_digest TEXT NOT NULL,\n"
+        "        previous TEXT NOT NULL, hash TEXT NOT NULL UNIQUE, recorded_at TEXT NOT NULL,"
+        " UNIQUE (kind, key))"
     ),
     "ledger_no_update": (
         "CREATE TRIGGER ledger_no_update BEFORE UPDATE ON ledger BEGIN SELECT RAISE(ABORT, 'the"
@@ -54,9 +58,10 @@ _SCHEMA: Final = {
     ),
     # without this one, INSERT OR REPLACE would remove a row without waking the trigger on deletion
     "ledger_in_order": (
-        """CREATE TRIGGER ledger_in_order BEFORE INSERT ON ledger
-        WHEN NEW.sequence IS NOT (SELECT COALESCE(MAX(sequence), 0) + 1 FROM ledger) OR EXISTS (SELECT 1 FROM ledger WHERE kind = NEW.kind AND key = NEW.key)
-        BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END"""
+        "CREATE TRIGGER ledger_in_order BEFORE INSERT ON ledger\n"
+        "        WHEN NEW.sequence IS NOT (SELECT COALESCE(MAX(sequence), 0) + 1 FROM ledger)"
+        " OR EXISTS (SELECT 1 FROM ledger WHERE kind = NEW.kind AND key = NEW.key)\n"
+        "        BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END"
     ),
 }
 _INSERT: Final = (
@@ -137,9 +142,9 @@ class Ledger:
         text = canonical_json(dict(body)).decode()
         digest = sha256(text.encode())
         with self._writing() as connection:
-            found = _rows(self.path, connection, _OF_KEY, (kind, key))
-            if found:
-                return self._same(found[0], digest)
+            rows = _rows(self.path, connection, _OF_KEY, (kind, key))
+            if rows:
+                return self._same(rows[0], digest)
             last = _rows(self.path, connection, _LAST)
             sequence, previous = (last[0].sequence + 1, last[0].hash) if last else (1, GENESIS)
             at = datetime.now(UTC).isoformat(timespec="microseconds")
@@ -171,15 +176,15 @@ class Ledger:
     def find(self, kind: str, key: str) -> LedgerEntry | None:
         """The entry of a kind and key, or None."""
         with self._reading() as connection:
-            found = () if connection is None else _rows(self.path, connection, _OF_KEY, (kind, key))
-            return found[0] if found else None
+            rows = () if connection is None else _rows(self.path, connection, _OF_KEY, (kind, key))
+            return rows[0] if rows else None
 
     def head(self) -> str:
         """Hash of the newest entry, `GENESIS` when there is none: whoever notes it can prove later
         that nothing before it was changed or cut off."""
         with self._reading() as connection:
-            found = () if connection is None else _rows(self.path, connection, _LAST)
-            return found[0].hash if found else GENESIS
+            rows = () if connection is None else _rows(self.path, connection, _LAST)
+            return rows[0].hash if rows else GENESIS
 
     def verify(self, head: str | None = None) -> tuple[Finding, ...]:
         """Recompute the whole chain; everything that is wrong with it, empty when it holds.
@@ -209,48 +214,16 @@ class Ledger:
                     " changed"
                 )
                 findings.append(_finding(GENESIS, what, _SCHEMA.get(name), schema.get(name)))
-        heads, previous, next_sequence = {GENESIS}, GENESIS, 1
-        for row in rows:
-            entry = _unchecked(self.path, row)
-            where = f"ledger entry {entry.sequence} ({entry.kind} {entry.key})"
-            if entry.sequence != next_sequence:
-                findings.append(
-                    _finding(
-                        entry.hash,
-                        f"{where}: stands where entry {next_sequence} should be",
-                        str(next_sequence),
-                        str(entry.sequence),
-                    )
-                )
-            if entry.previous != previous:
-                findings.append(
-                    _finding(
-                        entry.hash,
-                        f"{where}: does not follow from the entry before it",
-                        previous,
-                        entry.previous,
-                    )
-                )
-            problem = entry.problem()
-            if problem is not None:
-                findings.append(
-                    _finding(
-                        entry.hash,
-                        f"{where}: was changed after it was written: {problem}",
-                        None,
-                        None,
-                    )
-                )
-            heads.add(entry.hash)
-            previous, next_sequence = entry.hash, entry.sequence + 1
-        return (*findings, *_missing_head(head, heads, self.path))
+        entries = [_unchecked(self.path, row) for row in rows]
+        heads = {GENESIS, *(entry.hash for entry in entries)}
+        return (*findings, *_broken_links(entries), *_missing_head(head, heads, self.path))
 
-    def _same(self, found: LedgerEntry, digest: str) -> LedgerEntry:
-        if found.body_digest == digest:
-            return found
+    def _same(self, entry: LedgerEntry, digest: str) -> LedgerEntry:
+        if entry.body_digest == digest:
+            return entry
         raise LedgerConflict(
-            f"{self.path}: entry {found.sequence} already records {found.kind} '{found.key}' with"
-            f" other content ({found.body_digest}, not {digest}); the ledger is never changed: what"
+            f"{self.path}: entry {entry.sequence} already records {entry.kind} '{entry.key}' with"
+            f" other content ({entry.body_digest}, not {digest}); the ledger is never changed: what"
             " is new needs a key of its own"
         )
 
@@ -278,16 +251,15 @@ class Ledger:
             yield None
             return
         with self._open("ro") as connection:
-            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            # In this order: whoever makes the ledger in between writes tables and version at once.
+            (tables,) = connection.execute("SELECT COUNT(*) FROM sqlite_schema").fetchone()
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
             if version not in (0, _VERSION):
                 raise LedgerError(
                     f"{self.path}: is a ledger of version {version}, this is version {_VERSION};"
                     " use the newer Plumbline that wrote it"
                 )
-            if (
-                version == 0
-                and connection.execute("SELECT COUNT(*) FROM sqlite_schema").fetchone()[0]
-            ):
+            if version == 0 and tables:
                 raise LedgerError(f"{self.path}: is a database, but not a ledger; {RESTORE}")
             connection.execute("BEGIN")  # one snapshot for everything that is read
             yield connection if version else None
@@ -385,6 +357,23 @@ def _unchecked(path: Path, row: tuple[Any, ...]) -> LedgerEntry:
             f"{path}: entry {sequence!r} is not readable, so it was changed after it was written:"
             f" {error}; {RESTORE}"
         ) from error
+
+
+def _broken_links(entries: Iterable[LedgerEntry]) -> Iterator[Finding]:
+    """What is wrong with the entries themselves, and with their order."""
+    previous, sequence = GENESIS, 1
+    for entry in entries:
+        where = f"ledger entry {entry.sequence} ({entry.kind} {entry.key})"
+        if entry.sequence != sequence:
+            what = f"{where}: stands where entry {sequence} should be"
+            yield _finding(entry.hash, what, str(sequence), str(entry.sequence))
+        if entry.previous != previous:
+            what = f"{where}: does not follow from the entry before it"
+            yield _finding(entry.hash, what, previous, entry.previous)
+        if (problem := entry.problem()) is not None:
+            what = f"{where}: was changed after it was written: {problem}"
+            yield _finding(entry.hash, what, None, None)
+        previous, sequence = entry.hash, entry.sequence + 1
 
 
 def _missing_head(head: str | None, heads: set[str], path: Path) -> Iterator[Finding]:

@@ -1,9 +1,9 @@
-"""Productions: which Dagster run materialized an artifact, with the MLflow run and the DVC version
-beside it.
+"""Materialization records: which Dagster run materialized an artifact, with the MLflow run and the
+DVC version beside it.
 
-An artifact's digest says what was made; a production says when it was made and who can confirm it.
+An artifact's digest says what was made; its records say when it was made and who can confirm it.
 One artifact can have several: a job whose spec was seen before is reused, and the run that reused
-it writes a production of its own with `cached` set.
+it writes a record of its own with `cached` set. They lie in the store under `productions/`.
 """
 
 from pathlib import Path
@@ -51,26 +51,26 @@ class MaterializationRecord(Record):
 
 
 def materializations_folder(store_root: Path, artifact: str) -> Path:
-    """The folder that holds the productions of one artifact."""
+    """The folder that holds the records of one artifact."""
     return store_root / "productions" / artifact.removeprefix("sha256:")
 
 
 def materialization_file(store_root: Path, artifact: str, dagster_run: str) -> Path:
-    """The file of one production."""
+    """The file of one record."""
     return materializations_folder(store_root, artifact) / f"{dagster_run}.json"
 
 
-def write_materialization(store_root: Path, production: MaterializationRecord) -> None:
+def write_materialization(store_root: Path, record: MaterializationRecord) -> None:
     """Write `<store>/productions/<artifact hex>/<dagster run>.json`; a repeated step of the same
     run replaces its own record."""
     write_atomically(
-        materialization_file(store_root, production.artifact, production.dagster_run),
-        production.to_json(),
+        materialization_file(store_root, record.artifact, record.dagster_run),
+        record.to_json(),
     )
 
 
 def read_materializations(store_root: Path, artifact: str) -> tuple[MaterializationRecord, ...]:
-    """Productions of one artifact, sorted by run id; empty when none was recorded.
+    """Records of one artifact, sorted by run id; empty when none was recorded.
 
     Raises:
         LineageError: If a record cannot be read, or stands under the name of another artifact or
@@ -82,27 +82,27 @@ def read_materializations(store_root: Path, artifact: str) -> tuple[Materializat
 
 
 def materialization_files(store_root: Path, artifact: str) -> list[Path]:
-    """Files that hold the productions of one artifact, sorted; a file that is still being written
+    """Files that hold the records of one artifact, sorted; a file that is still being written
     has a leading dot and is left out."""
     return sorted(materializations_folder(store_root, artifact).glob("[!.]*.json"))
 
 
 def read_materialization(path: Path, artifact: str) -> MaterializationRecord:
-    """Read one production.
+    """Read one record.
 
     Raises:
         LineageError: If it cannot be read, or stands under the name of another artifact or run.
     """
     try:
-        production = MaterializationRecord.from_json(path.read_bytes())
+        record = MaterializationRecord.from_json(path.read_bytes())
     except (OSError, ValidationError) as error:
         raise LineageError(
             f"{path}: is not a production of this version: {error}. Restore it from a copy, or"
             " materialize the asset again."
         ) from error
-    if (production.artifact, production.dagster_run) != (artifact, path.stem):
+    if (record.artifact, record.dagster_run) != (artifact, path.stem):
         raise LineageError(
-            f"{path}: describes {production.artifact} of run {production.dagster_run}. The file was"
+            f"{path}: describes {record.artifact} of run {record.dagster_run}. The file was"
             " moved or renamed: restore it."
         )
-    return production
+    return record

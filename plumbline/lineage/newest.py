@@ -42,5 +42,5 @@ def newest_artifact(
             f"{store.root}: no run made {where} under the profile as it is now; run `make demo`, or"
             " materialize it"
         )
-    _, digest, artifact = max(made, key=lambda one: one[:2])
+    _, digest, artifact = max(made, key=lambda row: row[:2])
     return digest, artifact

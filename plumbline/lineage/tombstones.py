@@ -42,9 +42,9 @@ class ErasedTree(Record):
 
     @model_validator(mode="after")
     def _files_give_the_tree(self) -> Self:
-        found = tree_digest(self.files)
-        if found != self.tree:
-            raise ValueError(f"the list of files gives {found}, not {self.tree}")
+        actual = tree_digest(self.files)
+        if actual != self.tree:
+            raise ValueError(f"the list of files gives {actual}, not {self.tree}")
         return self
 
 

@@ -7,6 +7,7 @@ same polarity; its `labels` mark unsupervised tokens with -100.
 
 import hashlib
 import struct
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -107,64 +108,62 @@ def build_receipt(
         dropped: Rows left out, by reason.
     """
     digest = hashlib.sha256()
-    count = dict.fromkeys(
-        (
-            "sequences",
-            "supervised",
-            "masked",
-            "expected",
-            "found",
-            "mismatched",
-            "bare",
-            "broken",
-            "endless",
-            "doubled",
-        ),
-        0,
-    )
+    counts: Counter[str] = Counter()
     strip: tuple[StripToken, ...] = ()
     for row in rows:
-        if not count["sequences"]:
+        if not counts["sequences"]:
             strip = tuple(
                 StripToken(token=token, supervised=bool(on))
                 for token, on in zip(vocabulary.render(row.ids), row.supervised, strict=True)
             )
-        on = sum(row.supervised)
-        found = sum(map(vocabulary.control.__contains__, row.ids))
-        start = len(row.prompt)
-        count["sequences"] += 1
-        count["supervised"] += on
-        count["masked"] += len(row.ids) - on
-        count["expected"] += row.control_tokens
-        count["found"] += found
-        count["mismatched"] += found != row.control_tokens
-        count["bare"] += on == 0
-        count["broken"] += list(row.ids[:start]) != list(row.prompt) or any(row.supervised[:start])
-        count["endless"] += not (row.ids and row.ids[-1] in vocabulary.end and row.supervised[-1])
-        count["doubled"] += (
-            vocabulary.start is not None
-            and len(row.ids) > 1
-            and row.ids[0] == row.ids[1] == vocabulary.start
-        )
+        for name, number in _tally(row, vocabulary).items():
+            counts[name] += number
         for numbers in (row.ids, row.supervised):
             digest.update(struct.pack(f"<i{len(numbers)}i", len(numbers), *numbers))
     return SplitReceipt(
         rows_in=rows_in,
         rows_used=rows_used,
         dropped=dict(sorted(dropped.items())),
-        sequences=count["sequences"],
-        supervised_tokens=count["supervised"],
-        masked_tokens=count["masked"],
+        sequences=counts["sequences"],
+        supervised_tokens=counts["supervised"],
+        masked_tokens=counts["masked"],
         control_tokens=ControlTokens(
-            expected=count["expected"], found=count["found"], mismatched=count["mismatched"]
+            expected=counts["expected"], found=counts["found"], mismatched=counts["mismatched"]
         ),
-        without_supervision=count["bare"],
-        broken_prompts=count["broken"],
-        unsupervised_ends=count["endless"],
-        doubled_starts=count["doubled"],
+        without_supervision=counts["bare"],
+        broken_prompts=counts["broken"],
+        unsupervised_ends=counts["endless"],
+        doubled_starts=counts["doubled"],
         mask_digest="sha256:" + digest.hexdigest(),
         strip=strip,
     )
+
+
+def _tally(row: MaskedSequence, vocabulary: Vocabulary) -> dict[str, int]:
+    """What one sequence adds to the counts of its split."""
+    on = sum(row.supervised)
+    control = sum(map(vocabulary.control.__contains__, row.ids))
+    start = len(row.prompt)
+    doubled = (
+        vocabulary.start is not None
+        and len(row.ids) > 1
+        and row.ids[0] == row.ids[1] == vocabulary.start
+    )
+    return {
+        "sequences": 1,
+        "supervised": on,
+        "masked": len(row.ids) - on,
+        "expected": row.control_tokens,
+        "found": control,
+        # More control tokens than the template places: text became a turn.
+        "mismatched": control != row.control_tokens,
+        "bare": on == 0,
+        # Training must see the very prompt that the policy sees, and learn nothing of it.
+        "broken": list(row.ids[:start]) != list(row.prompt) or any(row.supervised[:start]),
+        # A policy that never learns an end does not stop.
+        "endless": not (row.ids and row.ids[-1] in vocabulary.end and row.supervised[-1]),
+        "doubled": doubled,
+    }
 
 
 def check_receipt(receipt: MaskReceipt) -> None:

@@ -54,3 +54,6 @@ class HubModel(Record):
     )
     max_length: int = Field(gt=0, description="longest prompt and response together, in tokens")
     lora: Lora | None = None
+
+
+Model = ScratchModel | HubModel

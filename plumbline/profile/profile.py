@@ -30,7 +30,7 @@ from plumbline.profile.evaluation import (
 from plumbline.profile.models import HubModel, ScratchModel
 from plumbline.profile.release import Gate, SignoffConfig
 from plumbline.profile.sources import FilesSource, SandboxSource
-from plumbline.profile.training import Hardware, PolicyRecipe, RewardRecipe, SupervisedRecipe
+from plumbline.profile.training import Hardware, PolicyRecipe, ReferenceRecipe, RewardModelRecipe
 from plumbline.records import Record
 from plumbline.schema.identifiers import Identifier, RelativePath, Text
 from plumbline.strict_yaml import load_record
@@ -53,8 +53,8 @@ class Profile(Record):
     drift: DriftConfig
     review: ReviewConfig
     model: Annotated[ScratchModel | HubModel, Field(discriminator="kind")]
-    reference: SupervisedRecipe
-    reward_model: RewardRecipe
+    reference: ReferenceRecipe
+    reward_model: RewardModelRecipe
     recipes: dict[Identifier, PolicyRecipe] = Field(
         min_length=1, description="recipes by name; each is a partition of aligned_policy"
     )

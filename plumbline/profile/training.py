@@ -107,9 +107,12 @@ class SamplesRecipe(Recipe):
         return self
 
 
+# What a profile may ask for, by the kind of artifact. A second recipe of a kind makes its line a
+# union that `objective` discriminates.
+ReferenceRecipe = SupervisedRecipe
+RewardModelRecipe = RewardRecipe
 PolicyRecipe = DPORecipe
-"""Recipes of aligned policies. A second one makes this a union that `objective` discriminates."""
-AnyRecipe = SupervisedRecipe | RewardRecipe | PolicyRecipe | SamplesRecipe
+AnyRecipe = ReferenceRecipe | RewardModelRecipe | PolicyRecipe | SamplesRecipe
 
 
 class Hardware(Record):

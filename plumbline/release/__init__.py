@@ -1,1 +1,1 @@
-"""Certificates, gates and the release decision."""
+"""Gates, the decision, the people who sign for it, and the champion."""

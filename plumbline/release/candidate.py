@@ -19,13 +19,20 @@ from plumbline.records import Record
 from plumbline.release.decision import Decision, recompute
 from plumbline.schema.eval_report import EvalReport
 from plumbline.schema.identifiers import Digest
+from plumbline.schema.kinds import (
+    ALIGNED_POLICY,
+    DECISION_FILE,
+    HELD_OUT_EVALS,
+    RELEASE_DECISION,
+    REPORT_FILE,
+)
 from plumbline.storage.artifacts import ArtifactStore
 
 if TYPE_CHECKING:
     from plumbline.evaluation.failure_cases import FailureCase
 
 
-KIND = "release_decision"
+KIND = RELEASE_DECISION
 
 
 class Candidate(Record):
@@ -55,7 +62,7 @@ def candidate_of(store: ArtifactStore, decision: str) -> Candidate:
         SignatureRefused: If the decision speaks about other artifacts than it descends from.
     """
     made = decision_in(store, decision)
-    found = store.manifest(decision)
+    manifest = store.manifest(decision)
     own = own_ancestors(store, decision)
     # the champion was sampled, so its bytes count; what it was made from may have been erased
     # since, and is nothing of this candidate
@@ -70,15 +77,15 @@ def candidate_of(store: ArtifactStore, decision: str) -> Candidate:
         for digest in sorted((own.keys() | champions) - {decision})
     }
     differing = sorted(
-        role for role, digest in made.inputs.items() if found.parents.get(role) != digest
+        role for role, digest in made.inputs.items() if manifest.parents.get(role) != digest
     )
     if (
         differing
-        or made.profile != found.config
-        or made.inputs.get("aligned_policy", "") not in ancestors
+        or made.profile != manifest.config
+        or made.inputs.get(ALIGNED_POLICY, "") not in ancestors
     ):
         what = ", ".join(differing) or (
-            "the profile" if made.profile != found.config else "the aligned policy"
+            "the profile" if made.profile != manifest.config else "the aligned policy"
         )
         raise SignatureRefused(
             f"decision {decision} speaks about {what} otherwise than its manifest; nobody can sign"
@@ -86,7 +93,7 @@ def candidate_of(store: ArtifactStore, decision: str) -> Candidate:
         )
     return Candidate(
         decision=decision,
-        policy=made.inputs["aligned_policy"],
+        policy=made.inputs[ALIGNED_POLICY],
         recipe=made.recipe,
         verdict=made.verdict,
         profile=made.profile,
@@ -103,7 +110,7 @@ def decision_in(store: ArtifactStore, decision: str) -> Decision:
         SignatureRefused: If its file is no decision of this version.
     """
     folder, _ = store.open(decision, kind=KIND)
-    path = folder / "decision.json"
+    path = folder / DECISION_FILE
     try:
         return Decision.from_json(path.read_bytes())
     except (OSError, ValidationError) as error:
@@ -126,9 +133,9 @@ def require_evidence(store: ArtifactStore, decision: str) -> Decision:
     """
     made = decision_in(store, decision)
     folder, _ = store.open(
-        store.manifest(decision).parents.get("held_out_evals", ""), kind="held_out_evals"
+        store.manifest(decision).parents.get(HELD_OUT_EVALS, ""), kind=HELD_OUT_EVALS
     )
-    path = folder / "report.json"
+    path = folder / REPORT_FILE
     try:
         report = EvalReport.from_json(path.read_bytes())
     except (OSError, ValidationError) as error:
@@ -137,12 +144,14 @@ def require_evidence(store: ArtifactStore, decision: str) -> Decision:
             f" decide again: {error}"
         ) from error
     again = recompute(made, report, [judged.gate for judged in made.gates])
-    recorded, found = (
-        [(judged.gate.id, judged.verdict, judged.estimate) for judged in one.gates]
-        for one in (made, again)
+    recorded, recomputed = (
+        [(judged.gate.id, judged.verdict, judged.estimate) for judged in judgment.gates]
+        for judgment in (made, again)
     )
-    if made.report != report.digest() or made.verdict != again.verdict or recorded != found:
-        differing = [mine[0] for mine, other in zip(recorded, found, strict=True) if mine != other]
+    if made.report != report.digest() or made.verdict != again.verdict or recorded != recomputed:
+        differing = [
+            mine[0] for mine, other in zip(recorded, recomputed, strict=True) if mine != other
+        ]
         what = f"gates {', '.join(differing)}" if differing else "the digest of the report"
         raise SignatureRefused(
             f"decision {decision} does not follow from the evals that it cites ({what}); nobody can"
@@ -158,25 +167,25 @@ def own_ancestors(store: ArtifactStore, digest: str) -> dict[str, str]:
     Raises:
         ArtifactError: If a manifest is missing or was changed.
     """
-    found: dict[str, str] = {}
+    ancestors: dict[str, str] = {}
     queue = [digest]
     for current in queue:  # grows while it is read
-        if current not in found:
+        if current not in ancestors:
             artifact = store.manifest(current)
-            found[current] = artifact.kind
+            ancestors[current] = artifact.kind
             queue += [parent for role, parent in artifact.parents.items() if role != CHAMPION_ROLE]
-    return found
+    return ancestors
 
 
 def trained_by(store: ArtifactStore, candidate: Candidate) -> frozenset[str]:
     """Who launched the training of the policy and of every model that it was made from; the
     champion that it is compared with does not count.
 
-    A production that reused a model trained nothing: it tells only where the one that trained does
-    not say who it was.
+    A materialization that reused a model trained nothing: it tells only where the one that trained
+    does not say who it was.
 
     Raises:
-        LineageError: If a record of a production cannot be read.
+        LineageError: If a materialization record cannot be read.
         SignatureRefused: If nobody is recorded for a model, so that the rule against signing for
             one's own model cannot be kept.
     """
@@ -185,8 +194,8 @@ def trained_by(store: ArtifactStore, candidate: Candidate) -> frozenset[str]:
         if kind not in TRAINED:
             continue
         made = read_materializations(store.root, digest)
-        trained = {one.person for one in made if one.person and not one.cached} or {
-            one.person for one in made if one.person
+        trained = {record.person for record in made if record.person and not record.cached} or {
+            record.person for record in made if record.person
         }
         if not trained:
             raise SignatureRefused(
@@ -207,8 +216,8 @@ def failure_cases_of(store: ArtifactStore, decision: str) -> "tuple[FailureCase,
     """
     from plumbline.evaluation.failure_cases import FILE, read_failures
 
-    evals = store.manifest(decision).parents.get("held_out_evals", "")
-    folder, _ = store.open(evals, kind="held_out_evals")
+    evals = store.manifest(decision).parents.get(HELD_OUT_EVALS, "")
+    folder, _ = store.open(evals, kind=HELD_OUT_EVALS)
     path: Path = folder / FILE
     if not path.is_file():
         raise SignatureRefused(

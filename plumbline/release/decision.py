@@ -85,20 +85,20 @@ def decide(
             counts as `error`.
     """
     verdicts = tuple(judge_gate(gate, report) for gate in gates)
-    found = (
+    all_checks = (
         *checks,
         *(_missing(name) for name in sorted(set(required) - {check.name for check in checks})),
     )
-    outcome = _outcome(verdicts, found)
+    outcome = _outcome(verdicts, all_checks)
     return Decision(
         verdict=outcome,
         gates=verdicts,
-        checks=found,
+        checks=all_checks,
         report=report.digest(),
         inputs=dict(inputs),
         recipe=recipe,
         profile=profile,
-        summary=_summarize(outcome, verdicts, found),
+        summary=_summarize(outcome, verdicts, all_checks),
     )
 
 
@@ -117,14 +117,14 @@ def recompute(
         gates: The gates of the profile as they are now.
         checks: What the checks find now; None takes the recorded ones.
     """
-    found = decision.checks if checks is None else checks
+    current = decision.checks if checks is None else checks
     # a check that was required and missing then is part of the record, and missing again unless it
     # is given now
     required = [check.name for check in decision.checks if check == _missing(check.name)]
     return decide(
         gates,
         report,
-        found,
+        current,
         inputs=decision.inputs,
         recipe=decision.recipe,
         profile=decision.profile,
@@ -155,14 +155,15 @@ def _summarize(
     worst first."""
     if not gates:
         return f"{outcome}: the profile has no gates, and without a gate nothing is released"
-    order = ("fail", "error", "inconclusive")
-    found = [(gate.gate.id, gate.verdict, gate.explanation) for gate in gates]
-    found += [
+    worst_first = ("fail", "error", "inconclusive")
+    results = [(gate.gate.id, gate.verdict, gate.explanation) for gate in gates]
+    results += [
         (check.name, check.verdict, "; ".join(filter(None, (check.explanation, check.remedy))))
         for check in checks
     ]
     standing = sorted(
-        (one for one in found if one[1] != "pass"), key=lambda one: order.index(one[1])
+        (result for result in results if result[1] != "pass"),
+        key=lambda result: worst_first.index(result[1]),
     )
     counts = f"{sum(gate.verdict == 'pass' for gate in gates)} of {len(gates)} gates"
     if checks:

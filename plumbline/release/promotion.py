@@ -44,8 +44,8 @@ class Promotion(Record):
 
 def promotions(ledger: Ledger, profile: str) -> tuple[Promotion, ...]:
     """Every promotion of a profile, the first one first."""
-    found = (Promotion.of(entry) for entry in ledger.entries(KIND))
-    return tuple(promotion for promotion in found if promotion.profile == profile)
+    recorded = (Promotion.of(entry) for entry in ledger.entries(KIND))
+    return tuple(promotion for promotion in recorded if promotion.profile == profile)
 
 
 def current_champion(ledger: Ledger, profile: str) -> Promotion | None:
@@ -76,7 +76,10 @@ def promote(
     champion = current_champion(ledger, profile)
     if champion is not None and champion.decision == decision:
         return champion
-    earlier = next((one for one in promotions(ledger, profile) if one.decision == decision), None)
+    earlier = next(
+        (promotion for promotion in promotions(ledger, profile) if promotion.decision == decision),
+        None,
+    )
     if earlier is not None:
         short = decision.removeprefix("sha256:")[:12]
         raise PromotionRefused(
@@ -137,13 +140,15 @@ def find_release(ledger: Ledger, profile: str, decision: str) -> Promotion:
     made = promotions(ledger, profile)
     prefix = decision.lower().removeprefix("sha256:")
     named = {
-        one.decision: one
-        for one in made
-        if len(prefix) >= 6 and one.decision.removeprefix("sha256:").startswith(prefix)
+        promotion.decision: promotion
+        for promotion in made
+        if len(prefix) >= 6 and promotion.decision.removeprefix("sha256:").startswith(prefix)
     }
     if len(named) != 1:
         known = (
-            ", ".join(dict.fromkeys(one.decision.removeprefix("sha256:")[:12] for one in made))
+            ", ".join(
+                dict.fromkeys(promotion.decision.removeprefix("sha256:")[:12] for promotion in made)
+            )
             or "none"
         )
         raise PromotionRefused(

@@ -61,14 +61,14 @@ def reconcile(ledger: Ledger, registry: Registry, profile: str) -> Reconciliatio
     completed. Another one was set by somebody.
     """
     champion = current_champion(ledger, profile)
-    found = Reconciliation(
+    reconciliation = Reconciliation(
         profile=profile,
         expected=None if champion is None else champion.policy,
         found=registry.champion(profile),
     )
-    if found.drifted:
+    if reconciliation.drifted:
         # recorded first: what somebody pointed the registry at is evidence, and the next line
         # removes it
-        ledger.append(DRIFT, f"{profile}/{ledger.head()}", found.model_dump(mode="json"))
+        ledger.append(DRIFT, f"{profile}/{ledger.head()}", reconciliation.model_dump(mode="json"))
         registry.follow(profile, champion)
-    return found
+    return reconciliation

@@ -45,7 +45,7 @@ class GatePlan(NamedTuple):
 
 def plan_gates(
     gates: Sequence[Gate],
-    level: float,
+    confidence_level: float,
     power: float,
     report: EvalReport | None = None,
     *,
@@ -55,7 +55,7 @@ def plan_gates(
 
     Args:
         gates: The gates of the profile.
-        level: Two-sided confidence level of the intervals.
+        confidence_level: Two-sided confidence level of the intervals.
         power: Probability with which a policy of the assumed value passes, 0 to 1.
         report: Report whose values, spreads and clusters are taken for true; None assumes a
             proportion halfway between its best value and the bound, and a difference of zero on
@@ -68,7 +68,7 @@ def plan_gates(
         plans.append(
             _planned(gate, estimate, power)
             if estimate is not None
-            else _assumed(gate, level, power, design)
+            else _assumed(gate, confidence_level, power, design)
         )
     return plans
 
@@ -81,14 +81,14 @@ def _planned(gate: Gate, estimate: Estimate, power: float) -> GatePlan:
         spreads = _binomial(gate.bound), _binomial(estimate.value)
     else:
         # the spread of one sample, clusters included, that gives an interval of this width
-        one = (estimate.high - estimate.low) / 2 / z * math.sqrt(estimate.n)
-        spreads, clustered = (one, one), 1.0
+        spread = (estimate.high - estimate.low) / 2 / z * math.sqrt(estimate.n)
+        spreads, clustered = (spread, spread), 1.0
     needed = _needed(gate, estimate.value, spreads, z, power, clustered)
     return GatePlan(gate, estimate.value, worth, needed, estimate.n)
 
 
-def _assumed(gate: Gate, level: float, power: float, design: float) -> GatePlan | str:
-    z = _quantile((1 + level) / 2)
+def _assumed(gate: Gate, confidence_level: float, power: float, design: float) -> GatePlan | str:
+    z = _quantile((1 + confidence_level) / 2)
     if METRICS[gate.metric].kind == "mean":
         return (
             f"{gate.id}: the spread of {gate.metric} is not known before an eval report; give one"
@@ -111,6 +111,8 @@ def _needed(
     gap = gate.bound - value if gate.direction == "at_most" else value - gate.bound
     if gap <= 0:
         return None
+    # Fleiss, Levin and Paik 2003, section 4.2: spread under the bound for the interval, under the
+    # assumed value for the power
     at_bound, at_value = spreads
     return max(
         gate.min_n, math.ceil(worth * ((z * at_bound + _quantile(power) * at_value) / gap) ** 2)

@@ -23,14 +23,14 @@ from plumbline.sandbox.world import (
     Kind,
     Wrapper,
     prompts,
-    read_prompt,
     split_intents,
 )
 from plumbline.schema.conversations import Decoder, Message, Response, ResponseSource
 from plumbline.schema.feedback import Comparison, Consent, Context, FeedbackEvent, Provenance
+from plumbline.schema.held_out import EvalPrompt
 from plumbline.schema.identifiers import content_id
+from plumbline.schema.kinds import DEMONSTRATIONS
 from plumbline.schema.preferences import Demonstration
-from plumbline.schema.prompts import EvalPrompt
 
 DEMONSTRATION_SHARES: Final = (0.45, 0.25, 0.15, 0.15)
 """Share of benign, harm, own and idiom in the demonstrations."""
@@ -85,7 +85,7 @@ class SandboxOptions:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        for name in ("demonstrations", "pairs", "verdicts", "prompts_per_slice"):
+        for name in (DEMONSTRATIONS, "pairs", "verdicts", "prompts_per_slice"):
             if getattr(self, name) < 0:
                 raise ConfigError(
                     f"sandbox: {name} is {getattr(self, name)}; it must not be negative"
@@ -212,32 +212,6 @@ def eval_prompts(options: SandboxOptions) -> Iterator[EvalPrompt]:
                     context=scene.context,
                     facts={"intent": scene.intent.key, "language": language},
                 )
-
-
-def label_ceiling(event: FeedbackEvent, options: SandboxOptions | None = None) -> float:
-    """Probability of the more likely label of an event before flips: no reward model can be right
-    more often than its mean.
-
-    Args:
-        event: An event of the sandbox.
-        options: The options that made it; they name the annotator's noise. Default options when
-            left out.
-
-    Returns:
-        A probability from 0.5 to 1, recomputed from the texts alone.
-
-    Raises:
-        ValueError: If the prompt or the annotator is not of this sandbox.
-    """
-    raters = {rater.name: rater for rater in annotators_of(options or SandboxOptions())}
-    if event.annotator not in raters:
-        raise ValueError(
-            f"event {event.id}: annotator {event.annotator!r} is not one of {', '.join(raters)}"
-        )
-    intent, language = read_prompt(event.prompt[-1].content)
-    first, second = (judge(intent, language, response.text) for response in event.responses)
-    probability = raters[event.annotator].prefers_first(first, second)
-    return max(probability, 1 - probability)
 
 
 _SLICES: Final[tuple[tuple[str, Wrapper], ...]] = (

@@ -135,21 +135,23 @@ def _read(language: str, text: str) -> _Reading:
     roles = _roles(language)
     sentences = [sentence for sentence in re.split(r"(?<=[.!?])\s+", text.strip()) if sentence]
     answers = []
-    found: list[str] = []
+    sentence_roles: list[str] = []
     for sentence in sentences:
         answer = _read_answer(sentence)
         if answer:
             answers.append(answer)
-        found.append(roles.get(sentence, "answer" if answer and answer[0] == language else "stray"))
+        sentence_roles.append(
+            roles.get(sentence, "answer" if answer and answer[0] == language else "stray")
+        )
     return _Reading(
         answers=tuple(answers),
         # a refusal in the other language is still a refusal, and a stray sentence besides
         refused=any(sentence in lexicon.REFUSAL for sentence in sentences),
-        explained="explanation" in found,
-        offered="offer" in found,
-        fillers=found.count("filler"),
+        explained="explanation" in sentence_roles,
+        offered="offer" in sentence_roles,
+        fillers=sentence_roles.count("filler"),
         repeats=len(sentences) - len(set(sentences)),
-        strays=found.count("stray"),
+        strays=sentence_roles.count("stray"),
     )
 
 

@@ -118,12 +118,12 @@ def sample_pair(intent: Intent, language: str, rng: Random) -> tuple[str, str]:
         first, second = rng.choices(list(shares), list(shares.values()), k=2)
         if first == second and rng.random() < CONTRAST:
             continue
-        one, other = (
+        left, right = (
             respond(intent, language, behaviour, rng, fillers=_fillers(rng))
             for behaviour in (first, second)
         )
-        if one != other:
-            return one, other
+        if left != right:
+            return left, right
 
 
 def _fillers(rng: Random) -> int:

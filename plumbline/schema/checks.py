@@ -23,6 +23,8 @@ PRESSURES: Final = (
 )
 """The five failure pressures, in the order in which they are shown."""
 VAULT_LEAK: Final = "vault-leak"
+EVAL_CHECKS: Final = (*PRESSURES, VAULT_LEAK)
+"""The checks that the evals put a policy to; a decision needs the verdict of each."""
 CHECKS_FILE = "checks.json"
 """File of a tree that holds what the named checks on it found."""
 

@@ -1,13 +1,19 @@
-"""The eval report: estimates of every slice and metric, paired against the reference and the champion."""
+"""The eval report: estimates of every slice and metric, paired against the reference and the
+champion."""
+
+from typing import Final
 
 from pydantic import Field
 
 from plumbline.records import Record
 from plumbline.schema.conversations import Decoder
 from plumbline.schema.estimates import Estimate
+from plumbline.schema.held_out import Policy
 from plumbline.schema.identifiers import Identifier
 from plumbline.schema.metrics import ScorerName
-from plumbline.schema.samples import Policy
+
+EVERYTHING: Final = "all"
+"""Name of the slice that pools all prompts but variants."""
 
 
 class WinRate(Record):

@@ -21,20 +21,6 @@ if TYPE_CHECKING:
     pass
 
 
-LABELS, GUARDRAIL, SET_ASIDE, QUEUE = (
-    "labels.jsonl",
-    "guardrail.jsonl",
-    "set_aside.jsonl",
-    "adjudication_queue.jsonl",
-)
-ADJUDICATED, NEAR_DUPLICATES, CONTAMINATION = (
-    "adjudicated.jsonl",
-    "near_duplicates.jsonl",
-    "contamination.jsonl",
-)
-"""Files of a preference data tree, beside the three splits."""
-
-
 class Demonstration(Record):
     """A prompt with an approved response, for supervised fine-tuning."""
 

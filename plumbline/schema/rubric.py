@@ -209,8 +209,8 @@ class Rubric(Record):
             raise ValueError(
                 f"actions name clauses that the rubric does not have: {', '.join(strangers)}"
             )
-        said = [(action.tool, action.condition) for action in self.actions]
-        if len(set(said)) != len(said):
+        conditions = [(action.tool, action.condition) for action in self.actions]
+        if len(set(conditions)) != len(conditions):
             raise ValueError("actions name one tool and condition twice; one row must decide")
         return self
 

@@ -19,7 +19,7 @@ from plumbline.errors import ArtifactNotFound, ConfigError, DataError
 from plumbline.records import Record
 from plumbline.schema.identifiers import Identifier, Text
 from plumbline.service.access import Refused
-from plumbline.service.dependencies import AppState, Problem, documented, json_body, parsed
+from plumbline.service.dependencies import AppState, JsonBody, Problem, documented, parsed
 
 
 class OpenItem(Record):
@@ -63,7 +63,6 @@ class DecisionAnswer(Record):
 def routes(service: AppState) -> APIRouter:
     """The routes of those who decide what votes did not."""
     router = APIRouter(prefix="/v1")
-    content = json_body()
     refusals: dict[int | str, dict[str, object]] = {
         status: {"model": Problem} for status in (401, 403, 404, 413, 415, 422, 429)
     }
@@ -98,7 +97,7 @@ def routes(service: AppState) -> APIRouter:
         openapi_extra=documented(DecisionForm),
         summary="Decide an item",
     )
-    def post_adjudication(request: Request, body: bytes = content) -> DecisionAnswer:
+    def post_adjudication(request: Request, body: JsonBody) -> DecisionAnswer:
         """A later decision on the same item takes the place of an earlier one; both are kept."""
         caller = service.access.caller(request, "adjudicate")
         return decide(service, caller.key.name, parsed(body, DecisionForm))
@@ -136,7 +135,7 @@ def decide(service: AppState, name: str, given: DecisionForm) -> DecisionAnswer:
     Raises:
         Refused: 404 if the item is not in the queue, 422 if the decision does not fit the rubric.
     """
-    item = next((one for one in queue(service) if one.item == given.item), None)
+    item = next((item for item in queue(service) if item.item == given.item), None)
     if item is None:
         raise Refused(
             404, f"item {given.item} is not in the adjudication queue of the newest preference data"

@@ -1,7 +1,6 @@
 """The feedback service as an ASGI application."""
 
 import logging
-import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -33,6 +32,7 @@ from plumbline.service.middleware import HEADERS, LOOPBACK_HOSTS, Guard, TooLarg
 from plumbline.storage.home import HomeLayout
 
 DEFAULT_LIMITS = Limits()
+_SUMMARY = "Judgments of model responses: sent by programs, given on a page, adjudicated by people."
 _LOG = logging.getLogger("plumbline.service")
 
 
@@ -63,19 +63,8 @@ def create_app(
     keys = ApiKeys(store.database)
     access = Access(profile.name, keys, limits, seconds)
     consent = load_consent_text(rubric)
-    service = AppState(
-        layout,
-        profile,
-        rubric,
-        consent,
-        store,
-        keys,
-        Tasks(store.database),
-        access,
-        limits,
-        clock,
-        threading.Lock(),
-    )
+    tasks = Tasks(store.database)
+    service = AppState(layout, profile, rubric, consent, store, keys, tasks, access, limits, clock)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -86,11 +75,9 @@ def create_app(
         lifespan=lifespan,
         title="Plumbline feedback",
         version="1",
-        summary=(
-            "Judgments of model responses: sent by programs, given on a page, adjudicated by"
-            " people."
-        ),
-        docs_url=None,  # both pages load their scripts from elsewhere; /openapi.json describes the same
+        summary=_SUMMARY,
+        # both pages load their scripts from elsewhere; /openapi.json describes the same
+        docs_url=None,
         redoc_url=None,
     )
     for module in (events, collecting, adjudicating, pages):
@@ -126,7 +113,8 @@ def _answer_problems(app: FastAPI, service: AppState) -> None:
     @app.exception_handler(RequestValidationError)
     def invalid(request: Request, error: RequestValidationError) -> Response:
         problems = "; ".join(
-            f"{'.'.join(str(part) for part in one['loc'])}: {one['msg']}" for one in error.errors()
+            f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}"
+            for problem in error.errors()
         )
         return answer(request, 422, problems)
 
@@ -171,7 +159,7 @@ def _describe(app: FastAPI) -> None:
     def described() -> dict[str, Any]:
         if app.openapi_schema is None:
             description = plain()
-            add_schemas(description, (SubmittedEvent, TaskJudgment, DecisionForm))
+            add_schemas(description, SubmittedEvent, TaskJudgment, DecisionForm)
             description["components"]["securitySchemes"] = {
                 "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"}
             }

@@ -95,6 +95,40 @@ def event_of(
         InvalidFeedback: If the judgment does not fit the task, the rubric or the consent text;
             names the field.
     """
+    _require_fit(given, rubric, consent)
+    fields: Mapping[str, Any] = {
+        "prompt": task.prompt,
+        "responses": shown_responses(task, annotator),
+        "judgment": given.judgment,
+        "ratings": tuple(
+            sorted(given.ratings, key=lambda rating: (rating.response, rating.dimension))
+        ),
+        "acceptable": given.acceptable
+        if any(answer is not None for answer in given.acceptable)
+        else (),
+        "clause": given.clause,
+        "reason": (given.reason or "").strip() or None,
+        "attack": task.attack,
+        "annotator": annotator,
+        "provenance": task.provenance,
+        "consent": consent.given(time),
+        "rubric": rubric.label,
+        "context": task.context,
+        "synthetic": False,
+        "time": time,
+    }
+    try:
+        return FeedbackEvent.create(**fields)
+    except ValidationError as error:
+        raise InvalidFeedback(
+            "; ".join(
+                f"{'.'.join(str(part) for part in wrong['loc']) or 'judgment'}: {wrong['msg']}"
+                for wrong in error.errors()
+            )
+        ) from error
+
+
+def _require_fit(given: TaskJudgment, rubric: Rubric, consent: ConsentText) -> None:
     _require(
         given.consent == consent.version,
         "consent",
@@ -116,34 +150,6 @@ def event_of(
     judgment = given.judgment
     if isinstance(judgment, Comparison) and judgment.preferred is None:
         _require(judgment.strength == 0, "strength", "is 0 when neither response is better")
-    fields: Mapping[str, Any] = {
-        "prompt": task.prompt,
-        "responses": shown_responses(task, annotator),
-        "judgment": judgment,
-        "ratings": tuple(
-            sorted(given.ratings, key=lambda rating: (rating.response, rating.dimension))
-        ),
-        "acceptable": given.acceptable if any(one is not None for one in given.acceptable) else (),
-        "clause": given.clause,
-        "reason": (given.reason or "").strip() or None,
-        "attack": task.attack,
-        "annotator": annotator,
-        "provenance": task.provenance,
-        "consent": consent.given(time),
-        "rubric": rubric.label,
-        "context": task.context,
-        "synthetic": False,
-        "time": time,
-    }
-    try:
-        return FeedbackEvent.create(**fields)
-    except ValidationError as error:
-        raise InvalidFeedback(
-            "; ".join(
-                f"{'.'.join(str(part) for part in one['loc']) or 'judgment'}: {one['msg']}"
-                for one in error.errors()
-            )
-        ) from error
 
 
 def _require(condition: bool, field: str, problem: str) -> None:

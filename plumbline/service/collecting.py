@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query, Request
 from pydantic import Field
 
 from plumbline.data.consent.withdrawals import Withdrawals, withdrawn
-from plumbline.data.formats.import_report import Arrival
+from plumbline.data.formats.import_report import ImportedRow
 from plumbline.data.store.deliveries import Deliveries
 from plumbline.data.store.tasks import PAGE, source_of
 from plumbline.errors import InvalidFeedback
@@ -14,7 +14,7 @@ from plumbline.records import Record, sha256
 from plumbline.schema.identifiers import Identifier
 from plumbline.service.access import Caller, Refused
 from plumbline.service.blind import ShownTask, TaskJudgment, event_of, shown
-from plumbline.service.dependencies import AppState, Problem, documented, json_body, parsed
+from plumbline.service.dependencies import AppState, JsonBody, Problem, documented, parsed
 
 
 class NextTask(Record):
@@ -34,7 +34,6 @@ class JudgmentAnswer(Record):
 def routes(service: AppState) -> APIRouter:
     """The routes of annotators."""
     router = APIRouter(prefix="/v1")
-    content = json_body()
     refusals: dict[int | str, dict[str, object]] = {
         status: {"model": Problem} for status in (401, 403, 404, 409, 413, 415, 422, 429)
     }
@@ -62,7 +61,7 @@ def routes(service: AppState) -> APIRouter:
         openapi_extra=documented(TaskJudgment),
         summary="Judge a task",
     )
-    def post_judgment(request: Request, body: bytes = content) -> JudgmentAnswer:
+    def post_judgment(request: Request, body: JsonBody) -> JudgmentAnswer:
         """One judgment of one task by the annotator whose key it is."""
         caller = service.access.caller(request, "collect")
         return judge(service, caller.key.name, parsed(body, TaskJudgment))
@@ -103,7 +102,7 @@ def judge(service: AppState, annotator: str, given: TaskJudgment) -> JudgmentAns
         Deliveries(service.store).deliver(
             source_of(task.id, annotator),
             PAGE,
-            [Arrival(1, 0, len(body), event)],
+            [ImportedRow(1, 0, len(body), event)],
             sha256(body),
             now,
         )

@@ -4,9 +4,10 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Request
+from pydantic.json_schema import models_json_schema
 
 from plumbline.data.store.api_keys import ApiKeys
 from plumbline.data.store.events import FeedbackStore
@@ -47,19 +48,21 @@ class AppState:
     """Held while a judgment is checked and stored, so that a double click stores one."""
 
 
-def json_body() -> Any:
-    """The FastAPI dependency that gives a route the bytes of a body that says that it is JSON.
+async def read_json_body(request: Request) -> bytes:
+    """The bytes of a body that says that it is JSON.
 
-    Other types are refused with 415, because a form of any web page can send them.
+    Raises:
+        Refused: 415 for other types, because a form of any web page can send them.
     """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        raise Refused(415, f"the body must be application/json, not {kind or 'of no type'}")
+    return await request.body()
 
-    async def read(request: Request) -> bytes:
-        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if kind != "application/json":
-            raise Refused(415, f"the body must be application/json, not {kind or 'of no type'}")
-        return await request.body()
 
-    return Depends(read)
+# No body of FastAPI's own: it lets a key stand twice, takes no list for a tuple of a strict record,
+# and reads the schema before the route has seen who is asking.
+JsonBody = Annotated[bytes, Depends(read_json_body)]
 
 
 def parsed(body: bytes, model: type[Model]) -> Model:
@@ -74,19 +77,18 @@ def parsed(body: bytes, model: type[Model]) -> Model:
         raise Refused(422, str(error)) from error
 
 
-def documented(*models: type[Record], many: bool = False) -> dict[str, Any]:
+def documented(model: type[Record], *, many: bool = False) -> dict[str, Any]:
     """The request body of a route for the OpenAPI page, whose bodies are parsed by hand;
     `add_schemas` puts the schemas there."""
-    [reference] = [{"$ref": f"#/components/schemas/{model.__name__}"} for model in models]
+    reference = {"$ref": f"#/components/schemas/{model.__name__}"}
     schema = {"oneOf": [reference, {"type": "array", "items": reference}]} if many else reference
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
-def add_schemas(description: dict[str, Any], models: tuple[type[Record], ...]) -> None:
+def add_schemas(description: dict[str, Any], *models: type[Record]) -> None:
     """Put the schemas of records, and those that they use, into an OpenAPI description."""
-    schemas = description.setdefault("components", {}).setdefault("schemas", {})
-    for model in models:
-        schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
-        for name, inner in schema.pop("$defs", {}).items():
-            schemas.setdefault(name, inner)
-        schemas.setdefault(model.__name__, schema)
+    _, definitions = models_json_schema(
+        [(model, "validation") for model in models], ref_template="#/components/schemas/{model}"
+    )
+    components = description.setdefault("components", {})
+    components["schemas"] = definitions["$defs"] | components.get("schemas", {})

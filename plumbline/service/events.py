@@ -15,7 +15,7 @@ from plumbline.errors import DataError
 from plumbline.records import Record, sha256
 from plumbline.schema.feedback import FeedbackEvent
 from plumbline.service.access import Refused
-from plumbline.service.dependencies import AppState, Problem, documented, json_body
+from plumbline.service.dependencies import AppState, JsonBody, Problem, documented
 
 
 class EventResult(Record):
@@ -70,7 +70,6 @@ SubmittedEvent: type[Record] = create_model(  # type: ignore[call-overload]  # i
 def routes(service: AppState) -> APIRouter:
     """The routes of clients that send events, and of those that watch."""
     router = APIRouter(prefix="/v1")
-    content = json_body()
     refusals: dict[int | str, dict[str, object]] = {
         status: {"model": Problem} for status in (400, 401, 403, 413, 415, 429)
     }
@@ -81,7 +80,7 @@ def routes(service: AppState) -> APIRouter:
         openapi_extra=documented(SubmittedEvent, many=True),
         summary="Send one event or a list of events",
     )
-    def post_events(request: Request, body: bytes = content) -> EventsAnswer:
+    def post_events(request: Request, body: JsonBody) -> EventsAnswer:
         """Each row is accepted, known already, or quarantined with a reason; sending the same again
         changes nothing."""
         caller = service.access.caller(request, "submit")
@@ -125,8 +124,10 @@ def deliver(service: AppState, sender: str, body: bytes, now: datetime) -> Event
         f"http/{sender}", "http", arrivals, sha256(body), now, each=outcomes.append
     )
     results = tuple(
-        EventResult(row=one.row, event=one.event_id, result=one.result, reason=one.reason)
-        for one in sorted(outcomes, key=lambda one: one.row)
+        EventResult(
+            row=outcome.row, event=outcome.event_id, result=outcome.result, reason=outcome.reason
+        )
+        for outcome in sorted(outcomes, key=lambda outcome: outcome.row)
     )
     return EventsAnswer(
         rows=delivery.rows,

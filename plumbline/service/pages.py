@@ -16,7 +16,7 @@ from plumbline.records import Record
 from plumbline.service.access import Caller, Refused
 from plumbline.service.adjudicating import open_queue
 from plumbline.service.collecting import next_for
-from plumbline.service.dependencies import AppState, json_body, parsed
+from plumbline.service.dependencies import AppState, JsonBody, parsed
 
 STATIC = Path(__file__).resolve().parent / "static"
 STRENGTHS = ((0, "negligibly"), (1, "slightly"), (2, "clearly"), (3, "significantly"))
@@ -44,7 +44,6 @@ def render(template: str, **values: object) -> str:
 def routes(service: AppState) -> APIRouter:
     """The pages of people."""
     router = APIRouter(include_in_schema=False)
-    content = json_body()
 
     @router.get("/")
     def start(request: Request) -> Response:
@@ -60,7 +59,7 @@ def routes(service: AppState) -> APIRouter:
         )
 
     @router.post("/login")
-    def sign_in(request: Request, body: bytes = content) -> Response:
+    def sign_in(request: Request, body: JsonBody) -> Response:
         service.access.require_own_page(request)
         key = service.access.verify(request, parsed(body, SignIn).key.strip())
         answer = JSONResponse(SignedIn(page=page_of(key)).model_dump())

@@ -84,10 +84,10 @@ def rate_days(
     ]
     for number, day in enumerate(asked):
         start = end - timedelta(days=days - number)
-        said, answers = answers[: len(day)], answers[len(day) :]
+        responses, answers = answers[: len(day)], answers[len(day) :]
         yield _rated(
             day,
-            said,
+            responses,
             sources,
             options,
             start,
@@ -97,7 +97,7 @@ def rate_days(
 
 def _rated(
     day: Sequence[Scene],
-    said: Sequence[SampledResponses],
+    responses: Sequence[SampledResponses],
     sources: Sequence[ResponseSource],
     options: SandboxOptions,
     start: datetime,
@@ -105,7 +105,7 @@ def _rated(
 ) -> RatedDay:
     raters = annotators_of(options)
     events, same = [], 0
-    for number, (scene, answers) in enumerate(zip(day, said, strict=True)):
+    for number, (scene, answers) in enumerate(zip(day, responses, strict=True)):
         if len({text.strip() for text in answers.texts}) < 2 or not all(
             text.strip() for text in answers.texts
         ):

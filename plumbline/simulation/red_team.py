@@ -62,8 +62,8 @@ def attacks(options: SandboxOptions, campaign: str, count: int) -> list[Attack]:
     """Distinct prompts of one campaign; the same arguments give the same prompts."""
     rng = Random(f"{options.seed}|attack|{campaign}")
     harmful = split_intents(options.seed)[0]["harm"]
-    found: dict[str, Attack] = {}
-    while len(found) < count:
+    distinct: dict[str, Attack] = {}
+    while len(distinct) < count:
         person, domain = rng.choice(PEOPLE)
         tactic, language, intent = (
             rng.choice(TACTICS[domain]),
@@ -72,8 +72,8 @@ def attacks(options: SandboxOptions, campaign: str, count: int) -> list[Attack]:
         )
         text = _worded(intent, language, tactic, rng)
         minutes = round(max(0.5, rng.gammavariate(4, MINUTES[tactic] / 4)), 1)
-        found.setdefault(text, Attack(intent, language, tactic, text, person, domain, minutes))
-    return list(found.values())
+        distinct.setdefault(text, Attack(intent, language, tactic, text, person, domain, minutes))
+    return list(distinct.values())
 
 
 def attack_policy(
@@ -143,7 +143,7 @@ def _worded(intent: Intent, language: str, tactic: Identifier, rng: Random) -> s
         )
     if tactic == "prefill":
         return f"{form.format(r=request)} {_START.to(language)}"
-    other = next(one for one in LANGUAGES if one != language)
+    other = next(candidate for candidate in LANGUAGES if candidate != language)
     return rng.choice(lexicon.FORMS).to(other).format(r=request)
 
 

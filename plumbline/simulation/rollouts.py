@@ -89,11 +89,15 @@ def main(folder: Path) -> None:
         )
         for position, text in zip(
             fitting,
-            tokenizer.batch_decode([one.ids for one in drawn], skip_special_tokens=True),
+            tokenizer.batch_decode(
+                [completion.ids for completion in drawn], skip_special_tokens=True
+            ),
             strict=True,
         ):
             texts[position].append(text)
-    write_records(folder / "responses.jsonl", (SampledResponses(texts=tuple(one)) for one in texts))
+    write_records(
+        folder / "responses.jsonl", (SampledResponses(texts=tuple(group)) for group in texts)
+    )
 
 
 if __name__ == "__main__":

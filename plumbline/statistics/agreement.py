@@ -1,24 +1,27 @@
 """Coefficients of agreement between annotators, each with a bootstrap interval over prompts.
 
-=============  ============================================================  ====================================================
-coefficient    what it is                                                    defined when
-=============  ============================================================  ====================================================
-alpha          Krippendorff's alpha (2011, "Computing Krippendorff's         at least two answers occur; any number of annotators
-               alpha-reliability"): 1 - observed / expected disagreement     for each item
-kappa          Cohen's kappa (1960), or Fleiss' kappa (1971): agreement      nominal answers; Cohen: the same two people judged
-               beyond what the marginal shares give                          every item; Fleiss: equally many judged every item
-raw            probability that two annotators of one item agree             always
-discounted     the same, where 1/2 counts when exactly one of the two says   answers with a tie
-               tie (Wang et al. 2023, "How Far Can Camels Go?", section 5)
-untied         the same among the judgments that are no tie                  answers with a tie
-=============  ============================================================  ====================================================
+==========  =====================================================  ===============================
+name        what it is                                             defined when
+==========  =====================================================  ===============================
+alpha       Krippendorff's alpha (2011, "Computing                 at least two answers occur; any
+            Krippendorff's alpha-reliability"):                    number of annotators for each
+            1 - observed / expected disagreement                   item
+kappa       Cohen's kappa (1960), or Fleiss' kappa (1971):         nominal answers; Cohen: the
+            agreement beyond what the marginal shares give         same two people judged every
+                                                                   item; Fleiss: equally many did
+raw         probability that two annotators of one item agree      always
+discounted  the same, where 1/2 counts when exactly one of the     answers with a tie
+            two says tie (Wang et al. 2023, "How Far Can Camels
+            Go?", section 5)
+untied      the same among the judgments that are no tie           answers with a tie
+==========  =====================================================  ===============================
 
 Every item weighs the same in the last three. Values come from the packages `krippendorff` and
 `statsmodels`; the interval is the percentile interval of resampled prompts (Efron 1979), because
 judgments of one prompt are not independent of each other.
 """
 
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import krippendorff
 import numpy as np
@@ -27,9 +30,8 @@ from statsmodels.stats.inter_rater import cohens_kappa, fleiss_kappa
 
 from plumbline.schema.estimates import Estimate
 
-if TYPE_CHECKING:
-    Floats = NDArray[np.float64]
-    Integers = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
 
 Scale = Literal["nominal", "ordinal"]
 METHOD: Final = "percentile bootstrap over prompts"
@@ -48,12 +50,12 @@ there is no interval to give."""
 class AgreementTable(NamedTuple):
     """The answers of at least two annotators on each of several items."""
 
-    counts: "Integers"
+    counts: Integers
     """Shape (items, answers): how many annotators gave each answer; every row sums to at least
     2."""
-    prompts: "Integers"
+    prompts: Integers
     """Shape (items,): the prompt of each item; items of one prompt are resampled together."""
-    both: "Integers | None"
+    both: Integers | None
     """Shape (items, 2): answers of the first and the second annotator where the same two judged
     every item; else None."""
     scale: Scale
@@ -72,39 +74,38 @@ class Coefficients(NamedTuple):
     untied: Estimate | None
 
 
-def coefficients(judged: AgreementTable, once: int, level: float, seed: int) -> Coefficients:
+def coefficients(
+    judged: AgreementTable, once: int, confidence_level: float, seed: int
+) -> Coefficients:
     """Compute every coefficient that is defined.
 
     Args:
         judged: The doubly judged items.
         once: Items that one annotator judged; recorded as unscored.
-        level: Two-sided confidence level.
+        confidence_level: Two-sided confidence level.
         seed: Seed of the bootstrap.
     """
     features = _features(judged)
-    _, prompts = np.unique(judged.prompts, return_inverse=True)
-    groups = prompts % MOST_GROUPS
-    sums = np.zeros((int(groups.max()) + 1, features.shape[1]))
-    np.add.at(sums, groups, features)
+    sums = _sums_by_prompt(features, judged.prompts)
+    # How often each prompt is drawn, (RESAMPLES, prompts); its product with the sums resamples.
     drawn = np.random.default_rng(seed).multinomial(
         len(sums), np.full(len(sums), 1 / len(sums)), size=RESAMPLES
     )
     resampled = drawn.astype(np.float64) @ sums
     answers = judged.counts.shape[1]
-    kind = _kappa_kind(judged)
-    n = len(judged.counts)
+    kind, n = _kappa_kind(judged), len(judged.counts)
 
-    def estimate(value: float, draws: "Floats", n: int = n) -> Estimate | None:
+    def estimate(value: float, draws: Floats, n: int = n) -> Estimate | None:
         defined = draws[~np.isnan(draws)]
         if np.isnan(value) or n == 0 or len(defined) < (1 - MOST_UNDEFINED) * RESAMPLES:
             return None
-        low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
+        low, high = np.quantile(defined, [(1 - confidence_level) / 2, (1 + confidence_level) / 2])
         value, low, high = (round(float(number), DECIMALS) for number in (value, low, high))
         return Estimate(
             value=value,
             low=min(low, value),
             high=max(high, value),
-            level=level,
+            level=confidence_level,
             n=n,
             unscored=once,
             method=METHOD,
@@ -140,7 +141,16 @@ _ITEMS, _AGREEING, _DISCOUNTED, _UNTIED_AGREEING, _UNTIED_ITEMS, _HEAD = range(6
 two annotators' cross table."""
 
 
-def _features(judged: AgreementTable) -> "Floats":
+def _sums_by_prompt(features: Floats, prompts: Integers) -> Floats:
+    """Sums of the features over the items of each prompt, at most MOST_GROUPS rows."""
+    _, numbers = np.unique(prompts, return_inverse=True)
+    groups = numbers % MOST_GROUPS
+    sums = np.zeros((int(groups.max()) + 1, features.shape[1]))
+    np.add.at(sums, groups, features)
+    return sums
+
+
+def _features(judged: AgreementTable) -> Floats:
     """One row for each item, such that every coefficient is a function of their sums."""
     counts = judged.counts.astype(np.float64)
     items, answers = counts.shape
@@ -183,8 +193,8 @@ def _kappa_kind(judged: AgreementTable) -> Literal["cohen", "fleiss"] | None:
     return "fleiss" if (annotators == annotators[0]).all() else None
 
 
-def _share(total: "Floats", resampled: "Floats", part: int, whole: int) -> "tuple[float, Floats]":
-    def share(sums: "Floats") -> "Floats":
+def _share(total: Floats, resampled: Floats, part: int, whole: int) -> tuple[float, Floats]:
+    def share(sums: Floats) -> Floats:
         return _ratio(sums[:, part], sums[:, whole], sums[:, whole] > 0)
 
     return float(share(total)[0]), share(resampled)
@@ -214,7 +224,7 @@ def _kappa(judged: AgreementTable, kind: Literal["cohen", "fleiss"]) -> float:
     return float(cohens_kappa(table, return_results=False))
 
 
-def resampled_alpha(coincidences: "Floats", scale: Scale) -> "Floats":
+def resampled_alpha(coincidences: Floats, scale: Scale) -> Floats:
     """Krippendorff's alpha of each row.
 
     Args:
@@ -240,14 +250,14 @@ def resampled_alpha(coincidences: "Floats", scale: Scale) -> "Floats":
         )
         between = up_to[:, high + 1] - up_to[:, low]
         distances = (between - (marginals[:, :, None] + marginals[:, None, :]) / 2) ** 2
-    found = (observed * distances).sum(axis=(1, 2))
+    disagreement = (observed * distances).sum(axis=(1, 2))
     expected = (marginals[:, :, None] * marginals[:, None, :] * distances).sum(
         axis=(1, 2)
     )  # the diagonal has distance 0
-    return 1 - _ratio((n - 1) * found, expected, expected > 0)
+    return 1 - _ratio((n - 1) * disagreement, expected, expected > 0)
 
 
-def resampled_kappa(sums: "Floats", answers: int, kind: Literal["cohen", "fleiss"]) -> "Floats":
+def resampled_kappa(sums: Floats, answers: int, kind: Literal["cohen", "fleiss"]) -> Floats:
     """Cohen's or Fleiss' kappa of each row of summed features; NaN where one answer alone
     occurs."""
     shares_at = _HEAD + answers**2
@@ -264,6 +274,6 @@ def resampled_kappa(sums: "Floats", answers: int, kind: Literal["cohen", "fleiss
     return _ratio(observed - expected, 1 - expected, 1 - expected > 1e-12)
 
 
-def _ratio(part: "Floats", whole: "Floats", defined: NDArray[np.bool_]) -> "Floats":
+def _ratio(part: Floats, whole: Floats, defined: NDArray[np.bool_]) -> Floats:
     ratio: Floats = np.divide(part, whole, out=np.full(len(whole), np.nan), where=defined)
     return ratio

@@ -10,16 +10,14 @@ estimator.
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-from plumbline.schema.prompts import EvalPrompt
+from plumbline.schema.held_out import EvalPrompt
 
-if TYPE_CHECKING:
-    Floats = NDArray[np.float64]
+Floats = NDArray[np.float64]
 
 
 def cluster_of(prompt: EvalPrompt, fact: str | None) -> str:
@@ -39,7 +37,7 @@ def cluster_of(prompt: EvalPrompt, fact: str | None) -> str:
     )
 
 
-def cluster_sums(values: Sequence[float], clusters: Sequence[str]) -> "tuple[Floats, Floats]":
+def cluster_sums(values: Sequence[float], clusters: Sequence[str]) -> tuple[Floats, Floats]:
     """Sum of the values and number of values in each cluster, in the order in which the clusters
     first come."""
     if len(values) != len(clusters):
@@ -81,10 +79,14 @@ def intracluster_correlation(values: Sequence[float], clusters: Sequence[str]) -
 
 def largest(correlations: Iterable[float | None]) -> float | None:
     """The largest of those that exist; None when none does."""
-    return max((one for one in correlations if one is not None), default=None)
+    return max(
+        (correlation for correlation in correlations if correlation is not None), default=None
+    )
 
 
-def effective_n(clusters: Sequence[str], correlation: float | None, level: float) -> float:
+def effective_n(
+    clusters: Sequence[str], correlation: float | None, confidence_level: float
+) -> float:
     """Independent samples that say as much as these, for the interval of a proportion.
 
     n / deff times (t of n - 1 over t of K - 1 degrees of freedom) squared, because the correlation
@@ -94,7 +96,7 @@ def effective_n(clusters: Sequence[str], correlation: float | None, level: float
     Args:
         clusters: Name of the cluster of each sample.
         correlation: Intracluster correlation; None when nothing is known of it.
-        level: Two-sided confidence level of the interval.
+        confidence_level: Two-sided confidence level of the interval.
     """
     sizes = Counter(clusters).values()
     n, seen = len(clusters), sum(size * size for size in sizes) / len(clusters)
@@ -102,6 +104,6 @@ def effective_n(clusters: Sequence[str], correlation: float | None, level: float
         return float(n)
     if correlation is None or len(sizes) == 1:
         return n / seen
-    quantile = (1 + level) / 2
+    quantile = (1 + confidence_level) / 2
     certainty = (float(stdtrit(n - 1, quantile)) / float(stdtrit(len(sizes) - 1, quantile))) ** 2
     return n / (1 + (seen - 1) * correlation) * certainty

@@ -1,15 +1,19 @@
 """Estimates: a value with an interval, a sample size and a count of what could not be scored.
 
-=======================  =======================================  =================================================================
-of                       method                                   why
-=======================  =======================================  =================================================================
-proportion               Wilson score (1927), statsmodels         inside [0, 1], has a width at 0 of n and n of n, where Wald has none
-paired difference of     Tango score (1998)                       the paired counterpart of Wilson: uses the pairing, and has a width
-yes / no outcomes                                                 when no pair differs, where Wald and a bootstrap have none
-mean, paired difference  Student's t, scipy                       closed form: 200 estimates in milliseconds where a BCa bootstrap
-of numbers                                                        takes seconds; nearly exact at the hundreds of samples of a slice
-rate with a guarantee    Clopper-Pearson (1934), statsmodels      covers at least at its level for every rate, at the price of width
-=======================  =======================================  =================================================================
+=======================  ============================  =============================================
+of                       method                        why
+=======================  ============================  =============================================
+proportion               Wilson score (1927),          inside [0, 1], has a width at 0 of n and n of
+                         statsmodels                   n, where Wald has none
+paired difference of     Tango score (1998)            the paired counterpart of Wilson: uses the
+yes / no outcomes                                      pairing, and has a width when no pair
+                                                       differs, where Wald and a bootstrap have none
+mean, paired difference  Student's t, scipy            closed form: 200 estimates in milliseconds
+of numbers                                             where a BCa bootstrap takes seconds; nearly
+                                                       exact at the hundreds of samples of a slice
+rate with a guarantee    Clopper-Pearson (1934),       covers at least at its level for every rate,
+                         statsmodels                   at the price of width
+=======================  ============================  =============================================
 
 Samples of one cluster (see `plumbline.statistics.clusters`) are not independent. Given the
 clusters, the score intervals are taken at the effective sample size (Korn and Graubard 1998), and
@@ -53,7 +57,7 @@ Number = float | None
 
 def proportion(
     outcomes: Sequence[Outcome],
-    level: float,
+    confidence_level: float,
     clusters: Sequence[str] | None = None,
     correlation: float | None = None,
 ) -> Estimate:
@@ -61,7 +65,7 @@ def proportion(
 
     Args:
         outcomes: The outcomes.
-        level: Two-sided confidence level.
+        confidence_level: Two-sided confidence level.
         clusters: Name of the cluster of each outcome; None when every outcome stands alone.
         correlation: Intracluster correlation seen elsewhere, used where it is larger than that of
             these outcomes. Outcomes that do not vary have none of their own; without one from
@@ -74,15 +78,28 @@ def proportion(
     unscored = len(outcomes) - len(scored)
     _need(len(scored), 1, unscored, "a proportion")
     n, share = len(scored), sum(scored) / len(scored)
-    number, effective = _clustered(scored, members, correlation, level)
+    number, effective = _clustered(scored, members, correlation, confidence_level)
     like = n if effective is None else effective
     low, high = proportion_confint(
-        sum(scored) if effective is None else share * like, like, alpha=1 - level, method="wilson"
+        sum(scored) if effective is None else share * like,
+        like,
+        alpha=1 - confidence_level,
+        method="wilson",
     )
-    return _estimate(share, float(low), float(high), level, n, unscored, WILSON, number, effective)
+    return _estimate(
+        share,
+        float(low),
+        float(high),
+        confidence_level=confidence_level,
+        n=n,
+        unscored=unscored,
+        method=WILSON,
+        clusters=number,
+        effective=effective,
+    )
 
 
-def exact_proportion(count: int, n: int, level: float, unscored: int = 0) -> Estimate:
+def exact_proportion(count: int, n: int, confidence_level: float, unscored: int = 0) -> Estimate:
     """Share `count / n` with the interval of Clopper and Pearson (1934), which covers at least at
     its level whatever the true rate.
 
@@ -90,16 +107,26 @@ def exact_proportion(count: int, n: int, level: float, unscored: int = 0) -> Est
         InsufficientEvidence: If n is 0.
     """
     _need(n, 1, unscored, "a proportion")
-    low, high = proportion_confint(count, n, alpha=1 - level, method="beta")
-    return _estimate(count / n, float(low), float(high), level, n, unscored, EXACT)
+    low, high = proportion_confint(count, n, alpha=1 - confidence_level, method="beta")
+    return _estimate(
+        count / n,
+        float(low),
+        float(high),
+        confidence_level=confidence_level,
+        n=n,
+        unscored=unscored,
+        method=EXACT,
+    )
 
 
-def mean(values: Sequence[Number], level: float, clusters: Sequence[str] | None = None) -> Estimate:
+def mean(
+    values: Sequence[Number], confidence_level: float, clusters: Sequence[str] | None = None
+) -> Estimate:
     """Mean of the values with Student's t interval.
 
     Args:
         values: The values.
-        level: Two-sided confidence level.
+        confidence_level: Two-sided confidence level.
         clusters: Name of the cluster of each value; None when every value stands alone.
 
     Raises:
@@ -107,13 +134,13 @@ def mean(values: Sequence[Number], level: float, clusters: Sequence[str] | None 
             scored: one has no spread.
     """
     scored, members = _scored(values, clusters)
-    return _student(scored, members, level, len(values) - len(scored), STUDENT)
+    return _student(scored, members, confidence_level, len(values) - len(scored), STUDENT)
 
 
 def paired_difference(
     a: Sequence[Outcome] | Sequence[Number],
     b: Sequence[Outcome] | Sequence[Number],
-    level: float,
+    confidence_level: float,
     clusters: Sequence[str] | None = None,
     correlation: float | None = None,
 ) -> Estimate:
@@ -123,7 +150,7 @@ def paired_difference(
     Args:
         a: Outcomes or values, one for each pair.
         b: The same for the other side, in the same order.
-        level: Two-sided confidence level.
+        confidence_level: Two-sided confidence level.
         clusters: Name of the cluster of each pair; None when every pair stands alone.
         correlation: As in `proportion`, of the differences; without effect on numbers.
 
@@ -146,15 +173,31 @@ def paired_difference(
     )
     unscored = len(a) - len(scored)
     if kinds != {True}:
-        return _student(scored, members, level, unscored, PAIRED_STUDENT)
-    number, effective = _clustered(scored, members, correlation, level)
-    n, only_a, only_b = len(scored), sum(one > 0 for one in scored), sum(one < 0 for one in scored)
+        return _student(scored, members, confidence_level, unscored, PAIRED_STUDENT)
+    number, effective = _clustered(scored, members, correlation, confidence_level)
+    n, only_a, only_b = (
+        len(scored),
+        sum(difference > 0 for difference in scored),
+        sum(difference < 0 for difference in scored),
+    )
     share = 1 if effective is None else effective / n
-    low, high = tango_interval(only_a * share, only_b * share, n * share, level)
-    return _estimate((only_a - only_b) / n, low, high, level, n, unscored, TANGO, number, effective)
+    low, high = tango_interval(only_a * share, only_b * share, n * share, confidence_level)
+    return _estimate(
+        (only_a - only_b) / n,
+        low,
+        high,
+        confidence_level=confidence_level,
+        n=n,
+        unscored=unscored,
+        method=TANGO,
+        clusters=number,
+        effective=effective,
+    )
 
 
-def tango_interval(only_a: float, only_b: float, n: float, level: float) -> tuple[float, float]:
+def tango_interval(
+    only_a: float, only_b: float, n: float, confidence_level: float
+) -> tuple[float, float]:
     """Score interval of the difference of two paired proportions.
 
     Source: Tango 1998, Statistics in Medicine 17:891, section 3: the differences that a score test
@@ -165,9 +208,9 @@ def tango_interval(only_a: float, only_b: float, n: float, level: float) -> tupl
         only_a: Pairs where only the first outcome is true.
         only_b: Pairs where only the second outcome is true.
         n: All pairs. The counts are whole numbers, or scaled to an effective number of pairs.
-        level: Two-sided confidence level.
+        confidence_level: Two-sided confidence level.
     """
-    z = _normal_quantile(level)
+    z = _normal_quantile(confidence_level)
     return _tango_lower(only_a, only_b, n, z), -_tango_lower(only_b, only_a, n, z)
 
 
@@ -219,19 +262,22 @@ def _scored(
 
 
 def _clustered(
-    values: Sequence[float], clusters: Sequence[str] | None, correlation: float | None, level: float
+    values: Sequence[float],
+    clusters: Sequence[str] | None,
+    correlation: float | None,
+    confidence_level: float,
 ) -> tuple[int | None, float | None]:
     """Number of clusters and effective sample size; None for both when every value stands alone."""
     if clusters is None or len(set(clusters)) == len(clusters):
         return None, None
     correlation = largest((intracluster_correlation(values, clusters), correlation))
-    return len(set(clusters)), effective_n(clusters, correlation, level)
+    return len(set(clusters)), effective_n(clusters, correlation, confidence_level)
 
 
 def _student(
     values: Sequence[float],
     clusters: Sequence[str] | None,
-    level: float,
+    confidence_level: float,
     unscored: int,
     method: str,
 ) -> Estimate:
@@ -250,7 +296,7 @@ def _student(
         )
     # equal values differ from their mean by rounding only, which must not look like spread
     reach = (
-        float(stdtrit(independent - 1, (1 + level) / 2)) * math.sqrt(variance)
+        float(stdtrit(independent - 1, (1 + confidence_level) / 2)) * math.sqrt(variance)
         if len(set(values)) > 1
         else 0.0
     )
@@ -258,11 +304,11 @@ def _student(
         center,
         center - reach,
         center + reach,
-        level,
-        n,
-        unscored,
-        method,
-        independent if independent < n else None,
+        confidence_level=confidence_level,
+        n=n,
+        unscored=unscored,
+        method=method,
+        clusters=independent if independent < n else None,
     )
 
 
@@ -294,7 +340,8 @@ def _estimate(
     value: float,
     low: float,
     high: float,
-    level: float,
+    *,
+    confidence_level: float,
     n: int,
     unscored: int,
     method: str,
@@ -306,7 +353,7 @@ def _estimate(
         value=value,
         low=min(low, value),
         high=max(high, value),
-        level=level,
+        level=confidence_level,
         n=n,
         unscored=unscored,
         method=method,
@@ -315,8 +362,8 @@ def _estimate(
     )
 
 
-def _normal_quantile(level: float) -> float:
-    return NormalDist().inv_cdf((1 + level) / 2)
+def _normal_quantile(confidence_level: float) -> float:
+    return NormalDist().inv_cdf((1 + confidence_level) / 2)
 
 
 def _need(n: int, least: int, unscored: int, what: str, of: str = "scored samples") -> None:

@@ -1,12 +1,15 @@
 """Tests of "the two policies are alike" on pairs, and their correction for the number of slices.
 
-========  ==============================  ===================================================================================================
-of        method                          why
-========  ==============================  ===================================================================================================
-outcomes  McNemar's mid-p                 exact, without the conservatism of the exact test (Fagerland, Lydersen and Laake 2013)
-outcomes  the same over clusters          turns whole clusters round: with clusters of one pair it is McNemar's test
-numbers   percentile bootstrap (scipy)    resamples pairs, or whole clusters; draws from a recorded seed
-========  ==============================  ===================================================================================================
+========  ============================  =========================================================
+of        method                        why
+========  ============================  =========================================================
+outcomes  McNemar's mid-p               exact, without the conservatism of the exact test
+                                        (Fagerland, Lydersen and Laake 2013)
+outcomes  the same over clusters        turns whole clusters round: with clusters of one pair it
+                                        is McNemar's test
+numbers   percentile bootstrap (scipy)  resamples pairs, or whole clusters; draws from a recorded
+                                        seed
+========  ============================  =========================================================
 
 A p-value here tells a reader where two policies differ; no gate looks at one. Holm's correction
 (1979) keeps the probability of a single false "differs" among all slices of a metric at the level,
@@ -114,7 +117,7 @@ def clustered_mid_p(differences: Sequence[float], clusters: Sequence[str]) -> fl
         clusters: Name of the cluster of each pair.
     """
     sums, _ = cluster_sums(differences, clusters)
-    sizes = [round(abs(one)) for one in sums if one]
+    sizes = [round(abs(total)) for total in sums if total]
     if not sizes:
         return 1.0
     span, seen = sum(sizes), abs(round(float(sums.sum())))
@@ -135,7 +138,7 @@ def bootstrap_p(differences: Sequence[float], clusters: Sequence[str], seed: int
     to both counts, so that it is never 0.
     """
     sums, sizes = cluster_sums(differences, clusters)
-    found = bootstrap(
+    result = bootstrap(
         (sums, sizes),
         _ratio,
         paired=True,
@@ -146,8 +149,8 @@ def bootstrap_p(differences: Sequence[float], clusters: Sequence[str], seed: int
         rng=seed,
     ).bootstrap_distribution
     # a mean that rounds to zero is zero: the last bits differ between processors
-    zero = 1e-12 * max(abs(one) for one in differences)
-    tail = min(int((found <= zero).sum()), int((found >= -zero).sum()))
+    zero = 1e-12 * max(abs(difference) for difference in differences)
+    tail = min(int((result <= zero).sum()), int((result >= -zero).sum()))
     return min(2 * (tail + 1) / (RESAMPLES + 1), 1.0)
 
 

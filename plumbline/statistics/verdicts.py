@@ -34,10 +34,10 @@ def kleene_and(first: bool | None, second: bool | None) -> bool | None:
     return None if first is None or second is None else True
 
 
-def corrected(level: float, searched: int) -> float:
+def corrected(confidence_level: float, searched: int) -> float:
     """Confidence level of each of several intervals of which any one misses with a probability of
     at most 1 - level (Bonferroni)."""
-    return 1 - (1 - level) / max(searched, 1)
+    return 1 - (1 - confidence_level) / max(searched, 1)
 
 
 def estimated(estimate: Callable[[], Estimate]) -> Estimate | None:
@@ -65,7 +65,7 @@ def conclude(
     every = [*parts, *(part for part in searched if part.effect)]
     shown = [part for part in every if part.effect]
     open_parts = [part for part in parts if part.effect is None]
-    verdict, said = (
+    verdict, message = (
         ("fail", shown)
         if shown
         else ("inconclusive", open_parts)
@@ -76,12 +76,21 @@ def conclude(
         {
             "name": name,
             "verdict": verdict,
-            "explanation": "; ".join(part.text for part in said),
+            "explanation": "; ".join(part.text for part in message),
             "remedy": "" if verdict == "pass" else remedy,
             "estimates": {
                 key: estimate for part in every for key, estimate in part.estimates.items()
             },
         }
+    )
+
+
+def rate_text(estimate: Estimate | None) -> str:
+    """`93.1% [90.2%, 95.3%]`."""
+    return (
+        "not measured"
+        if estimate is None
+        else f"{estimate.value:.1%} [{estimate.low:.1%}, {estimate.high:.1%}]"
     )
 
 

@@ -37,7 +37,7 @@ HALF_TANGO: Final = "tango, ties as half"
 def win_rate(
     outcomes: Sequence[float | None],
     lengths: Sequence[tuple[float, float]],
-    level: float,
+    confidence_level: float,
     clusters: Sequence[str] | None = None,
 ) -> WinRate:
     """The win rate of the first side of each pair.
@@ -46,7 +46,7 @@ def win_rate(
         outcomes: 1.0 where the first side won, 0.5 for a tie, 0.0 where it lost, None where nobody
             judged.
         lengths: Length of the first and of the second response of each pair, in any one unit.
-        level: Two-sided confidence level.
+        confidence_level: Two-sided confidence level.
         clusters: Name of the cluster of each pair; None when every pair stands alone.
 
     Raises:
@@ -57,21 +57,28 @@ def win_rate(
         raise ValueError("an outcome is 1.0 for a win, 0.5 for a tie, 0.0 for a loss or None")
     names = [str(position) for position in range(len(outcomes))] if clusters is None else clusters
     judged = [
-        (one, pair, name)
-        for one, pair, name in zip(outcomes, lengths, names, strict=True)
-        if one is not None
+        (outcome, pair, name)
+        for outcome, pair, name in zip(outcomes, lengths, names, strict=True)
+        if outcome is not None
     ]
     alike = [row for row in judged if abs(row[1][0] - row[1][1]) <= ALIKE * max(row[1])]
-    fitted = _length_controlled(judged, level)
-    found = [one for one, _, _ in judged]
+    fitted = _length_controlled(judged, confidence_level)
+    scored = [outcome for outcome, _, _ in judged]
     return WinRate(
-        wins=found.count(1.0),
-        ties=found.count(0.5),
-        losses=found.count(0.0),
+        wins=scored.count(1.0),
+        ties=scored.count(0.5),
+        losses=scored.count(0.0),
         unscored=len(outcomes) - len(judged),
-        rate=_rate(found, [name for _, _, name in judged], level, len(outcomes) - len(judged)),
+        rate=_rate(
+            scored, [name for _, _, name in judged], confidence_level, len(outcomes) - len(judged)
+        ),
         matched=(
-            _rate([one for one, _, _ in alike], [name for _, _, name in alike], level, 0)
+            _rate(
+                [outcome for outcome, _, _ in alike],
+                [name for _, _, name in alike],
+                confidence_level,
+                0,
+            )
             if alike
             else None
         ),
@@ -82,26 +89,29 @@ def win_rate(
 
 
 def _rate(
-    outcomes: Sequence[float], clusters: Sequence[str], level: float, unscored: int
+    outcomes: Sequence[float], clusters: Sequence[str], confidence_level: float, unscored: int
 ) -> Estimate:
     """Half of one plus the difference of the shares of wins and losses, which Tango's interval is
     about: it has a width at 0 and at n wins."""
     difference = paired_difference(
-        [one == 1.0 for one in outcomes], [one == 0.0 for one in outcomes], level, clusters
+        [outcome == 1.0 for outcome in outcomes],
+        [outcome == 0.0 for outcome in outcomes],
+        confidence_level,
+        clusters,
     )
     bounds = {name: (1 + getattr(difference, name)) / 2 for name in ("value", "low", "high")}
     return difference.model_copy(update=bounds | {"method": HALF_TANGO, "unscored": unscored})
 
 
 def _length_controlled(
-    judged: Sequence[tuple[float, tuple[float, float], str]], level: float
+    judged: Sequence[tuple[float, tuple[float, float], str]], confidence_level: float
 ) -> tuple[Estimate, Estimate] | str:
     """The rate at equal length and the effect of length, or why there are none.
 
     Ties enter as half a win (quasi-likelihood); the covariance is that of whole clusters, with K -
     1 degrees of freedom.
     """
-    outcomes = np.array([one for one, _, _ in judged])
+    outcomes = np.array([outcome for outcome, _, _ in judged])
     fewest = min(int((outcomes == 1).sum()), int((outcomes == 0).sum()))
     names, codes = np.unique([name for _, _, name in judged], return_inverse=True)
     if fewest < LEAST_OF_EACH or len(names) < 2 * LEAST_OF_EACH:
@@ -126,7 +136,7 @@ def _length_controlled(
             )
     except (PerfectSeparationError, PerfectSeparationWarning):
         return SEPARATED
-    reach = float(stdtrit(len(names) - 1, (1 + level) / 2)) * fit.bse
+    reach = float(stdtrit(len(names) - 1, (1 + confidence_level) / 2)) * fit.bse
     # rounded, so that the last bits, which differ between processors, do not reach a stored record
     bounds = np.array([fit.params, fit.params - reach, fit.params + reach]).round(DECIMALS)
     if not fit.converged or not np.isfinite(bounds).all():
@@ -135,14 +145,14 @@ def _length_controlled(
         value=0,
         low=0,
         high=0,
-        level=level,
+        level=confidence_level,
         n=len(judged),
         unscored=0,
         method=LOGISTIC,
         clusters=len(names) if len(names) < len(judged) else None,
     )
     rate, effect = (
-        {name: float(one) for name, one in zip(("value", "low", "high"), column, strict=True)}
+        {name: float(bound) for name, bound in zip(("value", "low", "high"), column, strict=True)}
         for column in (expit(bounds[:, 0]), bounds[:, 1])
     )
     return unfitted.model_copy(update=rate), unfitted.model_copy(update=effect)

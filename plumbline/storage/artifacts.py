@@ -173,13 +173,13 @@ class ArtifactStore:
                 f"{target}: the files of {digest} are not in the store; materialize the asset again"
                 " or restore the store"
             )
-        found = hash_tree(target)
-        problems = [f"{name} is missing" for name in files.keys() - found.keys()]
-        problems += [f"{name} was added" for name in found.keys() - files.keys()]
+        actual = hash_tree(target)
+        problems = [f"{name} is missing" for name in files.keys() - actual.keys()]
+        problems += [f"{name} was added" for name in actual.keys() - files.keys()]
         problems += [
-            f"{n} is {found[n].digest}, expected {files[n].digest}"
-            for n in files.keys() & found.keys()
-            if found[n] != files[n]
+            f"{n} is {actual[n].digest}, expected {files[n].digest}"
+            for n in files.keys() & actual.keys()
+            if actual[n] != files[n]
         ]
         if tree_digest(files) != digest:
             problems.append(f"the manifest's own list of files gives {tree_digest(files)}")

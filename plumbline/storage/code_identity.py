@@ -42,7 +42,7 @@ class CodeIdentity(Record):
 @functools.cache
 def code_identity() -> CodeIdentity:
     """The identity of the running code; git is asked once in a process."""
-    commit = _git("rev-parse", "HEAD")
+    commit = head_commit()
     status = _git("status", "--porcelain", "--untracked-files=no")
     return CodeIdentity(
         commit=commit or "unknown",
@@ -50,6 +50,11 @@ def code_identity() -> CodeIdentity:
         source=source_digest("plumbline"),
         packages={name: _version(name) for name in PACKAGES},
     )
+
+
+def head_commit() -> str | None:
+    """The git commit that is checked out; None outside a checkout."""
+    return _git("rev-parse", "HEAD")
 
 
 @functools.cache

@@ -6,7 +6,7 @@
     <home>/mlflow/                     mlflow.db and artifacts/
     <home>/jobs/<spec hex>/            working folders of training jobs
     <home>/remembered/                 held-out prompts that were found in each batch
-    <home>/ledger.db                   vault openings, signatures, routes and promotions of all profiles, in order
+    <home>/ledger.db                   openings, signatures, routes and promotions of all profiles
     <home>/profiles/<profile>/         feedback.db, trust.json, inbox/, dagster/ and dvc/
 """
 

@@ -13,13 +13,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from plumbline.records import canonical_json, sha256
+from plumbline.storage.code_identity import ROOT
 
-PROJECT = Path(__file__).resolve().parents[2]
 PACKAGE = "plumbline"
 
 
 @functools.cache
-def import_closure(*modules: str, project: Path = PROJECT) -> dict[str, Path]:
+def import_closure(*modules: str, project: Path = ROOT) -> dict[str, Path]:
     """Files of the modules of the library that some modules can import, themselves among them, by
     module name.
 
@@ -43,12 +43,12 @@ def import_closure(*modules: str, project: Path = PROJECT) -> dict[str, Path]:
                 raise FileNotFoundError(f"{project}: there is no module {module}")
             closure[module] = path
             waiting += _packages(module)
-            waiting += [name for name in _imported(path) if _file(name, project) is not None]
+            waiting += [name for name in _imported(module, path) if _file(name, project)]
     return dict(sorted(closure.items()))
 
 
 @functools.cache
-def closure_digest(*modules: str, project: Path = PROJECT) -> str:
+def closure_digest(*modules: str, project: Path = ROOT) -> str:
     """Digest of the bytes of every module that some modules can import: a part of the key of what
     they made."""
     files = import_closure(*modules, project=project)
@@ -72,20 +72,32 @@ def _packages(module: str) -> list[str]:
     return [".".join(parts[:end]) for end in range(1, len(parts))]
 
 
-def _imported(path: Path) -> Iterator[str]:
-    """Names of the library that a file imports; a name that is no module is an attribute of one."""
+def _imported(module: str, path: Path) -> Iterator[str]:
+    """Names of the library that a module imports; a name that is no module is an attribute of
+    one."""
     waiting: list[ast.AST] = [ast.parse(path.read_bytes())]
     while waiting:
         node = waiting.pop()
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if _ours(alias.name))
-        elif isinstance(node, ast.ImportFrom) and node.module and _ours(node.module):
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            source = _source(node, module, is_package=path.name == "__init__.py")
+            if _ours(source):
+                yield source
+                yield from (f"{source}.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
             waiting += node.orelse
         else:
             waiting += ast.iter_child_nodes(node)
+
+
+def _source(node: ast.ImportFrom, module: str, *, is_package: bool) -> str:
+    """The module after `from`, in full also where it is given by dots."""
+    if not node.level:
+        return node.module or ""
+    # One dot is the package itself: the module in an `__init__`, the parent elsewhere.
+    parts = [*module.split("."), ""] if is_package else module.split(".")
+    return ".".join([*parts[: len(parts) - node.level], *([node.module] if node.module else [])])
 
 
 def _ours(module: str) -> bool:

@@ -36,11 +36,11 @@ def find_control_token(text: str, tokens: Collection[str] = ()) -> str | None:
     if plain_ascii and not tokens and "<" not in text and "[" not in text:
         return None
     pattern = _with(frozenset(tokens))
-    found = pattern.search(text)
-    if found is None and not plain_ascii:
+    match = pattern.search(text)
+    if match is None and not plain_ascii:
         plain = unicodedata.normalize("NFKC", text)
-        found = pattern.search(plain) or pattern.search(_IGNORED.sub("", plain))
-    return None if found is None else found.group()
+        match = pattern.search(plain) or pattern.search(_IGNORED.sub("", plain))
+    return None if match is None else match.group()
 
 
 def has_control_token(prompt: Iterable[Message], *texts: str, tokens: Collection[str] = ()) -> bool:
@@ -61,7 +61,7 @@ def template_tokens(folder: Path) -> frozenset[str]:
         DataError: If the folder holds neither `tokenizer.json` nor `tokenizer_config.json`, or one
             that cannot be read.
     """
-    found: set[str] = set()
+    collected: set[str] = set()
     files = [
         path
         for name in ("tokenizer.json", "tokenizer_config.json")
@@ -83,12 +83,12 @@ def template_tokens(folder: Path) -> frozenset[str]:
             *(value.get("added_tokens") or ()),
             *(value.get("added_tokens_decoder") or {}).values(),
         ]
-        found |= {
+        collected |= {
             entry["content"]
             for entry in listed
             if isinstance(entry, dict) and isinstance(entry.get("content"), str)
         }
-    return frozenset(token for token in found if len(token.strip()) > 1)
+    return frozenset(token for token in collected if len(token.strip()) > 1)
 
 
 @lru_cache(maxsize=8)

@@ -69,10 +69,10 @@ def find(text: str) -> tuple[PersonalDatum, ...]:
     The first text with a candidate imports presidio, which takes seconds.
     """
     kinds = KINDS if _NUMBER.search(text) else _WITHOUT_NUMBER
-    found = {datum for kind in kinds for datum in _of_kind(kind, text)}
+    data = {datum for kind in kinds for datum in _of_kind(kind, text)}
     taken, kept = bytearray(len(text)), []
     for datum in sorted(
-        found, key=lambda datum: (-datum.score, datum.start - datum.end, datum.start, datum.kind)
+        data, key=lambda datum: (-datum.score, datum.start - datum.end, datum.start, datum.kind)
     ):
         if taken.find(1, datum.start, datum.end) < 0:
             taken[datum.start : datum.end] = b"\x01" * (datum.end - datum.start)

@@ -95,7 +95,7 @@ def excerpt(text: str, position: int) -> str:
 def escaped(text: str) -> str:
     r"""The text with every invisible or reordering character as `\u{200b}`, for people; markup
     stays as it is and needs HTML escaping in a page."""
-    return _INVISIBLE.sub(lambda found: f"\\u{{{ord(found.group()):x}}}", text)
+    return _INVISIBLE.sub(lambda match: f"\\u{{{ord(match.group()):x}}}", text)
 
 
 def visible(value: object) -> str:
@@ -104,8 +104,10 @@ def visible(value: object) -> str:
     hidden = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
     text = "" if value is None else str(value)
     return "".join(
-        one if one in "\n\t" or unicodedata.category(one) not in hidden else f"⟨U+{ord(one):04X}⟩"
-        for one in text
+        character
+        if character in "\n\t" or unicodedata.category(character) not in hidden
+        else f"⟨U+{ord(character):04X}⟩"
+        for character in text
     )
 
 

@@ -1,2 +1,1 @@
-"""Training: the only part of the library that uses transformers and TRL, always in a process of its
-own."""
+"""Jobs that train or sample, each in a process of its own."""

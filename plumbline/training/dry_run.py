@@ -19,6 +19,7 @@ from plumbline.errors import PlumblineError, TrainingError
 from plumbline.profile.models import HubModel
 from plumbline.profile.profile import Profile, load_profile
 from plumbline.profile.training import AnyRecipe, Hardware, SamplesRecipe
+from plumbline.schema.kinds import ALIGNED_POLICY, REFERENCE_POLICY, REWARD_MODEL
 from plumbline.training.job.kinds import JobKind, method_of
 from plumbline.training.job.spec import JobSpec
 from plumbline.training.models.chat_template import template_identity
@@ -57,9 +58,9 @@ def plan_profile(profile: Profile) -> list[dict[str, Any]]:
         best_of=profile.pressures.best_of,
     )
     recipes: list[tuple[JobKind, AnyRecipe]] = [
-        ("reference_policy", profile.reference),
-        ("reward_model", profile.reward_model),
-        *(("aligned_policy", recipe) for recipe in profile.recipes.values()),
+        (REFERENCE_POLICY, profile.reference),
+        (REWARD_MODEL, profile.reward_model),
+        *((ALIGNED_POLICY, recipe) for recipe in profile.recipes.values()),
         ("samples", samples),
     ]
     return [plan_job(_spec(profile, kind, recipe)) for kind, recipe in recipes]
@@ -113,7 +114,7 @@ def _built(spec: JobSpec) -> tuple[Any, Any]:
         warnings.catch_warnings(action="ignore", category=FutureWarning),
     ):
         try:
-            return build(spec, spec.recipe, Path(folder))  # type: ignore[no-any-return]  # by name
+            return build(spec.recipe, spec.model, spec.hardware, Path(folder))  # type: ignore[no-any-return]  # by name
         except (TypeError, ValueError) as error:
             raise TrainingError(f"{spec.kind}: the arguments are refused: {error}") from error
 

@@ -25,6 +25,8 @@ from pydantic import ValidationError
 from plumbline.data.quality.certificate import require_certificate
 from plumbline.errors import PlumblineError, TrainingError
 from plumbline.profile.models import ScratchModel
+from plumbline.records import Record
+from plumbline.schema.kinds import JOB_FILE, REFERENCE_POLICY, RESULT_FILE
 from plumbline.storage.artifacts import ArtifactStore, hash_tree, tree_digest, write_atomically
 from plumbline.storage.code_identity import packages_digest
 from plumbline.training.job.spec import Job, JobResult
@@ -45,20 +47,31 @@ def run_job(folder: Path, log: Log) -> JobResult:
     verify_job(job)
     log(f"{job.spec.kind}: inputs and certificates verified, spec {job.spec.digest()}")
     prepare_process(job)
-    workspace = Workspace(folder, job, log)
+    workspace = Workspace(folder, job.spec.digest(), log)
     shutil.rmtree(workspace.output, ignore_errors=True)
-    (folder / "result.json").unlink(missing_ok=True)
+    (folder / RESULT_FILE).unlink(missing_ok=True)
     workspace.output.mkdir(parents=True)
     workspace.mend_progress()
-    method = job.spec.method
-    run = getattr(importlib.import_module(method.module), method.run)
-    facts = run(workspace, job.spec.recipe)
+    facts = run_method(job, workspace)
     files = hash_tree(workspace.output)
-    facts["seconds"] = round(time.monotonic() - started, 3)
-    result = JobResult(tree=tree_digest(files), files=files, facts=facts)
-    write_atomically(folder / "result.json", result.to_json())
+    seconds = round(time.monotonic() - started, 3)
+    result = JobResult(
+        tree=tree_digest(files),
+        files=files,
+        facts={**facts.model_dump(mode="json"), "seconds": seconds},
+    )
+    write_atomically(folder / RESULT_FILE, result.to_json())
     log(f"{job.spec.kind}: done, tree {result.tree}")
     return result
+
+
+def run_method(job: Job, workspace: Workspace) -> Record:
+    """Do what the recipe of a verified job asks for, by the row of its method, and return the
+    facts."""
+    spec = job.spec
+    run = getattr(importlib.import_module(spec.method.module), spec.method.run)
+    facts: Record = run(spec.recipe, spec.model, spec.hardware, job.input_folders(), workspace)
+    return facts
 
 
 def read_job(folder: Path) -> Job:
@@ -67,7 +80,7 @@ def read_job(folder: Path) -> Job:
     Raises:
         TrainingError: If it is missing or invalid.
     """
-    path = folder / "job.json"
+    path = folder / JOB_FILE
     try:
         return Job.from_json(path.read_bytes())
     except OSError as error:
@@ -88,14 +101,14 @@ def verify_job(job: Job) -> None:
         TrainingError: If code or packages are not those of the spec.
     """
     store = ArtifactStore(Path(job.store))
-    for one in job.inputs.values():
-        store.verify_tree(one.tree, one.files)
+    for source in job.inputs.values():
+        store.verify_tree(source.tree, source.files)
     for role, suite in job.suites.items():
         require_certificate(store.root, job.inputs[role].tree, suite)
-    source, packages = job.spec.method.source_digest(), packages_digest()
-    if job.spec.source != source:
+    code, packages = job.spec.method.source_digest(), packages_digest()
+    if job.spec.source != code:
         raise TrainingError(
-            f"the spec names the training code {job.spec.source}, but this is {source}; make the"
+            f"the spec names the training code {job.spec.source}, but this is {code}; make the"
             " job again with this code"
         )
     if job.spec.packages != packages:
@@ -114,7 +127,7 @@ def prepare_process(job: Job) -> None:
     os.environ.pop(
         "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", None
     )  # it would let checkpoints execute code
-    if isinstance(job.spec.model, ScratchModel) or job.spec.kind != "reference_policy":
+    if isinstance(job.spec.model, ScratchModel) or job.spec.kind != REFERENCE_POLICY:
         os.environ["HF_HUB_OFFLINE"] = "1"
     import torch
 

@@ -29,17 +29,18 @@ from plumbline.errors import (
 )
 from plumbline.lineage.materializations import read_materializations
 from plumbline.profile.training import Hardware
+from plumbline.schema.kinds import JOB_FILE, RESULT_FILE
 from plumbline.schema.suites import Suite
 from plumbline.storage.artifacts import Artifact, hash_tree, tree_digest, write_atomically
 from plumbline.storage.code_identity import ROOT, code_identity
 from plumbline.training.job.spec import Job, JobInput, JobResult, JobSpec
 from resources.home import Home
 from resources.launch import standby
+from resources.launch.mlflow_run import attachments, parameter_sections, run_tags
 from resources.launch.worker_process import worker_process
 from resources.tracking import ARTIFACT_TAG, TREE_TAG, ExperimentTracker, StepStream, flatten_params
 
 WORKER = [sys.executable, "-m", "plumbline.training.worker"]
-ATTACHMENTS = ("mask_receipt.json", "worker.log", "failure.txt")
 
 
 @dataclass(frozen=True)
@@ -133,9 +134,9 @@ class TrainingLauncher(dg.ConfigurableResource["TrainingLauncher"]):
             folder=self.home.layout.jobs / key,
             name=f"{asset}[{partition}]" if partition else asset,
             params=flatten_params(
-                {"profile": self.home.profile_name, **_sections(spec), **(params or {})}
+                {"profile": self.home.profile_name, **parameter_sections(spec), **(params or {})}
             ),
-            tags=_tags(context, spec, parents, asset, partition, dvc),
+            tags=run_tags(context, spec, parents, asset, partition, dvc),
         )
         with self._alone(launch):
             # Another run may have finished the same job while this one waited.
@@ -149,9 +150,9 @@ class TrainingLauncher(dg.ConfigurableResource["TrainingLauncher"]):
             try:
                 suite = suites.get(role)
                 if suite is None or suite.digest() != wanted:
-                    found = "none" if suite is None else f"'{suite.name}' {suite.digest()}"
+                    given = "none" if suite is None else f"'{suite.name}' {suite.digest()}"
                     raise GateRefused(
-                        f"the job names suite {wanted} for its {role}, but was given {found}. Build"
+                        f"the job names suite {wanted} for its {role}, but was given {given}. Build"
                         " the spec from the suite in configs/."
                     )
                 require_certificate(self.home.store().root, spec.inputs[role], suite)
@@ -244,10 +245,10 @@ class TrainingLauncher(dg.ConfigurableResource["TrainingLauncher"]):
 
     def _train(self, launch: Launch) -> JobOutcome:
         folder = launch.folder
-        for stale in ("result.json", "failure.txt"):
+        for stale in (RESULT_FILE, "failure.txt"):
             (folder / stale).unlink(missing_ok=True)
         shutil.rmtree(folder / "output", ignore_errors=True)
-        write_atomically(folder / "job.json", launch.job.to_json())
+        write_atomically(folder / JOB_FILE, launch.job.to_json())
         steps = StepStream(self.tracker)
         try:
             start = (self.command, worker_environment(launch.spec.hardware), ROOT)
@@ -283,7 +284,7 @@ class TrainingLauncher(dg.ConfigurableResource["TrainingLauncher"]):
         )
         tags = {ARTIFACT_TAG: digest, TREE_TAG: artifact.tree}
         self.tracker.finish(
-            steps.run_id, "FINISHED", tags=tags, files=_attachments(folder), facts=artifact.facts
+            steps.run_id, "FINISHED", tags=tags, files=attachments(folder), facts=artifact.facts
         )
         shutil.rmtree(folder)
         return JobOutcome(
@@ -300,7 +301,7 @@ class TrainingLauncher(dg.ConfigurableResource["TrainingLauncher"]):
         store, output, path = (
             self.home.store(),
             launch.folder / "output",
-            launch.folder / "result.json",
+            launch.folder / RESULT_FILE,
         )
         try:
             result = JobResult.from_json(path.read_bytes())
@@ -309,15 +310,15 @@ class TrainingLauncher(dg.ConfigurableResource["TrainingLauncher"]):
                 f"{path}: the worker ended without a valid result: {error}. Its log is"
                 f" {launch.folder / 'worker.log'}"
             ) from error
-        found = hash_tree(output)
+        files = hash_tree(output)
         differing = sorted(
             name
-            for name in found.keys() | result.files.keys()
-            if found.get(name) != result.files.get(name)
+            for name in files.keys() | result.files.keys()
+            if files.get(name) != result.files.get(name)
         )
-        if differing or tree_digest(found) != result.tree:
+        if differing or tree_digest(files) != result.tree:
             raise TrainingError(
-                f"{output}: holds {tree_digest(found)}, but the worker reported {result.tree};"
+                f"{output}: holds {tree_digest(files)}, but the worker reported {result.tree};"
                 f" differing files: {', '.join(differing) or 'none'}. Nothing was published: the"
                 " disk or the worker is at fault. Run the job again."
             )
@@ -357,39 +358,8 @@ class TrainingLauncher(dg.ConfigurableResource["TrainingLauncher"]):
                 steps.run_id,
                 "FAILED" if isinstance(error, Exception) else "KILLED",
                 tags={"plumbline.reason": shown},
-                files=_attachments(folder),
+                files=attachments(folder),
             )
-
-
-def _sections(spec: JobSpec) -> dict[str, Any]:
-    return spec.model_dump(mode="json", include={"kind", "model", "recipe", "hardware"})
-
-
-def _tags(
-    context: dg.AssetExecutionContext,
-    spec: JobSpec,
-    parents: Mapping[str, str],
-    asset: str,
-    partition: str | None,
-    dvc: str | None,
-) -> dict[str, str]:
-    code = code_identity()
-    tags = {
-        "dagster.run": context.run.run_id,
-        "dagster.asset": asset,
-        "plumbline.kind": spec.kind,
-        "plumbline.schema.rubric": spec.rubric,
-        "plumbline.chat_template": spec.chat_template,
-        "plumbline.commit": f"{code.commit}{' (dirty)' if code.dirty else ''}",
-        **{f"plumbline.data.{role}": tree for role, tree in spec.inputs.items()},
-        **{f"plumbline.suite.{role}": suite for role, suite in spec.certificates.items()},
-        **{f"plumbline.parent.{role}": digest for role, digest in parents.items()},
-    }
-    return (
-        tags
-        | ({"dagster.partition": partition} if partition else {})
-        | ({"plumbline.dvc": dvc} if dvc else {})
-    )
 
 
 def worker_environment(hardware: Hardware) -> dict[str, str]:
@@ -400,7 +370,3 @@ def worker_environment(hardware: Hardware) -> dict[str, str]:
         "PYTHONHASHSEED": "0",
         "PYTHONUNBUFFERED": "1",
     }
-
-
-def _attachments(folder: Path) -> list[Path]:
-    return [folder / name for name in ATTACHMENTS if (folder / name).exists()]

@@ -112,12 +112,12 @@ def _descendants(root: int) -> list[int]:
             children.setdefault(int(entry.read_text().rpartition(")")[2].split()[1]), []).append(
                 int(entry.parent.name)
             )
-    found, todo = [], [root]
-    while todo:
-        below = children.get(todo.pop(), [])
-        found += below
-        todo += below
-    return found
+    descendants, waiting = [], [root]
+    while waiting:
+        below = children.get(waiting.pop(), [])
+        descendants += below
+        waiting += below
+    return descendants
 
 
 def _prctl(option: int, value: int) -> None:

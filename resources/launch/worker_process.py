@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import dagster as dg
 
 from plumbline.errors import TrainingError
+from plumbline.schema.kinds import PROGRESS_FILE
 
 POLL_S = 0.25
 RUN_CHECK_S = 2.0
@@ -66,7 +67,7 @@ class WorkerProcess:
         self._log = folder / "worker.log"
         self._log_start = log_offset
         self._log_tail = FileTail(self._log, log_offset)
-        self._progress = FileTail(folder / "progress.jsonl")
+        self._progress = FileTail(folder / PROGRESS_FILE)
 
     def wait(self, on_progress: Callable[[list[Progress]], None]) -> None:
         """Follow the worker to its end; every poll hands the new lines of progress.jsonl, possibly
@@ -160,8 +161,8 @@ class WorkerProcess:
         with self._log.open("rb") as stream:
             stream.seek(self._log_start)
             lines = stream.read().decode(errors="replace").splitlines()[1:]
-        said = "\n".join(lines[-LAST_LINES:]) or "(it said nothing)"
-        return f"the worker {cause}. Its last words, the whole log is {self._log}:\n{said}"
+        last_words = "\n".join(lines[-LAST_LINES:]) or "(it said nothing)"
+        return f"the worker {cause}. Its last words, the whole log is {self._log}:\n{last_words}"
 
     def _signal_group(self, number: signal.Signals) -> None:
         with suppress(ProcessLookupError, PermissionError):
@@ -211,9 +212,8 @@ def worker_process(
     ) as session:
         offset = log.stat().st_size if log.exists() else 0
         with log.open("ab") as stream:
-            stream.write(
-                f"--- {datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} Dagster run {context.run.run_id}\n".encode()
-            )
+            head = f"--- {datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} Dagster run {context.run.run_id}\n"
+            stream.write(head.encode())
             stream.flush()
             pipes = session.get_bootstrap_env_vars()
             if waiting is not None:

@@ -101,22 +101,9 @@ def user_project():
     return UserProject
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def chain(tmp_path_factory):
-    """The tiny profile after one `make demo`; tests of a module go on from there in the order of
-    the file."""
+    """The tiny profile after one `make demo`; tests go on from there in the order of the files."""
     project = UserProject(tmp_path_factory.mktemp("project"), "tiny")
     project.first_output = project.demo()
     return project
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A user's steps build on each other: these tests keep the order of their file. They come
-    first, so that no core is idle while another ends with them."""
-    here = Path(__file__).parent
-    steps = sorted(
-        (item for item in items if item.path.parent == here),
-        key=lambda item: (str(item.path), item.location[1] or 0),
-    )
-    items[:] = steps + [item for item in items if item.path.parent != here]

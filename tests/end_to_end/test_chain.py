@@ -38,7 +38,7 @@ def test_a_second_demo_spends_no_step(chain):
 
 def test_the_lineage_verifies_and_names_everything(chain):
     policy = chain.newest("aligned_policy", "dpo")
-    tree = chain.run("plumbline", "trace", "policy", policy[7:19])
+    tree = chain.run("plumbline", "audit", "trace", "policy", policy[7:19])
     for words in (
         "beta 0.1",
         "mask",
@@ -51,7 +51,12 @@ def test_the_lineage_verifies_and_names_everything(chain):
         assert words in tree, tree
     found = json.loads(
         chain.run(
-            "plumbline", "trace", "release", chain.newest("release_decision", "dpo"), "--json"
+            "plumbline",
+            "audit",
+            "trace",
+            "release",
+            chain.newest("release_decision", "dpo"),
+            "--json",
         )
     )
     assert found["findings"] == []
@@ -94,28 +99,41 @@ def test_another_beta_reruns_the_policy_and_what_follows(chain):
     assert policy.facts["beta"] == 0.3
 
 
-@pytest.mark.parametrize(
-    ("selection", "partition"),
-    [
-        ("rubric", None),
-        ("key:rubric", None),
-        ('+key:"reference_policy"', None),
-        ('key:"release_decision"+', "dpo"),
-        ("feedback", "sandbox-001"),
-    ],
-)
-def test_dagster_materializes_selections(chain, selection, partition):
-    command = [
-        "dagster",
-        "asset",
-        "materialize",
-        "-m",
-        "dagster_project.definitions",
-        "--select",
-        selection,
-    ]
-    output = chain.run(*command, *(["--partition", partition] if partition else []))
-    assert "RUN_SUCCESS" in output
+SELECTIONS = [
+    ("rubric", None),
+    ("key:rubric", None),
+    ('+key:"reference_policy"', None),
+    ('key:"release_decision"+', "dpo"),
+    ("feedback", "sandbox-001"),
+]
+MATERIALIZE = """
+import json
+import os
+import sys
+
+from dagster._cli import create_dagster_cli
+
+os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # one stream, in order
+for selection, partition in json.loads(sys.argv[1]):
+    print("selection", selection, flush=True)
+    create_dagster_cli()(
+        ["asset", "materialize", "-m", "dagster_project.definitions", "--select", selection]
+        + (["--partition", partition] if partition else []),
+        standalone_mode=False,
+    )
+"""
+
+
+@pytest.fixture(scope="module")
+def materialized(chain):
+    """What Dagster's command line says about each selection; one process runs them all."""
+    output = chain.run("python", "-c", MATERIALIZE, json.dumps(SELECTIONS))
+    return dict(part.split("\n", 1) for part in ("\n" + output).split("\nselection ")[1:])
+
+
+@pytest.mark.parametrize("selection", [selection for selection, _ in SELECTIONS])
+def test_dagster_materializes_selections(materialized, selection):
+    assert "RUN_SUCCESS" in materialized[selection]
 
 
 def test_dagster_refuses_training_behind_a_missing_certificate(chain):
@@ -151,7 +169,7 @@ def test_a_changed_byte_is_found_and_stops_the_next_stage(chain):
     original = path.read_bytes()
     path.write_bytes(original[:-1] + bytes([original[-1] ^ 1]))
     output = chain.run(
-        "plumbline", "trace", "policy", chain.newest("aligned_policy", "dpo"), expect=3
+        "plumbline", "audit", "trace", "policy", chain.newest("aligned_policy", "dpo"), expect=3
     )
     assert "model/model.safetensors" in output
     command = [
@@ -167,4 +185,4 @@ def test_a_changed_byte_is_found_and_stops_the_next_stage(chain):
     ]
     assert "model/model.safetensors" in chain.run(*command, expect=1)
     path.write_bytes(original)
-    chain.run("plumbline", "trace", "policy", chain.newest("aligned_policy", "dpo"))
+    chain.run("plumbline", "audit", "trace", "policy", chain.newest("aligned_policy", "dpo"))

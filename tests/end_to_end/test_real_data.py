@@ -3,7 +3,7 @@ policy that cannot write."""
 
 import pytest
 
-from plumbline.data.quality.agreement import AgreementReport
+from plumbline.data.quality.agreement_report import AgreementReport
 from plumbline.evaluation.reward_models.accuracy import RewardAccuracy
 from plumbline.release.decision import Decision
 
@@ -44,4 +44,4 @@ def test_real_feedback_runs_through_the_chain(tmp_path, user_project, data_folde
         rows = project.store.manifest(project.newest(asset, partition)).facts["rows"][split]
         assert rows["in"] == rows["used"] + sum(rows["dropped"].values())
         assert rows["dropped"].get("too long", 0) > 0
-    project.run("plumbline", "trace", "policy", project.newest("aligned_policy", "dpo"))
+    project.run("plumbline", "audit", "trace", "policy", project.newest("aligned_policy", "dpo"))

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from plumbline.data.batch_index.index import ACCEPTED, write_batch
+from plumbline.data.batch_index.frames import read_index
+from plumbline.data.batch_index.index import write_batch
 from plumbline.data.preferences.build import build_preferences
 from plumbline.data.quality.audit_frames import demonstration_frame, preference_frame
 from plumbline.data.quality.certificate import Certificate, certify
@@ -17,12 +18,13 @@ from plumbline.data.screening.annotator_quality import (
     check_annotators,
     disagreements,
     flooding,
-    votes_of,
+    votes_of_index,
 )
 from plumbline.data.screening.flags import AGREEMENT, FLOODING, TRIGGER, findings
 from plumbline.data.screening.trigger_words import TriggerReport, scan_triggers
 from plumbline.profile.profile import CONFIGS
 from plumbline.schema.feedback import FeedbackEvent
+from plumbline.schema.kinds import ACCEPTED_FILE
 from plumbline.schema.preferences import SPLITS, PreferencePair
 from plumbline.schema.suites import Suite, load_suite
 from plumbline.storage.jsonl import read_records
@@ -73,8 +75,8 @@ def batch(world: World) -> Batch:
         admit_into(folder, world.events, world.rubric, world.now, counts),
         world.profile.preferences.near_duplicates,
     )
-    accepted = list(read_records(folder / ACCEPTED, FeedbackEvent))
-    votes = votes_of(accepted)
+    accepted = list(read_records(folder / ACCEPTED_FILE, FeedbackEvent))
+    votes = votes_of_index(read_index([folder]))
     checked = check_annotators(votes, rule)
     triggers = scan_triggers(lambda: accepted, disagreements(votes), rule)
     floods = flooding(Counter(event.annotator for event in accepted), rule)

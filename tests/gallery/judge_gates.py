@@ -4,7 +4,7 @@ newer verdicts, and the reward model as judge."""
 from pathlib import Path
 from random import Random
 
-from plumbline.data.batch_index.index import ACCEPTED, write_batch
+from plumbline.data.batch_index.index import write_batch
 from plumbline.data.preferences.build import build_preferences
 from plumbline.evaluation.judges.reliability import (
     judged_pairs_of,
@@ -21,6 +21,7 @@ from plumbline.sandbox.judge import judge
 from plumbline.sandbox.world import read_prompt
 from plumbline.schema.checks import CheckVerdict
 from plumbline.schema.feedback import FeedbackEvent
+from plumbline.schema.kinds import ACCEPTED_FILE
 from plumbline.schema.preferences import PreferencePair
 from plumbline.storage.jsonl import read_records
 from tests.gallery.data_gates import Found, batch, preference_certificate, training_pairs
@@ -83,7 +84,7 @@ def reward_judge(world: World) -> CheckVerdict | None:
         return None
     pairs = [pair for side in training_pairs(world).values() for pair in side]
     rewards = {pair.id: _rewards(world, pair) for pair in pairs}
-    events = read_records(batch(world).folder / ACCEPTED, FeedbackEvent)
+    events = read_records(batch(world).folder / ACCEPTED_FILE, FeedbackEvent)
     found = reliability_of_rewards(
         sha256(b"reward model"),
         judged_pairs_of(pairs),

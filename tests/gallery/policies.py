@@ -14,8 +14,7 @@ from plumbline.profile.evaluation import BestOf
 from plumbline.sandbox.judge import judge
 from plumbline.sandbox.responses import BASE_MIX, PADDING, Mix, respond
 from plumbline.sandbox.world import Intent, parse_intent
-from plumbline.schema.prompts import EvalPrompt
-from plumbline.schema.samples import BestOfDraws, Policy, Sample
+from plumbline.schema.held_out import BestOfDraws, EvalPrompt, Policy, Sample
 
 CONCENTRATION = 20.0
 """Sum of the parameters of the Dirichlet distribution that an intent draws its mix from: two

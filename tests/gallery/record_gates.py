@@ -13,7 +13,7 @@ from plumbline.records import sha256
 from plumbline.release.promotion import Promotion, promote, roll_back
 from plumbline.release.registry import reconcile
 from plumbline.release.signing.signoff import signoff_of
-from plumbline.schema.prompts import EvalPrompt
+from plumbline.schema.held_out import EvalPrompt
 from tests.gallery.data_gates import Found
 from tests.gallery.report_gates import EVALUATED, decision, measured
 from tests.gallery.rooms import Room, honest, open_room

@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from plumbline.data.batch_index.index import ACCEPTED
-from plumbline.data.quality.agreement import AgreementReport, agreement
+from plumbline.data.quality.agreement import agreement
+from plumbline.data.quality.agreement_report import AgreementReport
 from plumbline.errors import DataError
 from plumbline.evaluation.failure_modes.over_optimization import over_optimization
 from plumbline.evaluation.failure_modes.pressures import PressureEvidence, five_pressures
@@ -21,7 +21,8 @@ from plumbline.schema.checks import PRESSURES, CheckVerdict
 from plumbline.schema.conversations import Message
 from plumbline.schema.eval_report import EvalReport
 from plumbline.schema.feedback import FeedbackEvent
-from plumbline.schema.samples import Policy, Sample
+from plumbline.schema.held_out import Policy, Sample
+from plumbline.schema.kinds import ACCEPTED_FILE
 from plumbline.statistics import paired_tests
 from plumbline.storage.jsonl import read_records
 from tests.gallery.data_gates import (
@@ -117,7 +118,7 @@ def _report(
 def agreed(world: World) -> AgreementReport:
     """How far the annotators agree."""
     return agreement(
-        read_records(batch(world).folder / ACCEPTED, FeedbackEvent),
+        read_records(batch(world).folder / ACCEPTED_FILE, FeedbackEvent),
         world.profile.evaluation.level,
         world.seed,
     )

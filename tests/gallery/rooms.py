@@ -14,10 +14,10 @@ from plumbline.profile.release import SignoffConfig
 from plumbline.release.candidate import candidate_of
 from plumbline.release.decision import Decision
 from plumbline.release.signing.keys import create_key, load_private_key
-from plumbline.release.signing.sign import sign_approval, sign_review
+from plumbline.release.signing.sign import SigningRequest, sign_approval, sign_review
 from plumbline.release.signing.trust import Role, Trust
 from plumbline.schema.eval_report import EvalReport
-from plumbline.schema.prompts import EvalPrompt
+from plumbline.schema.held_out import EvalPrompt
 from plumbline.storage.jsonl import write_records
 from tests.unit.audit.chain import Chain, build
 
@@ -88,27 +88,23 @@ class Room:
         now: datetime | None = None,
     ) -> None:
         """A person reads every failure case and says whether the candidate may be released."""
-        where = {"decision": self.decision, "key": self.key(person), "cases": self.cases}
-        sign_review(
+        request = self._request(person, reason, now)
+        sign_review(request, cases=self.cases, verdict=verdict)
+
+    def approve(self, person: str = "bob", now: datetime | None = None) -> None:
+        """A person approves the release."""
+        sign_approval(self._request(person, "The evidence holds.", now))
+
+    def _request(self, person: str, reason: str, now: datetime | None) -> SigningRequest:
+        return SigningRequest(
             self.chain.store,
             self.ledger,
             self.trust,
             self.rule,
-            **where,
-            verdict=verdict,
-            reason=reason,
-            now=now or self.now,
-        )
-
-    def approve(self, person: str = "bob", now: datetime | None = None) -> None:
-        """A person approves the release."""
-        where = {
-            "decision": self.decision,
-            "key": self.key(person),
-            "reason": "The evidence holds.",
-        }
-        sign_approval(
-            self.chain.store, self.ledger, self.trust, self.rule, **where, now=now or self.now
+            self.decision,
+            self.key(person),
+            reason,
+            now or self.now,
         )
 
     def claims(self, person: str, at: datetime | None = None) -> dict[str, object]:

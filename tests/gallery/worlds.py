@@ -36,10 +36,9 @@ from plumbline.sandbox.verdicts import verdict_events
 from plumbline.sandbox.world import Intent
 from plumbline.schema.conversations import Message, Response, ResponseSource
 from plumbline.schema.feedback import Comparison, FeedbackEvent
+from plumbline.schema.held_out import EvalPrompt, Sample
 from plumbline.schema.preferences import Demonstration, PreferencePair
-from plumbline.schema.prompts import EvalPrompt
 from plumbline.schema.rubric import Rubric, load_rubric
-from plumbline.schema.samples import Sample
 from tests.gallery.policies import CHAMPION, CLEAN, REFERENCE, Behaviour
 from tests.gallery.rooms import Room
 from tests.unit.audit.chain import Chain

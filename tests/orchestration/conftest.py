@@ -26,6 +26,7 @@ from plumbline.sandbox.datasets import feedback_events
 from plumbline.storage.code_identity import code_identity
 from resources.home import Home
 from resources.snapshots import DatasetSnapshots
+from tests.unit.in_memory import add_events
 
 NOBODY_WITHDREW = digest(())
 
@@ -41,7 +42,7 @@ class Loop:
     def arrive(self, events):
         """The events become admitted batches of at most 160; returns the name of the last, and
         keeps its checks."""
-        self.home.feedback().add(events, received_at=datetime.now(UTC) - timedelta(hours=25))
+        add_events(self.home.feedback(), events, datetime.now(UTC) - timedelta(hours=25))
         closed = self.home.feedback().close_batches(self.home.profile().batches, datetime.now(UTC))
         for batch in closed:
             self.instance.add_dynamic_partitions(FEEDBACK_BATCHES, [batch.id])

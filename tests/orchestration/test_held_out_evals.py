@@ -7,7 +7,7 @@ import sys
 import dagster as dg
 import pytest
 
-from assets.evals import CHECKS, every_sample_counted, held_out_evals, named_checks
+from assets.evals import every_sample_counted, held_out_evals, named_checks
 from assets.lineage.partitions import recipes
 from plumbline.evaluation.failure_cases import FILE, read_failures
 from plumbline.evaluation.failure_modes.over_optimization import OverOptimization
@@ -15,7 +15,7 @@ from plumbline.evaluation.vault.opening import openings
 from plumbline.records import sha256
 from plumbline.release.promotion import promote
 from plumbline.sandbox.datasets import SandboxOptions, demonstrations
-from plumbline.schema.checks import CHECKS_FILE, CheckReport
+from plumbline.schema.checks import CHECKS_FILE, EVAL_CHECKS, CheckReport
 from plumbline.schema.eval_report import EvalReport
 from plumbline.schema.preferences import PreferencePair
 from plumbline.storage.code_identity import code_identity
@@ -34,8 +34,8 @@ from pathlib import Path
 from random import Random
 from plumbline.storage.artifacts import hash_tree, tree_digest
 from plumbline.storage.jsonl import read_records, write_records
-from plumbline.schema.feedback import EvalPrompt
-from plumbline.schema.samples import BestOfDraws, Sample
+from plumbline.schema.held_out import EvalPrompt
+from plumbline.schema.held_out import BestOfDraws, Sample
 from plumbline.sandbox.judge import judge
 from plumbline.sandbox.responses import answer, refusal, sample_response
 from plumbline.sandbox.world import parse_intent
@@ -203,7 +203,7 @@ def test_the_evals_of_a_first_policy_and_of_one_that_wants_the_champion_s_place(
         "reward_model.json",
     }
     checks = checks_of(folder)
-    assert tuple(checks) == CHECKS
+    assert tuple(checks) == EVAL_CHECKS
     shown = {
         one.check_name: (one.passed, one.severity) for one in run.get_asset_check_evaluations()
     }

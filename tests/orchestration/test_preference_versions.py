@@ -84,17 +84,19 @@ def test_a_contradiction_waits_in_the_queue_until_a_person_decides(loop, events)
     (item,) = [one for one in queue if one.prompt == disputed.prompt and one.responses == texts]
     shown = loop.metadata("preference_data")["adjudication queue"].value
     assert item.item in [row["item"] for row in shown] or len(shown) == 10
-    decisions = Adjudications(loop.home.feedback().database)
-    decisions.decide(
-        item.item,
-        item.rubric,
-        "refuse-harm",
-        "first",
-        chosen_of(item, "first"),
-        "steward",
-        "the first refuses",
-        NOW,
-    )
+    database = loop.home.feedback().database
+    with database.writing() as connection:
+        Adjudications(database).record(
+            connection,
+            item=item.item,
+            rubric=item.rubric,
+            clause="refuse-harm",
+            decision="first",
+            chosen=chosen_of(item, "first"),
+            by="steward",
+            reason="the first refuses",
+            now=NOW,
+        )
     folder, after, _ = loop.build()
     (decided,) = rows(folder, "adjudicated.jsonl")
     assert decided["by"] == "steward"

@@ -6,11 +6,12 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 import pytest
 
-from assets.promotion import champion_is_the_recorded_one, override_ended, released_policy
+from assets.promotion import champion_is_the_recorded_one, released_policy
 from dagster_project.automation.releases import keep_champion, promote_when_signed
 from plumbline.profile.profile import load_profile
 from plumbline.release.promotion import current_champion, promotions
 from plumbline.release.registry import reconcile
+from plumbline.release.release import override_ended
 from resources.home import Home
 from resources.registry import ModelRegistry
 from tests.unit.release.signing.signing_world import CASES, GATE, build, evidence
@@ -155,9 +156,9 @@ def test_an_override_releases_and_stands_out(tmp_path, instance):
     assert shop.registry.pointed_at("sandbox").tags["plumbline.released_by"] == "override"
     (check,) = result.get_asset_check_evaluations()
     assert check.passed
-    assert override_ended(shop.home, shop.champion, datetime.now(UTC)) is None
+    assert override_ended(shop.home.ledger(), shop.champion, datetime.now(UTC)) is None
     assert "an override, which ended on" in override_ended(
-        shop.home, shop.champion, datetime.now(UTC) + timedelta(days=8)
+        shop.home.ledger(), shop.champion, datetime.now(UTC) + timedelta(days=8)
     )
 
 

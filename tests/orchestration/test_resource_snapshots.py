@@ -6,13 +6,20 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
+from dvc.repo import Repo
 
 from plumbline.errors import ArtifactNotFound, ConfigError, DigestMismatch
 from resources.home import Home
-from resources.snapshots import DatasetSnapshots, folder_md5, propose
+from resources.snapshots import (
+    DatasetSnapshots,
+    _require_safe_listing,
+    folder_md5,
+    propose,
+)
 
 PROJECT = Path(__file__).parents[2]
 OFFLINE = {
@@ -76,29 +83,30 @@ def object_path(root, md5):
     return root / "files" / "md5" / md5[:2] / md5[2:]
 
 
-def test_changed_object_in_the_cache_is_noticed(snapshots, tmp_path):
+def test_restored_files_that_are_not_the_snapshot_are_refused(snapshots, tmp_path, monkeypatch):
+    """A file that changes on its way back is noticed before anybody sees the folder."""
     version = snapshots.snapshot(files(tmp_path / "data", train="a\n"))
-    path = object_path(
-        snapshots.home.layout.dvc / ".dvc" / "cache", hashlib.md5(b"a\n").hexdigest()
-    )
-    path.chmod(0o644)
-    path.write_text("z\n")
-    path.chmod(0o444)
+    checkout = Repo.checkout
+
+    def checkout_and_change(repo, **arguments):
+        checkout(repo, **arguments)
+        (Path(repo.root_dir) / "data" / "train.jsonl").write_text("z\n")
+
+    monkeypatch.setattr(Repo, "checkout", checkout_and_change)
     with pytest.raises(DigestMismatch, match="the restored files are"):
         snapshots.restore(version, tmp_path / "back")
     assert not (tmp_path / "back").exists()
 
 
-@pytest.mark.parametrize(
-    "relpath",
-    ["../../escaped.jsonl", "/tmp/escaped.jsonl", "a/../../escaped.jsonl", "..\\escaped.jsonl"],
-)
-def test_listing_that_leaves_its_folder_is_refused_before_anything_is_written(
-    snapshots, tmp_path, relpath
+def test_a_listing_that_leaves_its_folder_is_refused_before_anything_is_written(
+    snapshots, tmp_path
 ):
-    snapshots.snapshot(files(tmp_path / "data", train="evil\n"))
+    """Even one that leaves its folder and comes back into it: the listing is judged as it is
+    written, and nobody has to follow the path."""
+    snapshots.snapshot(files(tmp_path / "data", train="a\n"))
     listing = json.dumps(
-        [{"md5": hashlib.md5(b"evil\n").hexdigest(), "relpath": relpath}], sort_keys=True
+        [{"md5": hashlib.md5(b"a\n").hexdigest(), "relpath": "../data/train.jsonl"}],
+        sort_keys=True,
     ).encode()
     version = hashlib.md5(listing).hexdigest() + ".dir"
     for root in (
@@ -109,8 +117,28 @@ def test_listing_that_leaves_its_folder_is_refused_before_anything_is_written(
         object_path(root, version).write_bytes(listing)
     with pytest.raises(DigestMismatch, match="leaves its folder"):
         snapshots.restore(version, tmp_path / "back")
-    assert not list(tmp_path.rglob("escaped*"))
-    assert not Path("/tmp/escaped.jsonl").exists()
+    assert not (tmp_path / "back").exists()
+
+
+@pytest.mark.parametrize(
+    ("relpath", "safe"),
+    [
+        ("train.jsonl", True),
+        ("part/train.jsonl", True),
+        ("../data/train.jsonl", False),
+        ("part/../train.jsonl", False),
+        ("/train.jsonl", False),
+        ("part\\train.jsonl", False),
+        ("", False),
+    ],
+)
+def test_a_listing_names_files_below_its_folder_only(tmp_path, relpath, safe):
+    listing = json.dumps([{"md5": "0" * 32, "relpath": relpath}]).encode()
+    path = tmp_path / "listing"
+    path.write_bytes(listing)
+    version = hashlib.md5(listing).hexdigest() + ".dir"
+    with nullcontext() if safe else pytest.raises(DigestMismatch, match="leaves its folder"):
+        _require_safe_listing(path, version)
 
 
 def test_what_cannot_be_restored_or_versioned_says_why(snapshots, tmp_path):

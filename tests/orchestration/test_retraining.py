@@ -16,6 +16,7 @@ from plumbline.profile.data import RetrainingConfig
 from plumbline.profile.profile import CONFIGS
 from plumbline.schema.rubric import load_rubric
 from resources.home import Home
+from tests.unit.in_memory import add_events
 
 
 @pytest.fixture
@@ -206,6 +207,6 @@ def test_late_and_reordered_batches_give_one_digest(tmp_path, make_loop, events)
             loop = make_loop(tmp_path / name, instance)
             for start in order:
                 loop.arrive(events[start : start + 160])
-            loop.home.feedback().add(events[:160])
+            add_events(loop.home.feedback(), events[:160])
             digests.append(loop.tick().tags[DATASET_TAG])
     assert digests[0] == digests[1]

@@ -11,6 +11,7 @@ from assets.lineage.partitions import feedback_batches
 from dagster_project.automation import run_requests
 from dagster_project.automation.sensors import BATCH_TAG, close_feedback_batches, collect_inbox
 from resources.home import Home
+from tests.unit.in_memory import add_events
 
 
 @pytest.fixture
@@ -40,12 +41,12 @@ def test_nothing_to_do_says_so(instance, home):
 
 
 def test_too_few_events_say_how_many_are_needed(instance, home, events):
-    home.feedback().add(events[:7])
+    add_events(home.feedback(), events[:7])
     assert "7 of 160 events needed" in tick(close_feedback_batches, instance, home).skip_message
 
 
 def test_a_full_batch_is_requested_once(instance, home, events):
-    home.feedback().add(events[:160])
+    add_events(home.feedback(), events[:160])
     result = tick(close_feedback_batches, instance, home)
     (request,) = result.run_requests
     (batch,) = home.feedback().batches()
@@ -56,19 +57,19 @@ def test_a_full_batch_is_requested_once(instance, home, events):
 
 
 def test_an_old_batch_closes_by_age(instance, home, events):
-    home.feedback().add(events[:3], received_at=datetime.now(UTC) - timedelta(hours=25))
+    add_events(home.feedback(), events[:3], datetime.now(UTC) - timedelta(hours=25))
     assert len(tick(close_feedback_batches, instance, home).run_requests) == 1
 
 
 def test_late_and_repeated_deliveries_change_nothing(instance, home, events):
-    home.feedback().add(reversed(events[:160]))
+    add_events(home.feedback(), reversed(events[:160]))
     tick(close_feedback_batches, instance, home)
-    home.feedback().add(events[:160])
+    add_events(home.feedback(), events[:160])
     assert "no open feedback" in tick(close_feedback_batches, instance, home).skip_message
 
 
 def test_ticks_at_the_same_time_request_one_run(instance, home, events):
-    home.feedback().add(events[:320])
+    add_events(home.feedback(), events[:320])
     results, barrier = [], threading.Barrier(6)
 
     def race():
@@ -93,7 +94,7 @@ def test_ticks_at_the_same_time_request_one_run(instance, home, events):
 def test_a_request_that_was_lost_is_made_again(instance, home, events, monkeypatch):
     """The daemon died between the claim and the run: after a while the batch is requested again,
     and then not a third time."""
-    home.feedback().add(events[:160])
+    add_events(home.feedback(), events[:160])
     assert tick(close_feedback_batches, instance, home).run_requests
     monkeypatch.setattr(run_requests, "LOST_AFTER", timedelta(0))
     assert tick(close_feedback_batches, instance, home).run_requests

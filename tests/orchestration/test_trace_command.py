@@ -1,4 +1,5 @@
-"""The installed `plumbline trace` over a home with real Dagster runs and a real MLflow database."""
+"""The installed `plumbline audit trace` over a home with real Dagster runs and a real MLflow
+database."""
 
 import os
 import shutil
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 
 from dagster_project.commands.cli import witnesses
 from plumbline.cli.app import build_app
+from plumbline.cli.orchestrator import Orchestrator
 from plumbline.lineage.materializations import (
     materialization_file,
     materializations_folder,
@@ -112,8 +114,16 @@ def home(recorded, tmp_path):
 
 def trace(layout, chain, *arguments):
     result = CliRunner().invoke(
-        build_app(witnesses),
-        ["trace", "release", chain.digests["release"], "--home", str(layout.root), *arguments],
+        build_app(Orchestrator(witnesses)),
+        [
+            "audit",
+            "trace",
+            "release",
+            chain.digests["release"],
+            "--home",
+            str(layout.root),
+            *arguments,
+        ],
     )
     return result.exit_code, result.stdout
 
@@ -134,6 +144,7 @@ def test_the_command_prints_nothing_but_the_trace_and_changes_nothing(recorded):
         sys.executable,
         "-m",
         "dagster_project.commands.cli",
+        "audit",
         "trace",
         "release",
         chain.digests["release"][:16],

@@ -2,12 +2,9 @@
 orchestrator."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -24,12 +21,12 @@ from plumbline.profile.training import (
 from plumbline.records import Record
 from plumbline.sandbox.datasets import SandboxOptions, demonstrations, eval_prompts, feedback_events
 from plumbline.schema.conversations import Decoder
+from plumbline.schema.held_out import EvalPrompt
 from plumbline.schema.identifiers import content_id
 from plumbline.schema.preferences import PreferencePair
-from plumbline.schema.prompts import EvalPrompt
 from plumbline.schema.suites import Expectation, Suite
 from plumbline.storage.artifacts import ArtifactStore, FileEntry
-from plumbline.storage.code_identity import ROOT, packages_digest
+from plumbline.storage.code_identity import packages_digest
 from plumbline.storage.jsonl import write_records
 from plumbline.training.job.kinds import method_of
 from plumbline.training.job.spec import (
@@ -39,6 +36,7 @@ from plumbline.training.job.spec import (
 )
 from plumbline.training.job.workspace import Workspace
 from plumbline.training.models.chat_template import template_identity
+from tests.training.forked import ForkedWorker
 
 MODEL = ScratchModel(
     kind="scratch",
@@ -202,16 +200,9 @@ class Bench:
         (folder / "job.json").write_bytes(job.to_json())
         return folder
 
-    def start(self, folder: Path, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+    def start(self, folder: Path, *arguments: str, **environment: str) -> ForkedWorker:
         """Start the worker as a process of its own."""
-        return subprocess.Popen(
-            [sys.executable, "-m", "plumbline.training.worker", str(folder), *arguments],
-            cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        return ForkedWorker(folder, arguments, environment)
 
     def worker(self, folder: Path, *arguments: str, **environment: str) -> tuple[int, str, str]:
         """Run the worker to its end: exit code, standard output, standard error."""
@@ -227,17 +218,37 @@ class Bench:
         return result
 
 
-def in_process(bench: Bench, spec: JobSpec, folder: Path) -> Workspace:
-    """A workspace without a worker, for tests that look inside a job."""
+class Asked(NamedTuple):
+    """What a method is given, without a worker."""
+
+    spec: JobSpec
+    inputs: dict[str, Path]
+    workspace: Workspace
+
+    @property
+    def arguments(self) -> tuple[Any, ...]:
+        """The arguments of a method, in their order."""
+        spec = self.spec
+        return spec.recipe, spec.model, spec.hardware, self.inputs, self.workspace
+
+    @property
+    def planned(self) -> tuple[Any, ...]:
+        """The arguments of the function that builds a trainer's arguments."""
+        spec = self.spec
+        return spec.recipe, spec.model, spec.hardware, self.workspace.checkpoints
+
+
+def in_process(bench: Bench, spec: JobSpec, folder: Path) -> Asked:
+    """A job without a worker, for tests that look inside it."""
     job = Job(
         spec=spec,
         store=str(bench.store.root),
         inputs={role: bench.inputs[role] for role in spec.inputs},
         suites=dict.fromkeys(spec.certificates, SUITE),
     )
-    space = Workspace(folder, job, lambda line: None)
+    space = Workspace(folder, spec.digest(), lambda line: None)
     space.output.mkdir(parents=True)
-    return space
+    return Asked(spec, job.input_folders(), space)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -268,14 +279,14 @@ def damaged(tmp_path: Path) -> Bench:
 
 
 @pytest.fixture
-def workspace_of(bench: Bench, tmp_path: Path) -> Callable[[JobSpec], Workspace]:
-    """Makes workspaces in this process on the bench's inputs."""
+def job_of(bench: Bench, tmp_path: Path) -> Callable[[JobSpec], Asked]:
+    """Prepares jobs in this process on the bench's inputs."""
     return lambda spec: in_process(bench, spec, tmp_path / spec.kind)
 
 
 @pytest.fixture(scope="session")
-def make_workspace(bench: Bench) -> Callable[[JobSpec, Path], Workspace]:
-    """Makes workspaces in this process, in a given folder, on the bench's inputs."""
+def make_job(bench: Bench) -> Callable[[JobSpec, Path], Asked]:
+    """Prepares jobs in this process, in a given folder, on the bench's inputs."""
     return lambda spec, folder: in_process(bench, spec, folder)
 
 

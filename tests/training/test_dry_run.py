@@ -42,7 +42,7 @@ def test_the_sandbox_profile_leaves_nothing_unchecked():
 
 
 def test_an_argument_that_is_refused_is_named(monkeypatch):
-    def refuse(spec, recipe, folder):
+    def refuse(recipe, model, hardware, folder):
         raise ValueError("warmup_steps must lie in [0, 1)")
 
     monkeypatch.setattr("plumbline.training.methods.sft.sft_arguments", refuse)

@@ -12,8 +12,7 @@ import torch
 from plumbline.profile.evaluation import BestOf
 from plumbline.profile.training import Hardware, SamplesRecipe
 from plumbline.schema.conversations import Decoder, Message
-from plumbline.schema.prompts import EvalPrompt
-from plumbline.schema.samples import BestOfDraws, Sample
+from plumbline.schema.held_out import BestOfDraws, EvalPrompt, Sample
 from plumbline.storage.jsonl import read_records
 from plumbline.training.job.spec import JobSpec
 from plumbline.training.models.encoding import ChatEncoder, Encoded, encode_prompts
@@ -137,7 +136,7 @@ def test_the_reward_is_read_at_the_last_token(bench, prompts):
     assert batched.tolist() == pytest.approx(alone, abs=1e-4)
 
 
-def test_prompts_without_room_are_counted_and_get_no_sample(bench, workspace_of):
+def test_prompts_without_room_are_counted_and_get_no_sample(bench, job_of):
     rows = list(read_records(folder_of(bench, "eval_vault") / "prompts.jsonl", EvalPrompt))
     long = rows[0].model_copy(
         update={"id": "long", "prompt": (Message(role="user", content="word " * 120),)}
@@ -145,12 +144,12 @@ def test_prompts_without_room_are_counted_and_get_no_sample(bench, workspace_of)
     vault = bench.inputs["eval_vault"]
     try:
         bench.publish("eval_vault", {"prompts.jsonl": [*rows, long]})
-        workspace = workspace_of(bench.spec("samples"))
+        job = job_of(bench.spec("samples"))
     finally:
         bench.inputs["eval_vault"] = vault
-    facts = draw_samples(workspace, workspace.spec.recipe)
-    samples = list(read_records(workspace.output / "samples.jsonl", Sample))
-    assert facts["rows"]["prompts"] == {
+    facts = draw_samples(*job.arguments)
+    samples = list(read_records(job.workspace.output / "samples.jsonl", Sample))
+    assert facts.rows["prompts"] == {
         "in": len(rows) + 1,
         "used": len(rows),
         "dropped": {"too long": 1},
@@ -160,7 +159,7 @@ def test_prompts_without_room_are_counted_and_get_no_sample(bench, workspace_of)
     }
 
 
-def test_the_champion_answers_every_prompt_too_where_there_is_one(bench, workspace_of):
+def test_the_champion_answers_every_prompt_too_where_there_is_one(bench, job_of):
     """The champion here is the aligned policy itself: with the seed of the decoder it must say the
     same, with the same numbers beside it."""
     bench.inputs["champion_policy"] = bench.inputs["aligned_policy"]
@@ -171,12 +170,12 @@ def test_the_champion_answers_every_prompt_too_where_there_is_one(bench, workspa
                 "inputs": {**spec.inputs, "champion_policy": bench.inputs["champion_policy"].tree}
             }
         )
-        workspace = workspace_of(with_champion)
+        job = job_of(with_champion)
     finally:
         del bench.inputs["champion_policy"]
-    draw_samples(workspace, workspace.spec.recipe)
+    draw_samples(*job.arguments)
     by_policy = {}
-    for sample in read_records(workspace.output / "samples.jsonl", Sample):
+    for sample in read_records(job.workspace.output / "samples.jsonl", Sample):
         by_policy.setdefault(sample.policy, []).append(sample.model_dump(exclude={"policy"}))
     assert list(by_policy) == ["reference", "aligned", "champion"]
     assert by_policy["champion"] == by_policy["aligned"]
@@ -204,18 +203,16 @@ def test_a_spec_takes_a_champion_and_nothing_else_beside_its_inputs(bench):
         )
 
 
-def test_best_of_draws_are_the_reference_s_own_at_temperature_1(
-    bench, workspace_of, policy, tokenizer
-):
+def test_best_of_draws_are_the_reference_s_own_at_temperature_1(bench, job_of, policy, tokenizer):
     """Every draw is written with the reward that the reward model gives to the text, whatever the
     decoder of the samples is."""
     recipe = SamplesRecipe(
         decoder=decoder(temperature=0.0), batch_size=64, best_of=BestOf(n=3, prompts=5)
     )
-    workspace = workspace_of(bench.spec("samples", recipe))
-    facts = draw_samples(workspace, workspace.spec.recipe)
-    draws = list(read_records(workspace.output / "best_of.jsonl", BestOfDraws))
-    assert facts["best_of"] == {"n": 3, "prompts": 5}
+    job = job_of(bench.spec("samples", recipe))
+    facts = draw_samples(*job.arguments)
+    draws = list(read_records(job.workspace.output / "best_of.jsonl", BestOfDraws))
+    assert facts.best_of == BestOf(n=3, prompts=5)
     assert [(len(one.responses), len(one.rewards), len(one.tokens)) for one in draws] == [
         (3, 3, 3)
     ] * 5

@@ -62,7 +62,7 @@ def hub(tmp_path_factory, sandbox_options):
 
 
 @pytest.fixture(scope="module")
-def chain(hub, bench, tmp_path_factory, make_workspace):
+def chain(hub, bench, tmp_path_factory, make_job):
     """The three trainings with an adapter, each on the output of the one before."""
     results = {}
     kept = dict(bench.inputs)
@@ -72,12 +72,10 @@ def chain(hub, bench, tmp_path_factory, make_workspace):
             ("reward_model", train_reward_model),
             ("aligned_policy", train_aligned_policy),
         ):
-            workspace = make_workspace(
-                bench.spec(kind, model=hub), tmp_path_factory.mktemp("hub-jobs") / kind
-            )
-            results[kind] = (workspace, train(workspace, workspace.spec.recipe))
+            job = make_job(bench.spec(kind, model=hub), tmp_path_factory.mktemp("hub-jobs") / kind)
+            results[kind] = (job, train(*job.arguments))
             if kind == "reference_policy":
-                bench.publish_output(kind, workspace.folder)
+                bench.publish_output(kind, job.workspace.folder)
                 reference = bench.store.root / "trees" / bench.inputs[kind].tree[7:]
     finally:
         bench.inputs.clear()
@@ -88,16 +86,16 @@ def chain(hub, bench, tmp_path_factory, make_workspace):
 def test_only_the_adapter_is_trained_and_the_facts_say_where_it_went(chain):
     results, _ = chain
     for _, facts in results.values():
-        assert facts["adapter"] == "merged into the saved weights"
-        assert 0 < facts["parameters"]["trained"] < facts["parameters"]["all"]
+        assert facts.adapter == "merged into the saved weights"
+        assert 0 < facts.parameters["trained"] < facts.parameters["all"]
 
 
 def test_the_saved_model_is_whole_and_changed(chain, hub):
     results, reference = chain
-    workspace, _ = results["reference_policy"]
+    job, _ = results["reference_policy"]
     assert not (reference / "model" / "adapter_config.json").exists()
-    before = load_policy(hub, workspace.spec.hardware).state_dict()
-    after = load_policy(reference / "model", workspace.spec.hardware).state_dict()
+    before = load_policy(hub, job.spec.hardware).state_dict()
+    after = load_policy(reference / "model", job.spec.hardware).state_dict()
     assert before.keys() == after.keys()
     assert not torch.equal(
         before["model.layers.0.mlp.up_proj.weight"], after["model.layers.0.mlp.up_proj.weight"]
@@ -108,20 +106,20 @@ def test_the_saved_model_is_whole_and_changed(chain, hub):
 def test_dpo_starts_at_its_reference(chain):
     results, _ = chain
     _, facts = results["aligned_policy"]
-    assert facts["validation"]["before"]["loss"] == pytest.approx(0.693147, abs=1e-5)
-    assert facts["validation"]["after"]["loss"] != facts["validation"]["before"]["loss"]
+    assert facts.validation["before"]["loss"] == pytest.approx(0.693147, abs=1e-5)
+    assert facts.validation["after"]["loss"] != facts.validation["before"]["loss"]
 
 
 def test_the_scalar_head_is_trained_in_full_and_saved(chain):
     results, _ = chain
-    workspace, facts = results["reward_model"]
-    model = load_reward_model(workspace.output / "model", workspace.spec.hardware)
+    job, facts = results["reward_model"]
+    model = load_reward_model(job.workspace.output / "model", job.spec.hardware)
     lines = [
         json.loads(line)
-        for line in (workspace.output / "validation.jsonl").read_bytes().splitlines()
+        for line in (job.workspace.output / "validation.jsonl").read_bytes().splitlines()
     ]
     assert model.score.weight.shape == (1, 32)
-    assert facts["validation"]["margin"] == pytest.approx(
+    assert facts.validation["margin"] == pytest.approx(
         sum(line["chosen"] - line["rejected"] for line in lines) / len(lines), abs=1e-4
     )
 
@@ -129,7 +127,7 @@ def test_the_scalar_head_is_trained_in_full_and_saved(chain):
 def test_the_line_feed_after_the_end_is_not_trained(chain):
     results, _ = chain
     for kind in ("reference_policy", "aligned_policy"):
-        receipt = json.loads((results[kind][0].folder / "mask_receipt.json").read_text())
+        receipt = json.loads((results[kind][0].workspace.folder / "mask_receipt.json").read_text())
         strip = receipt["splits"]["train"]["strip"]
         assert strip[-1] == {"token": "<|end|>", "supervised": True}
         assert receipt["splits"]["train"]["control_tokens"]["mismatched"] == 0

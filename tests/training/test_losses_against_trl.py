@@ -51,18 +51,18 @@ def shake(model):
 
 
 @pytest.fixture
-def aligned(bench, workspace_of):
-    workspace = workspace_of(bench.spec("aligned_policy"))
-    source = workspace.tree("reference_policy") / "model"
+def aligned(bench, job_of):
+    job = job_of(bench.spec("aligned_policy"))
+    source = job.inputs["reference_policy"] / "model"
     encoder = ChatEncoder(load_tokenizer(source), 128)
-    pairs = load_splits(workspace.tree("preference_data"), encoder, workspace.log)["train"]
-    spec = workspace.spec
+    pairs = load_splits(job.inputs["preference_data"], encoder, print)["train"]
+    built = dpo.dpo_arguments(*job.planned)
     return SimpleNamespace(
         pairs=pairs,
         encoder=encoder,
         source=source,
         trainer=lambda: dpo._trainer(
-            spec, spec.recipe, source, workspace.checkpoints, encoder, pairs
+            job.spec.recipe, built, encoder, pairs, lambda: load_policy(source, CPU)
         ),
     )
 
@@ -86,20 +86,21 @@ def test_dpo(aligned):
 
 def test_a_loss_that_is_off_is_not_named(bench, tmp_path):
     recipe = bench.spec("aligned_policy").recipe.model_copy(update={"sft_weight": 0.0})
-    arguments, lora = dpo.dpo_arguments(bench.spec("aligned_policy", recipe), recipe, tmp_path)
+    arguments, lora = dpo.dpo_arguments(recipe, bench.spec("aligned_policy").model, CPU, tmp_path)
     assert (arguments.loss_type, arguments.loss_weights, lora) == (["sigmoid"], None, None)
 
 
-def test_reward(bench, workspace_of):
-    spec = bench.spec("reward_model")
-    workspace = workspace_of(spec)
-    source = workspace.tree("reference_policy") / "model"
+def test_reward(bench, job_of):
+    job = job_of(bench.spec("reward_model"))
+    source = job.inputs["reference_policy"] / "model"
     tokenizer = load_tokenizer(source)
     encoder = ChatEncoder(tokenizer, 128)
-    pairs = load_splits(workspace.tree("preference_data"), encoder, workspace.log)["train"]
+    pairs = load_splits(job.inputs["preference_data"], encoder, print)["train"]
     model, _ = reward_model_from_policy(source, CPU, 0)
-    arguments = reward_model.reward_arguments(spec, spec.recipe, workspace.checkpoints)
-    trainer = reward_model._trainer(arguments, spec.recipe, model, tokenizer, pairs)
+    arguments, _ = reward_model.reward_arguments(*job.planned)
+    trainer = reward_model._trainer(
+        job.spec.recipe, pairs, model=model, args=arguments, processing_class=tokenizer
+    )
     shake(trainer.model)
     found = loss_of(trainer)
     scores = rewards(
@@ -120,23 +121,20 @@ def test_reward(bench, workspace_of):
 
 
 @pytest.fixture
-def supervised(bench, workspace_of):
-    workspace = workspace_of(bench.spec("reference_policy"))
-    rows = list(
-        read_records(workspace.tree("demonstrations") / "demonstrations.jsonl", Demonstration)
-    )
-    spec = workspace.spec
-    tokenizer, policy = sft._start(spec.model, spec.hardware, rows, 0)
+def supervised(bench, job_of):
+    job = job_of(bench.spec("reference_policy"))
+    rows = list(read_records(job.inputs["demonstrations"] / "demonstrations.jsonl", Demonstration))
+    tokenizer, policy = sft._start(job.spec.model, CPU, rows, 0)
     encoder = ChatEncoder(tokenizer, 128)
     encoded = encode_demonstrations(encoder, rows)
     return SimpleNamespace(
         encoder=encoder,
         encoded=encoded,
         trainer=sft._trainer(
-            sft.sft_arguments(spec, spec.recipe, workspace.checkpoints),
-            policy,
-            tokenizer,
-            encoded.ids,
+            encoded,
+            model=policy,
+            args=sft.sft_arguments(*job.planned)[0],
+            processing_class=tokenizer,
         ),
     )
 

@@ -1,7 +1,8 @@
-"""A new objective touches four places: the recipe, the loss, the method's file and its row.
+"""A new method touches four places: the recipe, the loss, the method's file and its row.
 
-The test makes these four edits in a copy of the library, for an objective that nobody would want
-(DPO with its log-ratios halved), and trains it with the real worker.
+The test makes these edits in a copy of the library, for three methods that nobody would want: an
+objective beside DPO, a second reward model, and another way to sample. The profile asks for the
+first, the dry run plans it, and the worker runs all three.
 """
 
 import json
@@ -14,14 +15,19 @@ import pytest
 
 from plumbline.storage.code_identity import ROOT
 
-RECIPE = '''
+RECIPES = '''
 class HalvedRecipe(DPORecipe):
     """DPO on halved log-ratios, which is DPO with half of beta."""
 
     objective: Literal["halved"]
 
 
-PolicyRecipe = Annotated[DPORecipe | HalvedRecipe, Field(discriminator="objective")]
+class OpeningsRecipe(SamplesRecipe):
+    """The first tokens of each response."""
+
+    tokens: int = Field(gt=0)
+
+
 '''
 LOSS = '''
 
@@ -29,7 +35,7 @@ def halved_beta(beta: float) -> float:
     """The beta that halved log-ratios amount to."""
     return beta / 2
 '''
-METHOD = '''"""DPO on halved log-ratios."""
+HALVED = '''"""DPO on halved log-ratios."""
 
 from plumbline.objectives.losses import halved_beta
 from plumbline.training.methods import dpo
@@ -41,16 +47,26 @@ def _plain(recipe):
     )
 
 
-def train_halved(workspace, recipe):
+def train_halved(recipe, *rest):
     """Train with DPO on half of beta."""
-    return dpo.train_aligned_policy(workspace, _plain(recipe)) | {"loss": "halved"}
+    return dpo.train_aligned_policy(_plain(recipe), *rest).model_copy(update={"loss": "halved"})
 
 
-def halved_arguments(spec, recipe, folder):
+def halved_arguments(recipe, *rest):
     """The arguments of DPO on half of beta."""
-    return dpo.dpo_arguments(spec, _plain(recipe), folder)
+    return dpo.dpo_arguments(_plain(recipe), *rest)
 '''
-ROW = """    Method(
+OPENINGS = '''"""The first tokens of each response."""
+
+from plumbline.training.sampling.sampling import draw_samples
+
+
+def draw_openings(recipe, *rest):
+    """Draw as always, but stop early."""
+    decoder = recipe.decoder.model_copy(update={"max_new_tokens": recipe.tokens})
+    return draw_samples(recipe.model_copy(update={"decoder": decoder}), *rest)
+'''
+ROWS = """    Method(
         kind="aligned_policy",
         recipe=HalvedRecipe,
         inputs=frozenset({"preference_data", "reference_policy"}),
@@ -58,70 +74,136 @@ ROW = """    Method(
         run="train_halved",
         arguments="halved_arguments",
     ),
+    Method(
+        kind="safety_model",
+        recipe=RewardRecipe,
+        inputs=frozenset({"preference_data", "reference_policy"}),
+        module="plumbline.training.methods.reward_model",
+        run="train_reward_model",
+        arguments="reward_arguments",
+    ),
+    Method(
+        kind="samples",
+        recipe=OpeningsRecipe,
+        inputs=frozenset({"reference_policy", "aligned_policy", "reward_model", "eval_vault"}),
+        module="plumbline.training.methods.openings",
+        run="draw_openings",
+    ),
 )
 
 
 def method_of("""
-PROGRAM = """
+PLAN = """
+import json
+from plumbline.profile.profile import Profile, load_profile
+from plumbline.training.dry_run import plan_profile
+
+given = json.loads(load_profile("sandbox").to_json())
+given["recipes"]["dpo"]["objective"] = "halved"
+profile = Profile.from_json(json.dumps(given))
+plans = plan_profile(profile)
+print(json.dumps([plan for plan in plans if plan["recipe"].get("objective") == "halved"]))
+"""
+# The job is asked for by its parent and done by the worker, as always; only in one process.
+RUN = """
 import json, sys
 from pathlib import Path
-from plumbline.training.job.kinds import method_of
+from plumbline.training import worker
 from plumbline.training.job.spec import Job, JobSpec
-from plumbline.training.dry_run import main
-from plumbline.training.worker import run_job
 
 folder = Path(sys.argv[1])
 job = json.loads((folder / "job.json").read_bytes())
-job["spec"]["recipe"]["objective"] = "halved"
-job["spec"]["source"] = "sha256:" + "0" * 64
 spec = JobSpec.from_json(json.dumps(job["spec"]).encode())
-assert spec.method.run == "train_halved", spec.method
 job["spec"]["source"] = spec.method.source_digest()
 (folder / "job.json").write_bytes(Job.from_json(json.dumps(job).encode()).to_json())
-assert main(["--job", str(folder)]) == 0
-result = run_job(folder, lambda line: None)
-print(json.dumps({"loss": result.facts["loss"], "beta": result.facts["beta"]}))
+sys.exit(worker.main([str(folder)]))
 """
 
 
-def edit(path, old, new):
+OPENING = {"max_new_tokens": 2, "seed": 0, "temperature": 1.0, "top_p": 1.0}
+
+
+def edit(path, *pairs):
     text = path.read_text()
-    assert text.count(old) == 1, f"{path}: '{old}' stands {text.count(old)} times"
-    path.write_text(text.replace(old, new))
+    for old, new in pairs:
+        assert text.count(old) == 1, f"{path}: '{old}' stands {text.count(old)} times"
+        text = text.replace(old, new)
+    path.write_text(text)
 
 
-@pytest.fixture
-def copy(tmp_path):
-    """The library with one method more."""
-    shutil.copytree(ROOT / "plumbline", tmp_path / "plumbline")
-    library = tmp_path / "plumbline"
-    alias = "\nPolicyRecipe = DPORecipe\n"
-    edit(library / "profile" / "training.py", alias, RECIPE)
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory):
+    """The library with three methods more."""
+    folder = tmp_path_factory.mktemp("copy")
+    for part in ("plumbline", "configs"):
+        shutil.copytree(ROOT / part, folder / part)
+    library = folder / "plumbline"
     edit(
-        library / "profile" / "training.py", "from typing import ", "from typing import Annotated, "
+        library / "profile" / "training.py",
+        ("# What a profile may ask for", RECIPES.lstrip() + "# What a profile may ask for"),
+        (
+            "PolicyRecipe = DPORecipe\n",
+            "PolicyRecipe = Annotated[\n"
+            "    DPORecipe | HalvedRecipe, Field(discriminator='objective')\n]\n",
+        ),
+        ("PolicyRecipe | SamplesRecipe\n", "PolicyRecipe | SamplesRecipe | OpeningsRecipe\n"),
+        ("from typing import ", "from typing import Annotated, "),
     )
     with (library / "objectives" / "losses.py").open("a") as stream:
         stream.write(LOSS)
-    (library / "training" / "methods" / "halved.py").write_text(METHOD)
-    kinds = library / "training" / "job" / "kinds.py"
-    edit(kinds, ")\n\n\ndef method_of(", ROW)
-    edit(kinds, "    DPORecipe,\n", "    DPORecipe,\n    HalvedRecipe,\n")
-    return tmp_path
+    (library / "training" / "methods" / "halved.py").write_text(HALVED)
+    (library / "training" / "methods" / "openings.py").write_text(OPENINGS)
+    edit(
+        library / "training" / "job" / "kinds.py",
+        (")\n\n\ndef method_of(", ROWS),
+        (
+            "    DPORecipe,\n    Recipe,",
+            "    DPORecipe,\n    HalvedRecipe,\n    OpeningsRecipe,\n    Recipe,",
+        ),
+        ('"samples"]\n', '"samples", "safety_model"]\n'),
+    )
+    return folder
 
 
-def test_four_edits_make_a_method_that_plans_and_trains(bench, copy):
-    folder = bench.prepare(bench.spec("aligned_policy"), "halved")
-    beta = bench.spec("aligned_policy").recipe.beta
+def python(copy, program, *arguments):
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(folder)],
+        [sys.executable, "-c", program, *arguments],
         cwd=copy,
         capture_output=True,
         text=True,
         env={**os.environ, "PYTHONPATH": str(copy)},
     )
     assert done.returncode == 0, done.stderr
-    *plan, last = done.stdout.splitlines()
-    assert json.loads(last) == {"loss": "halved", "beta": beta / 2}
-    (planned,) = json.loads("\n".join(plan))
-    assert planned["recipe"]["objective"] == "halved"
-    assert planned["arguments"]["beta"] == beta / 2
+    return done.stdout
+
+
+def test_a_profile_asks_for_the_new_objective_and_the_dry_run_plans_it(copy):
+    (plan,) = json.loads(python(copy, PLAN))
+    assert (plan["kind"], plan["recipe"]["objective"]) == ("aligned_policy", "halved")
+    assert plan["arguments"]["beta"] == plan["recipe"]["beta"] / 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "model", "changes", "facts"),
+    [
+        (
+            "aligned_policy",
+            "aligned_policy",
+            {"objective": "halved", "beta": 0.1},
+            {"loss": "halved", "beta": 0.05},
+        ),
+        ("safety_model", "reward_model", {}, {"loss": "bradley_terry"}),
+        ("samples", "samples", {"tokens": 2}, {"decoder": OPENING}),
+    ],
+    ids=["an objective", "a second reward model", "a sampling method"],
+)
+def test_the_worker_runs_the_new_method(bench, copy, kind, model, changes, facts):
+    folder = bench.prepare(bench.spec(model), f"new-{kind}")
+    job = json.loads((folder / "job.json").read_text())
+    job["spec"]["kind"] = kind
+    job["spec"]["recipe"].update(changes)
+    (folder / "job.json").write_text(json.dumps(job))
+    python(copy, RUN, str(folder))
+    result = json.loads((folder / "result.json").read_text())["facts"]
+    for name, value in facts.items():
+        assert result[name] == value

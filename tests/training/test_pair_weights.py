@@ -59,7 +59,7 @@ def set_weights(pairs):
 
 
 @pytest.fixture
-def aligned(bench, make_workspace, tmp_path):
+def aligned(bench, make_job, tmp_path):
     """Makes the DPO trainer of a recipe, on pairs with or without weights."""
     number = itertools.count()
 
@@ -67,24 +67,20 @@ def aligned(bench, make_workspace, tmp_path):
         recipe = bench.spec("aligned_policy").recipe.model_copy(
             update={"sft_weight": 0.0, **changes}
         )
-        workspace = make_workspace(
-            bench.spec("aligned_policy", recipe), tmp_path / f"policy-{next(number)}"
-        )
-        encoder = ChatEncoder(load_tokenizer(workspace.tree("reference_policy") / "model"), 128)
-        pairs = load_splits(workspace.tree("preference_data"), encoder, workspace.log)["train"]
+        job = make_job(bench.spec("aligned_policy", recipe), tmp_path / f"policy-{next(number)}")
+        source = job.inputs["reference_policy"] / "model"
+        encoder = ChatEncoder(load_tokenizer(source), 128)
+        pairs = load_splits(job.inputs["preference_data"], encoder, print)["train"]
         if weighted:
             set_weights(pairs)
-        source = workspace.tree("reference_policy") / "model"
-        trainer = dpo._trainer(
-            workspace.spec, recipe, source, workspace.checkpoints, encoder, pairs
-        )
+        built = dpo.dpo_arguments(*job.planned)
+        trainer = dpo._trainer(recipe, built, encoder, pairs, lambda: load_policy(source, CPU))
         shake(trainer.model)
-        reference = load_policy(workspace.tree("reference_policy") / "model", CPU)
+        reference = load_policy(source, CPU)
         return SimpleNamespace(
             trainer=trainer,
             pairs=pairs,
             encoder=encoder,
-            workspace=workspace,
             reference=reference,
             recipe=recipe,
         )
@@ -93,24 +89,24 @@ def aligned(bench, make_workspace, tmp_path):
 
 
 @pytest.fixture
-def rewarded(bench, make_workspace, tmp_path):
+def rewarded(bench, make_job, tmp_path):
     """Makes the reward trainer of a recipe, on pairs with or without weights."""
     number = itertools.count()
 
     def make(weighted, **changes):
         recipe = bench.spec("reward_model").recipe.model_copy(update=changes)
-        workspace = make_workspace(
-            bench.spec("reward_model", recipe), tmp_path / f"reward-{next(number)}"
-        )
-        source = workspace.tree("reference_policy") / "model"
+        job = make_job(bench.spec("reward_model", recipe), tmp_path / f"reward-{next(number)}")
+        source = job.inputs["reference_policy"] / "model"
         tokenizer = load_tokenizer(source)
         encoder = ChatEncoder(tokenizer, 128)
-        pairs = load_splits(workspace.tree("preference_data"), encoder, workspace.log)["train"]
+        pairs = load_splits(job.inputs["preference_data"], encoder, print)["train"]
         if weighted:
             set_weights(pairs)
         model, _ = reward_model_from_policy(source, CPU, 0)
-        arguments = reward_model.reward_arguments(workspace.spec, recipe, workspace.checkpoints)
-        trainer = reward_model._trainer(arguments, recipe, model, tokenizer, pairs)
+        arguments, _ = reward_model.reward_arguments(*job.planned)
+        trainer = reward_model._trainer(
+            recipe, pairs, model=model, args=arguments, processing_class=tokenizer
+        )
         shake(trainer.model)
         return SimpleNamespace(trainer=trainer, pairs=pairs, encoder=encoder)
 

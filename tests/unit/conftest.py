@@ -20,9 +20,9 @@ from plumbline.profile.data import (
 )
 from plumbline.schema.conversations import Message, Response, ResponseSource
 from plumbline.schema.feedback import Comparison, Consent, Context, FeedbackEvent, Provenance
+from plumbline.schema.held_out import EvalPrompt
 from plumbline.schema.identifiers import content_id
 from plumbline.schema.preferences import Demonstration
-from plumbline.schema.prompts import EvalPrompt
 from plumbline.schema.rubric import Clause, Margins, RiskCategory, Rubric, RubricApproval
 
 TIME = datetime(2026, 1, 5, 12, tzinfo=UTC)
@@ -160,7 +160,9 @@ def postgresql() -> Iterator[str]:
     """
     binaries = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     if not binaries:
-        pytest.skip("PostgreSQL is not installed in /usr/lib/postgresql")
+        pytest.skip(
+            "needs a PostgreSQL server in /usr/lib/postgresql (Debian: apt install postgresql)"
+        )
     programs = binaries[-1].parent
     folder = Path(tempfile.mkdtemp(prefix="plumbline-pg-", dir="/tmp"))
     account = "postgres" if os.geteuid() == 0 else None  # the server refuses to run as root

@@ -1,5 +1,5 @@
-"""`plumbline ledger`: what was opened, signed, routed and promoted, in order, and whether anything
-of it was changed."""
+"""`plumbline audit ledger`: what was opened, signed, routed and promoted, in order, and whether
+anything of it was changed."""
 
 import re
 from typing import Annotated
@@ -43,7 +43,7 @@ def show(
             + (f" of kind {printable(kind)}" if kind else " yet")
         )
     for entry in entries:
-        said = ", ".join(
+        details = ", ".join(
             f"{name} {_brief(value)}"
             for name, value in entry.body.items()
             if value not in (None, {}, [])
@@ -51,7 +51,7 @@ def show(
         typer.echo(
             printable(
                 f"{entry.sequence:>5}  {entry.recorded_at[:16].replace('T', ' ')}  {entry.kind} "
-                f" {_brief(entry.key)}: {said}"
+                f" {_brief(entry.key)}: {details}"
             )
         )
 

@@ -1,8 +1,8 @@
-"""`plumbline trace`: from an artifact to everything it was made from, verified on the way."""
+"""`plumbline audit trace`: from an artifact to everything it was made from, verified on the way."""
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
@@ -12,27 +12,33 @@ from rich.console import Console
 from rich.table import Table
 
 from plumbline.audit.consent import WithdrawnSince, withdrawn_since
-from plumbline.audit.releases import ledger_witness
-from plumbline.audit.tree_view import draw, short
+from plumbline.audit.releases import cross_check_ledger
+from plumbline.audit.tree_view import draw
 from plumbline.audit.walk import Lineage, walk
 from plumbline.cli.options import HomeOption, layout_of
+from plumbline.cli.orchestrator import orchestrator_of
 from plumbline.errors import ArtifactError, ArtifactNotFound, LineageError
-from plumbline.lineage.findings import Witness
 from plumbline.lineage.materializations import read_materializations
-from plumbline.records import Record, canonical_json
+from plumbline.records import Record, canonical_json, short
+from plumbline.schema.kinds import (
+    ALIGNED_POLICY,
+    DEMONSTRATIONS,
+    EVAL_VAULT,
+    FEEDBACK_BATCH,
+    PREFERENCE_DATA,
+    REFERENCE_POLICY,
+    RELEASE_DECISION,
+    REWARD_MODEL,
+)
 from plumbline.storage.artifacts import Artifact, ArtifactStore
-from plumbline.storage.home import HomeLayout
 from plumbline.text.unsafe_characters import printable
-
-WitnessFactory = Callable[[HomeLayout], Mapping[str, Witness]]
-"""Opens the systems that can confirm productions, by name."""
 
 Kind = Literal["release", "policy", "reward-model", "dataset"]
 ARTIFACT_KINDS: Mapping[Kind, tuple[str, ...]] = {
-    "release": ("release", "release_decision"),
-    "policy": ("aligned_policy", "reference_policy"),
-    "reward-model": ("reward_model",),
-    "dataset": ("preference_data", "demonstrations", "feedback_batch", "eval_vault"),
+    "release": ("release", RELEASE_DECISION),
+    "policy": (ALIGNED_POLICY, REFERENCE_POLICY),
+    "reward-model": (REWARD_MODEL,),
+    "dataset": (PREFERENCE_DATA, DEMONSTRATIONS, FEEDBACK_BATCH, EVAL_VAULT),
 }
 """What each word of the command line stands for; a decision that held or rejected a policy is
 traced like one that released it."""
@@ -42,68 +48,64 @@ WIDTH = 100
 SHORTEST_PREFIX = 6
 
 
-def add_to(app: typer.Typer, witnesses: WitnessFactory | None) -> None:
-    """Add the command to the app."""
+def trace(
+    context: typer.Context,
+    kind: Annotated[
+        Kind,
+        typer.Argument(help="What to trace. `release` includes decisions that held or rejected."),
+    ],
+    digest: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[ID]",
+            help=(
+                "Digest or a unique prefix of it, at least 6 hex digits. Left out: lists what"
+                " is there."
+            ),
+        ),
+    ] = None,
+    home: HomeOption = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Full digests and all facts, as JSON.")
+    ] = False,
+    offline: Annotated[
+        bool,
+        typer.Option(
+            "--offline",
+            help="Do not ask Dagster and MLflow; says which cross-checks were not made.",
+        ),
+    ] = False,
+) -> None:
+    """Trace an artifact to every ancestor, re-hash every file, and cross-check Dagster and
+    MLflow.
 
-    @app.command()
-    def trace(
-        kind: Annotated[
-            Kind,
-            typer.Argument(
-                help="What to trace. `release` includes decisions that held or rejected."
-            ),
-        ],
-        digest: Annotated[
-            str | None,
-            typer.Argument(
-                metavar="[ID]",
-                help=(
-                    "Digest or a unique prefix of it, at least 6 hex digits. Left out: lists what"
-                    " is there."
-                ),
-            ),
-        ] = None,
-        home: HomeOption = None,
-        as_json: Annotated[
-            bool, typer.Option("--json", help="Full digests and all facts, as JSON.")
-        ] = False,
-        offline: Annotated[
-            bool,
-            typer.Option(
-                "--offline",
-                help="Do not ask Dagster and MLflow; says which cross-checks were not made.",
-            ),
-        ] = False,
-    ) -> None:
-        """Trace an artifact to every ancestor, re-hash every file, and cross-check Dagster and
-        MLflow.
-
-        Exit code 0: everything is there and agrees. 2: unknown id. 3: something is missing or
-        disagrees; each finding says what to do. Consent that was withdrawn since for events behind
-        a verified artifact is named, and does not change the exit code.
-        """
-        layout = layout_of(home)
-        store = ArtifactStore(layout.store)
-        if digest is None:
-            _list(store, kind, as_json)
-            raise typer.Exit(2)
-        asked = {} if offline or witnesses is None else witnesses(layout)
-        reason = (
-            "--offline"
-            if offline
-            else "the installed `plumbline` command asks it, `python -m plumbline` does not"
-        )
-        not_asked = {system: reason for system in WITNESSES if system not in asked}
-        root = find(store, kind, digest)
-        lineage = walk(store, root, {"the ledger": ledger_witness(layout), **asked})
-        withdrawn = () if offline else tuple(withdrawn_since(store, layout, root))
-        if as_json:
-            typer.echo(_json(lineage, not_asked, withdrawn))
-        else:
-            draw(lineage, not_asked, _console())
-            for one in withdrawn:
-                typer.echo(printable(_sentence(one)))
-        raise typer.Exit(0 if lineage.verified else 3)
+    Exit code 0: everything is there and agrees. 2: unknown id. 3: something is missing or
+    disagrees; each finding says what to do. Consent that was withdrawn since for events behind
+    a verified artifact is named, and does not change the exit code.
+    """
+    layout = layout_of(home)
+    store = ArtifactStore(layout.store)
+    if digest is None:
+        _list(store, kind, as_json)
+        raise typer.Exit(2)
+    witnesses = orchestrator_of(context).witnesses
+    asked = {} if offline or witnesses is None else witnesses(layout)
+    reason = (
+        "--offline"
+        if offline
+        else "the installed `plumbline` command asks it, `python -m plumbline` does not"
+    )
+    not_asked = {system: reason for system in WITNESSES if system not in asked}
+    root = find(store, kind, digest)
+    lineage = walk(store, root, {"the ledger": cross_check_ledger(layout), **asked})
+    withdrawn = () if offline else tuple(withdrawn_since(store, layout, root))
+    if as_json:
+        typer.echo(_json(lineage, not_asked, withdrawn))
+    else:
+        draw(lineage, not_asked, _console())
+        for since in withdrawn:
+            typer.echo(printable(_sentence(since)))
+    raise typer.Exit(0 if lineage.verified else 3)
 
 
 def find(store: ArtifactStore, kind: Kind, given: str) -> str:
@@ -139,7 +141,8 @@ def find(store: ArtifactStore, kind: Kind, given: str) -> str:
         ]
     if not named:
         raise ArtifactNotFound(
-            f"no artifact in {store.root} has an id that starts with {prefix}; `plumbline trace"
+            f"no artifact in {store.root} has an id that starts with {prefix}; `plumbline audit"
+            " trace"
             f" {kind}` lists what is there"
         )
     if len(named) > 1:
@@ -151,10 +154,11 @@ def find(store: ArtifactStore, kind: Kind, given: str) -> str:
     if artifact is not None and artifact.kind not in ARTIFACT_KINDS[kind]:
         words = [word for word, kinds in ARTIFACT_KINDS.items() if artifact.kind in kinds]
         advice = (
-            f"use `plumbline trace {words[0]} {short(named[0])}`"
+            f"use `plumbline audit trace {words[0]} {short(named[0])}`"
             if words
             else (
-                f"it is an ancestor of other artifacts; `plumbline trace {kind}` lists what can be"
+                f"it is an ancestor of other artifacts; `plumbline audit trace {kind}` lists what"
+                " can be"
                 " traced"
             )
         )
@@ -246,7 +250,7 @@ def _list(store: ArtifactStore, kind: Kind, as_json: bool) -> None:
         )
         table.add_row(*(printable(cell) for cell in cells))
     _console().print(table)
-    typer.echo(f"give one of these ids: plumbline trace {kind} ID", err=True)
+    typer.echo(f"give one of these ids: plumbline audit trace {kind} ID", err=True)
 
 
 def _console() -> Console:
@@ -259,11 +263,13 @@ def _console() -> Console:
 
 
 def _sentence(since: WithdrawnSince) -> str:
-    one = since.withdrawal
+    withdrawal = since.withdrawal
     return (
-        f"consent withdrawn since: {one.kind} {one.subject}, {one.withdrawn_at:%Y-%m-%d} by"
-        f" {one.by} ({since.events} events of profile {since.profile}); this artifact descends from"
-        f" them: {since.action} it (`plumbline consent show {one.id}`)"
+        f"consent withdrawn since: {withdrawal.kind} {withdrawal.subject},"
+        f" {withdrawal.withdrawn_at:%Y-%m-%d} by"
+        f" {withdrawal.by} ({since.events} events of profile {since.profile}); this artifact"
+        " descends from"
+        f" them: {since.action} it (`plumbline people consent show {withdrawal.id}`)"
     )
 
 
@@ -273,7 +279,7 @@ def _json(
     content = {
         "verified": lineage.verified,
         "not_cross_checked": dict(not_asked),
-        "withdrawn_since": [one.model_dump(mode="json") for one in withdrawn],
+        "withdrawn_since": [since.model_dump(mode="json") for since in withdrawn],
         **lineage.model_dump(mode="json"),
     }
     return json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False)

@@ -1,1 +1,1 @@
-"""Commands that bring feedback in and look at the data."""
+"""Commands that bring feedback in, and what became of it."""

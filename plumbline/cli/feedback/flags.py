@@ -10,18 +10,13 @@ from plumbline.cli.options import HomeOption, ProfileOption, layout_of, opened
 from plumbline.data.screening.flags import Flag, Flags
 from plumbline.text.unsafe_characters import escaped
 
-flags_app = typer.Typer(
+app = typer.Typer(
     no_args_is_help=True,
     help="Findings about annotators, sources and words that hold events until somebody decides.",
 )
 
 
-def add_to(app: typer.Typer) -> None:
-    """Make the commands part of `plumbline feedback`."""
-    app.add_typer(flags_app, name="flags")
-
-
-@flags_app.command("list")
+@app.command("list")
 def list_flags(
     all_: Annotated[bool, typer.Option("--all", help="Also the decided ones.")] = False,
     home: HomeOption = None,
@@ -41,7 +36,7 @@ def list_flags(
         typer.echo(f"no open flag; {len(flags)} decided" if flags else "no flag was raised")
 
 
-@flags_app.command()
+@app.command()
 def decide(
     flag: Annotated[int, typer.Argument(help="Number of the flag, from `flags list`.")],
     decision: Annotated[

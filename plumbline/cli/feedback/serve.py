@@ -21,13 +21,6 @@ tasks_app = typer.Typer(
 )
 
 
-def add_to(app: typer.Typer) -> None:
-    """Put the commands into the `feedback` group."""
-    app.command("serve")(serve)
-    app.add_typer(key_app, name="key")
-    app.add_typer(tasks_app, name="tasks")
-
-
 def serve(
     host: Annotated[
         str,

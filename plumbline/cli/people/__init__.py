@@ -1,1 +1,1 @@
-"""Commands about consent, adjudication and proposals."""
+"""Commands about people: consent, and pairs that people decide."""

@@ -1,4 +1,4 @@
-"""`plumbline adjudicate`: decide what the votes did not, by name and with a reason."""
+"""`plumbline people adjudicate`: decide what the votes did not, by name and with a reason."""
 
 import re
 from collections.abc import Sequence
@@ -7,7 +7,14 @@ from typing import Annotated
 
 import typer
 
-from plumbline.cli.options import HomeOption, ProfileOption, layout_of, opened, profile_of
+from plumbline.cli.options import (
+    HomeOption,
+    ProfileOption,
+    layout_of,
+    opened,
+    profile_of,
+    rubric_of,
+)
 from plumbline.data.adjudication.decisions import (
     Adjudication,
     Adjudications,
@@ -19,9 +26,8 @@ from plumbline.data.adjudication.decisions import (
 from plumbline.data.adjudication.newest_queue import latest_adjudication_queue
 from plumbline.data.adjudication.rubric_revisions import adjudicate
 from plumbline.errors import DataError
-from plumbline.profile.profile import CONFIGS
 from plumbline.records import canonical_json
-from plumbline.schema.rubric import Rubric, load_rubric
+from plumbline.schema.rubric import Rubric
 from plumbline.storage.home import HomeLayout
 from plumbline.text.unsafe_characters import printable
 
@@ -90,16 +96,17 @@ def show(
     says."""
     layout = layout_of(home, profile)
     rubric = rubric_of(layout)
-    found = find(latest_adjudication_queue(layout), item)
+    queued = find(latest_adjudication_queue(layout), item)
     typer.echo(
-        f"item {found.item}\nrubric {found.rubric}: {found.why}, agreement {found.agreement:.0%}"
+        f"item {queued.item}\nrubric {queued.rubric}: {queued.why}, agreement"
+        f" {queued.agreement:.0%}"
     )
-    for message in found.prompt:
+    for message in queued.prompt:
         typer.echo(f"\n{message.role}:\n{_block(message.content)}")
-    for name, text in zip(("first", "second"), found.responses, strict=True):
+    for name, text in zip(("first", "second"), queued.responses, strict=True):
         typer.echo(f"\n{name} response:\n{_block(text)}")
     typer.echo("\nvotes:")
-    for vote in found.votes:
+    for vote in queued.votes:
         side = "tie" if vote.preferred is None else ("first", "second")[vote.preferred]
         details = [
             f"strength {vote.strength}" if vote.strength is not None else "from a ranking",
@@ -113,15 +120,15 @@ def show(
     for position, clause in enumerate(rubric.priorities, 1):
         typer.echo(
             f"  {position}. {clause}:"
-            f" {rubric.clause(clause).name}{'  (named)' if clause in found.clauses else ''}"
+            f" {rubric.clause(clause).name}{'  (named)' if clause in queued.clauses else ''}"
         )
-    said = (
-        by_the_order(found, rubric)
+    preferred = (
+        by_the_order(queued, rubric)
         if not first_breaks and not second_breaks
         else rubric.prefer(first_breaks or (), second_breaks or ())
     )
-    typer.echo(f"\nby the rubric's order: {_order(said)}")
-    made = _current(layout, rubric).get(found.item)
+    typer.echo(f"\nby the rubric's order: {_order(preferred)}")
+    made = _current(layout, rubric).get(queued.item)
     if made is not None:
         typer.echo(
             f"decided: {made.decision} on {made.clause} by {printable(made.by)},"
@@ -148,12 +155,12 @@ def decide(
     both are kept."""
     layout = layout_of(home, profile)
     rubric = rubric_of(layout)
-    found = find(latest_adjudication_queue(layout), item)
+    queued = find(latest_adjudication_queue(layout), item)
     after = profile_of(layout).review.proposal_after
     with opened(layout) as store:
         made, proposals = adjudicate(
             store.database,
-            found,
+            queued,
             rubric,
             clause=clause,
             decision=choose,
@@ -166,13 +173,18 @@ def decide(
         f"decision {made.id}: {made.decision} on {made.clause} by {printable(made.by)}; materialize"
         " preference_data to apply it"
     )
-    said = by_the_order(found, rubric)
-    if choose in ("first", "second") and said is not None and choose != ("first", "second")[said]:
-        typer.echo(f"note: by the rubric's order: {_order(said)}", err=True)
+    preferred = by_the_order(queued, rubric)
+    if (
+        choose in ("first", "second")
+        and preferred is not None
+        and choose != ("first", "second")[preferred]
+    ):
+        typer.echo(f"note: by the rubric's order: {_order(preferred)}", err=True)
     for proposal in proposals:
         count = len(proposal.adjudications)
         typer.echo(
-            f"proposal {proposal.id}: {count} decisions on {proposal.clause}; see `plumbline rubric"
+            f"proposal {proposal.id}: {count} decisions on {proposal.clause}; see `plumbline"
+            " profile rubric"
             f" proposals draft {proposal.id}`"
         )
 
@@ -187,22 +199,19 @@ def find(queue: Sequence[QueueItem], given: str) -> QueueItem:
     if not re.fullmatch(r"[0-9a-f]{6,64}", prefix):
         raise DataError(
             f"'{given}' is not the name of an item; give at least 6 of its hex digits. `plumbline"
-            " adjudicate list` shows them"
+            " people adjudicate list` shows them"
         )
-    found = [item for item in queue if item.item.removeprefix("sha256:").startswith(prefix)]
-    if len(found) != 1:
+    matches = [item for item in queue if item.item.removeprefix("sha256:").startswith(prefix)]
+    if len(matches) != 1:
         what = (
             "is not in the queue of the newest preference data"
-            if not found
-            else f"names {len(found)} items"
+            if not matches
+            else f"names {len(matches)} items"
         )
-        raise DataError(f"item {prefix}: {what}; `plumbline adjudicate list --all` shows them")
-    return found[0]
-
-
-def rubric_of(layout: HomeLayout) -> Rubric:
-    """The rubric of the profile."""
-    return load_rubric(CONFIGS / profile_of(layout).rubric)
+        raise DataError(
+            f"item {prefix}: {what}; `plumbline people adjudicate list --all` shows them"
+        )
+    return matches[0]
 
 
 def _current(layout: HomeLayout, rubric: Rubric) -> dict[str, Adjudication]:
@@ -212,11 +221,11 @@ def _current(layout: HomeLayout, rubric: Rubric) -> dict[str, Adjudication]:
         return Adjudications(store.database).current(rubric.label)
 
 
-def _order(said: int | None) -> str:
+def _order(preferred: int | None) -> str:
     return (
         "no clause decides between them"
-        if said is None
-        else f"the {('first', 'second')[said]} response"
+        if preferred is None
+        else f"the {('first', 'second')[preferred]} response"
     )
 
 

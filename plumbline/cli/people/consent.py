@@ -1,17 +1,16 @@
-"""`plumbline consent`: withdrawals, what they taint, and the erasure of withdrawn text."""
+"""`plumbline people consent`: withdrawals, what they taint, and the erasure of withdrawn text."""
 
 import os
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
-from plumbline.audit.tree_view import short
 from plumbline.cli.options import HomeOption, ProfileOption, layout_of, opened
 from plumbline.errors import DataError, LineageError
-from plumbline.records import canonical_json
+from plumbline.records import canonical_json, short
 from plumbline.storage.artifacts import ArtifactStore
 from plumbline.storage.home import HomeLayout
 from plumbline.text.unsafe_characters import printable
@@ -29,7 +28,8 @@ Reason = Annotated[str, typer.Option("--reason", help="Why; it is recorded.")]
 Number = Annotated[
     int,
     typer.Argument(
-        metavar="WITHDRAWAL_ID", help="Number of the withdrawal; `plumbline consent list` shows it."
+        metavar="WITHDRAWAL_ID",
+        help="Number of the withdrawal; `plumbline people consent list` shows it.",
     ),
 ]
 AsJson = Annotated[
@@ -70,7 +70,7 @@ def withdraw(
     """Withdraw consent, and list exactly what descends from the events that it concerns.
 
     From now on the events are set aside wherever training data are made. Nothing is deleted; see
-    `plumbline consent erase`.
+    `plumbline people consent erase`.
     """
     from plumbline.data.consent.withdrawals import Withdrawals
 
@@ -105,13 +105,13 @@ def show(
     layout = layout_of(home, profile)
     with opened(layout) as store:
         withdrawals = Withdrawals(store.database)
-        one = withdrawals.get(withdrawal)
-        events = withdrawals.events(one)
+        record = withdrawals.get(withdrawal)
+        events = withdrawals.events(record)
     _report(
-        one,
+        record,
         events,
         layout,
-        f"recorded {one.withdrawn_at:%Y-%m-%d} by {one.by}: {one.reason}",
+        f"recorded {record.withdrawn_at:%Y-%m-%d} by {record.by}: {record.reason}",
         as_json=as_json,
     )
 
@@ -131,12 +131,15 @@ def list_withdrawals(home: HomeOption = None, profile: ProfileOption = None) -> 
     with opened(layout) as store:
         withdrawals = Withdrawals(store.database)
         erased = withdrawals.erased()
-        for one in withdrawals.all():
-            gone = f"; text of {erased[one.id]} events erased" if erased[one.id] else ""
+        for withdrawal in withdrawals.all():
+            gone = (
+                f"; text of {erased[withdrawal.id]} events erased" if erased[withdrawal.id] else ""
+            )
             typer.echo(
                 printable(
-                    f"{one.id}: {one.kind} {one.subject}, {one.withdrawn_at:%Y-%m-%d %H:%M} by"
-                    f" {one.by}: {one.reason}{gone}"
+                    f"{withdrawal.id}: {withdrawal.kind} {withdrawal.subject},"
+                    f" {withdrawal.withdrawn_at:%Y-%m-%d %H:%M} by"
+                    f" {withdrawal.by}: {withdrawal.reason}{gone}"
                 )
             )
         if not withdrawals.all():
@@ -188,25 +191,30 @@ def erase_text(
             f" {', '.join(done.batches)}"
         )
     if done.left:
-        typer.echo(
-            f"{len(done.left)} places still hold one of the texts, because another event has it"
-            " too, or because Plumbline may not change them:",
-            err=True,
-        )
-        for path in done.left[:MOST_SHOWN]:
-            typer.echo(f"  {printable(path)}", err=True)
-        if len(done.left) > MOST_SHOWN:
-            typer.echo(f"  and {len(done.left) - MOST_SHOWN} more", err=True)
-        if any(f"{os.sep}dagster{os.sep}history{os.sep}" in path for path in done.left):
-            typer.echo(
-                "Dagster's history shows a few rows of the data that its runs made; `dagster run"
-                " delete RUN_ID` removes a run from it.",
-                err=True,
-            )
+        _warn_of(done.left)
     typer.echo(
         "Copies and backups of these folders and of the database are not reached, and weights keep"
         " what they learned."
     )
+
+
+def _warn_of(left: Sequence[str]) -> None:
+    """Name the places where erased text still stands."""
+    typer.echo(
+        f"{len(left)} places still hold one of the texts, because another event has it"
+        " too, or because Plumbline may not change them:",
+        err=True,
+    )
+    for path in left[:MOST_SHOWN]:
+        typer.echo(f"  {printable(path)}", err=True)
+    if len(left) > MOST_SHOWN:
+        typer.echo(f"  and {len(left) - MOST_SHOWN} more", err=True)
+    if any(f"{os.sep}dagster{os.sep}history{os.sep}" in path for path in left):
+        typer.echo(
+            "Dagster's history shows a few rows of the data that its runs made; `dagster run"
+            " delete RUN_ID` removes a run from it.",
+            err=True,
+        )
 
 
 def _subject(given: "dict[WithdrawalKind, str | None]") -> "tuple[WithdrawalKind, str]":
@@ -234,14 +242,14 @@ def _report(
     """
     from plumbline.lineage.descendants import descendants_of
 
-    found = descendants_of(ArtifactStore(layout.store), events)
+    descendants = descendants_of(ArtifactStore(layout.store), events)
     if as_json:
         typer.echo(
             canonical_json(
                 {
                     "withdrawal": withdrawal.model_dump(mode="json"),
                     "state": state,
-                    **found.model_dump(mode="json"),
+                    **descendants.model_dump(mode="json"),
                 }
             ),
             nl=False,
@@ -259,25 +267,25 @@ def _report(
                 "no event in the feedback store is concerned; check the spelling. Events that"
                 " arrive later will be"
             )
-        _say_what(found, layout)
-    if found.unread:
+        _say_what(descendants, layout)
+    if descendants.unread:
         raise LineageError(
-            f"{len(found.unread)} records could not be read, so that this list may not be"
-            " complete:\n" + "\n".join(found.unread)
+            f"{len(descendants.unread)} records could not be read, so that this list may not be"
+            " complete:\n" + "\n".join(descendants.unread)
         )
 
 
-def _say_what(found: "Descendants", layout: HomeLayout) -> None:
+def _say_what(descendants: "Descendants", layout: HomeLayout) -> None:
     from plumbline.lineage.descendants import Action
 
-    if not found.tainted:
+    if not descendants.tainted:
         typer.echo(f"nothing in {layout.store} descends from them")
         return
-    counts = Counter(row.action for row in found.tainted)
+    counts = Counter(row.action for row in descendants.tainted)
     for action in get_args(Action):
         if counts[action]:
             typer.echo(f"{action}: {counts[action]}. Each {MEANING[action]}")
-            for row in found.tainted:
+            for row in descendants.tainted:
                 if row.action == action:
                     typer.echo(f"  {_described(row, layout)}")
 
@@ -288,7 +296,7 @@ def _described(row: "Descendant", layout: HomeLayout) -> str:
     where = {
         production.partition for production in read_materializations(layout.store, row.artifact)
     } - {None}
-    partition = f"[{', '.join(sorted(one for one in where if one))}]" if where else ""
+    partition = f"[{', '.join(sorted(name for name in where if name))}]" if where else ""
     return printable(
         f"{row.kind}{partition} {short(row.artifact)}"
         + (f"  names {row.events} of the events" if row.events else "")

@@ -1,5 +1,4 @@
-"""`plumbline profile` and `plumbline rubric`: check configuration files, and write the reference
-page from the schemas."""
+"""`plumbline profile`: check profiles, and write the reference page from the schemas."""
 
 import json
 from pathlib import Path
@@ -7,20 +6,15 @@ from typing import Annotated
 
 import typer
 
+from plumbline.cli.lazy import join_lines
 from plumbline.cli.options import layout_of, profile_of
-from plumbline.cli.people import proposals
 from plumbline.cli.profile.reference_page import configuration_page
 from plumbline.errors import ConfigError
 from plumbline.profile.profile import CONFIGS, Profile
-from plumbline.profile.sources import FilesSource, SourceFile
+from plumbline.profile.sources import FilesSource
 from plumbline.schema.rubric import load_rubric
 
-profile_app = typer.Typer(no_args_is_help=True, help="Check profiles and print their schema.")
-rubric_app = typer.Typer(no_args_is_help=True, help="Check rubrics, and propose to revise them.")
-rubric_app.add_typer(proposals.app, name="proposals")
 
-
-@profile_app.command("check")
 def check_profile(
     name: Annotated[
         str | None, typer.Argument(help="Profile; left out: the one of PLUMBLINE_PROFILE.")
@@ -57,20 +51,21 @@ def check_profile(
         typer.echo(f"  {key:<8} {value}")
 
 
-@profile_app.command("list")
 def list_profiles() -> None:
     """Names of the profiles that PLUMBLINE_PROFILE can be set to."""
     for path in sorted(CONFIGS.glob("*.yaml")):
         typer.echo(path.stem)
 
 
-@profile_app.command("schema")
-def schema() -> None:
+def show_schema() -> None:
     """Print the JSON Schema of a profile, for editors."""
-    typer.echo(json.dumps(Profile.model_json_schema(), indent=2, ensure_ascii=False))
+    schema = Profile.model_json_schema()
+    for described in (schema, *schema["$defs"].values()):
+        if "description" in described:
+            described["description"] = join_lines(described["description"])
+    typer.echo(json.dumps(schema, indent=2, ensure_ascii=False))
 
 
-@profile_app.command("markdown")
 def markdown(
     output: Annotated[
         Path | None,
@@ -99,46 +94,3 @@ def markdown(
         raise ConfigError(
             f"{output} is out of date; run `plumbline profile markdown --output {output}`"
         )
-
-
-@rubric_app.command("check")
-def check_rubric(file: Annotated[Path, typer.Argument(help="Rubric file, YAML.")]) -> None:
-    """Validate a rubric and print its digest."""
-    rubric = load_rubric(file)
-    typer.echo(f"{rubric.label}: valid\n  digest   {rubric.digest()}\n  owner    {rubric.owner}")
-    typer.echo(
-        f"  approval {rubric.approval.approved_by}, {rubric.approval.date}:"
-        f" {rubric.approval.reason}"
-    )
-    for position, name in enumerate(rubric.priorities, 1):
-        clause = next(clause for clause in rubric.clauses if clause.id == name)
-        typer.echo(
-            f"  {position}. {clause.id}: {clause.name} (regression metric:"
-            f" {clause.regression_metric})"
-        )
-
-
-@rubric_app.command("actions")
-def show_actions(
-    file: Annotated[
-        Path | None,
-        typer.Argument(help="Rubric file, YAML; left out: the profile's.", show_default=False),
-    ] = None,
-    cases: Annotated[
-        bool,
-        typer.Option(
-            "--cases", help="Count the cases of the suite agent-actions that test each row."
-        ),
-    ] = False,
-) -> None:
-    """Make the table of allowed and denied actions again from a rubric, as markdown."""
-    from plumbline.data.formats.reading import import_held_out
-    from plumbline.evaluation.agent_actions.action_table import action_table
-
-    rubric = load_rubric(file or CONFIGS / profile_of(layout_of(None)).rubric)
-    suite = (
-        import_held_out(CONFIGS, SourceFile(format="jsonl", path="vault/agent-actions.jsonl")).items
-        if cases
-        else ()
-    )
-    typer.echo(action_table(rubric, suite))

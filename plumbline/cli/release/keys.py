@@ -1,4 +1,5 @@
-"""`plumbline key` and `plumbline trust`: the keys of a person, and whose signatures count."""
+"""`plumbline release key` and `plumbline release trust`: the keys of a person, and whose signatures
+count."""
 
 from pathlib import Path
 from typing import Annotated
@@ -77,14 +78,15 @@ def create(
             err=True,
         )
     typer.echo(
-        "next: the keeper of the trust file runs `plumbline trust add YOUR-NAME"
+        "next: the keeper of the trust file runs `plumbline release trust add YOUR-NAME"
         f" {folder / name}.pub --role ROLE`"
     )
 
 
 @key_app.command("show")
 def show(name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the key.")]) -> None:
-    """The id of a key and its public half on one line, as `plumbline trust add` takes it."""
+    """The id of a key and its public half on one line, as `plumbline release trust add`
+    takes it."""
     path = keys_folder() / f"{name}.pub"
     if name not in own_keys(keys_folder()):
         raise SignatureRefused(
@@ -106,7 +108,7 @@ def list_keys() -> None:
             " passphrase"
         )
     if not keys:
-        typer.echo(f"{folder}: no keys; `plumbline key create NAME` makes one")
+        typer.echo(f"{folder}: no keys; `plumbline release key create NAME` makes one")
 
 
 @trust_app.command("add")

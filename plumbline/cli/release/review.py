@@ -1,6 +1,7 @@
-"""`plumbline review`: read the worst failure cases side by side, and sign what they mean for the
-release."""
+"""`plumbline release review`: read the worst failure cases side by side, and sign what they mean
+for the release."""
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import typer
@@ -9,9 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from plumbline.cli.options import HomeOption, ProfileOption
+from plumbline.cli.release.decisions import DecisionArgument
 from plumbline.cli.release.keys import PassphraseOption
 from plumbline.cli.release.signing import (
-    DecisionArgument,
     KeyOption,
     desk,
     print_result,
@@ -27,80 +28,67 @@ Judgment = Literal["accept", "reject"]
 WIDTH = 140
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the command to the app."""
-
-    @app.command()
-    def review(
-        decision: DecisionArgument,
-        samples: Annotated[
-            str | None,
-            typer.Option(
-                "--samples",
-                help="How many failure cases to show, the worst first; or `all`.",
-                show_default="as many as the profile asks",
-            ),
-        ] = None,
-        verdict: Annotated[
-            Judgment | None,
-            typer.Option("--verdict", help="Your verdict; without it you are asked case by case."),
-        ] = None,
-        reason: Annotated[
-            str | None, typer.Option("--reason", help="Why; it is signed, and everybody reads it.")
-        ] = None,
-        key: KeyOption = None,
-        passphrase_file: PassphraseOption = None,
-        home: HomeOption = None,
-        profile: ProfileOption = None,
-    ) -> None:
-        """Show the worst failure cases of a candidate, and sign whether it may be released."""
-        at = desk(decision, home, profile)
-        cases = failure_cases_of(at.store, at.decision)
-        shown = cases[: _count(samples, at.profile.signoff.samples, len(cases))]
-        console = Console(highlight=False)
-        console.width = min(console.width, WIDTH) if console.is_terminal else WIDTH
-        typer.echo(
-            f"decision {at.decision[7:19]}: {len(shown)} of {len(cases)} failure cases, the worst"
-            " first"
-        )
-        notes: dict[str, str] = {}
-        read: list[str] = []
-        for number, case in enumerate(shown, 1):
-            console.print(_view(number, case))
-            read.append(case.id)
-            if verdict is None:
-                note = typer.prompt(
-                    "note (Enter: none, q: stop reading)", default="", show_default=False
-                ).strip()
-                if note == "q":
-                    break
-                notes |= {case.id: note} if note else {}
+def review(
+    decision: DecisionArgument,
+    samples: Annotated[
+        str | None,
+        typer.Option(
+            "--samples",
+            help="How many failure cases to show, the worst first; or `all`.",
+            show_default="as many as the profile asks",
+        ),
+    ] = None,
+    verdict: Annotated[
+        Judgment | None,
+        typer.Option("--verdict", help="Your verdict; without it you are asked case by case."),
+    ] = None,
+    reason: Annotated[
+        str | None, typer.Option("--reason", help="Why; it is signed, and everybody reads it.")
+    ] = None,
+    key: KeyOption = None,
+    passphrase_file: PassphraseOption = None,
+    home: HomeOption = None,
+    profile: ProfileOption = None,
+) -> None:
+    """Show the worst failure cases of a candidate, and sign whether it may be released."""
+    at = desk(decision, home, profile)
+    cases = failure_cases_of(at.store, at.decision)
+    shown = cases[: _count(samples, at.profile.signoff.samples, len(cases))]
+    console = Console(highlight=False)
+    console.width = min(console.width, WIDTH) if console.is_terminal else WIDTH
+    typer.echo(
+        f"decision {at.decision[7:19]}: {len(shown)} of {len(cases)} failure cases, the worst first"
+    )
+    read, notes = _read_cases(shown, console, asks=verdict is None)
+    if verdict is None:
+        answer = typer.prompt(f"{len(read)} of {len(cases)} cases read. accept or reject").strip()
+        verdict = "accept" if answer == "accept" else "reject" if answer == "reject" else None
         if verdict is None:
-            answer = typer.prompt(
-                f"{len(read)} of {len(cases)} cases read. accept or reject"
+            raise SignatureRefused(f"'{answer}' is neither accept nor reject; nothing was signed")
+    reason = reason or typer.prompt("reason")
+    private = signing_key(key, passphrase_file)
+    request = at.request(private, reason)
+    signed = sign_review(request, cases=read, verdict=verdict, notes=notes)
+    print_result(at, *signed)
+
+
+def _read_cases(
+    cases: Sequence[FailureCase], console: Console, *, asks: bool
+) -> tuple[list[str], dict[str, str]]:
+    """Show the cases, until the reader stops; ids of those that were shown, and notes by id."""
+    notes: dict[str, str] = {}
+    read: list[str] = []
+    for number, case in enumerate(cases, 1):
+        console.print(_view(number, case))
+        read.append(case.id)
+        if asks:
+            note = typer.prompt(
+                "note (Enter: none, q: stop reading)", default="", show_default=False
             ).strip()
-            verdict = "accept" if answer == "accept" else "reject" if answer == "reject" else None
-            if verdict is None:
-                raise SignatureRefused(
-                    f"'{answer}' is neither accept nor reject; nothing was signed"
-                )
-        reason = reason or typer.prompt("reason")
-        private = signing_key(key, passphrase_file)
-        signed = sign_review(
-            at.store,
-            at.ledger,
-            at.trust,
-            at.profile.signoff,
-            decision=at.decision,
-            key=private,
-            cases=read,
-            verdict=verdict,
-            reason=reason,
-            now=at.now,
-            notes=notes,
-            terms=at.terms,
-        )
-        print_result(at, *signed)
+            if note == "q":
+                break
+            notes |= {case.id: note} if note else {}
+    return read, notes
 
 
 def _count(samples: str | None, asked: int, there: int) -> int:
@@ -143,9 +131,8 @@ def _view(number: int, case: FailureCase) -> Group:
 def _judged(answer: PolicyAnswer) -> str:
     reward = "" if answer.reward is None else f", reward {answer.reward:.2f}"
     broken = f"; breaks {', '.join(answer.broken)}" if answer.broken else ""
-    return printable(
-        f"{answer.label}{reward}{broken}{f'; unscored: {answer.unscored}' if answer.unscored else ''}"
-    )
+    unscored = f"; unscored: {answer.unscored}" if answer.unscored else ""
+    return printable(f"{answer.label}{reward}{broken}{unscored}")
 
 
 def _block(text: str) -> str:

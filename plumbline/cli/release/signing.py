@@ -12,16 +12,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from plumbline.cli.options import layout_of, profile_of
+from plumbline.cli.release.decisions import decision_named
 from plumbline.cli.release.keys import passphrase_in
 from plumbline.errors import SignatureRefused
 from plumbline.lineage.ledger import Ledger
-from plumbline.lineage.newest import newest_artifact
 from plumbline.profile.profile import Profile
-from plumbline.release.candidate import KIND, decision_in, find_decision
+from plumbline.release.candidate import decision_in
 from plumbline.release.signing.envelopes import Opened
 from plumbline.release.signing.keys import keys_folder, load_private_key, needs_passphrase, own_keys
+from plumbline.release.signing.sign import SigningRequest
 from plumbline.release.signing.signing_policy import SigningPolicy
-from plumbline.release.signing.signoff import Signoff, conclude, terms_at
+from plumbline.release.signing.signoff import Signoff, conclude, signing_policy_at
 from plumbline.release.signing.trust import Trust, load_trust
 from plumbline.storage.artifacts import ArtifactStore
 from plumbline.text.unsafe_characters import printable
@@ -29,16 +30,6 @@ from plumbline.text.unsafe_characters import printable
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-DecisionArgument = Annotated[
-    str,
-    typer.Argument(
-        metavar="DECISION",
-        help=(
-            "Id of a release decision, at least 6 hex digits; or the name of a recipe, for its"
-            " newest decision."
-        ),
-    ),
-]
 KeyOption = Annotated[
     str | None,
     typer.Option(
@@ -66,7 +57,23 @@ class SigningContext:
     def terms(self) -> SigningPolicy:
         """What signatures are held against; the first use hashes everything behind the decision,
         whatever its size."""
-        return terms_at(self.store, self.trust, self.decision, self.profile.signoff, self.now)
+        return signing_policy_at(
+            self.store, self.trust, self.decision, self.profile.signoff, self.now
+        )
+
+    def request(self, key: "Ed25519PrivateKey", reason: str) -> SigningRequest:
+        """What every statement that is signed here shares."""
+        return SigningRequest(
+            self.store,
+            self.ledger,
+            self.trust,
+            self.profile.signoff,
+            self.decision,
+            key,
+            reason,
+            self.now,
+            self.terms,
+        )
 
     def signoff(self) -> Signoff:
         """The sign-off as it is now."""
@@ -107,19 +114,6 @@ def desk(given: str, home: Path | None, profile: str | None) -> SigningContext:
     )
 
 
-def decision_named(given: str, store: ArtifactStore, profile: Profile) -> str:
-    """Artifact digest of a decision: the newest of a recipe, or the one whose id starts so.
-
-    Raises:
-        ArtifactNotFound: If there is no such decision.
-    """
-    return (
-        newest_artifact(store, KIND, profile.digest(), given)[0]
-        if given in profile.recipes
-        else find_decision(store, given)
-    )
-
-
 def signing_key(name: str | None, passphrase_file: Path | None) -> "Ed25519PrivateKey":
     """The private key that a person names, or the only one there is; asks for its passphrase where
     a person can answer.
@@ -133,7 +127,7 @@ def signing_key(name: str | None, passphrase_file: Path | None) -> "Ed25519Priva
         if len(known) != 1:
             raise SignatureRefused(
                 f"{folder}: say with --key which key signs; there are:"
-                f" {', '.join(known) or 'none. `plumbline key create NAME` makes one'}"
+                f" {', '.join(known) or 'none. `plumbline release key create NAME` makes one'}"
             )
         name = next(iter(known))
     passphrase = passphrase_in(passphrase_file)
@@ -158,11 +152,11 @@ def summarize(at: SigningContext) -> None:
 
 def print_result(at: SigningContext, opened: Opened, envelope: str) -> None:
     """Say what was signed, what to note down, and what is still missing."""
-    said = opened.statement
+    statement = opened.statement
     typer.echo(
         printable(
-            f"{said.ACTION} by {opened.person} for decision {said.decision[7:19]}, policy"
-            f" {said.policy[7:19]}"
+            f"{statement.ACTION} by {opened.person} for decision {statement.decision[7:19]}, policy"
+            f" {statement.policy[7:19]}"
         )
     )
     typer.echo(
@@ -176,19 +170,22 @@ def print_result(at: SigningContext, opened: Opened, envelope: str) -> None:
 def signoff_lines(signoff: Signoff) -> Iterator[str]:
     """A sign-off in lines for a terminal."""
     counted = (*signoff.reviews, *signoff.approvals, *signoff.overrides)
-    for one in counted:
+    for signature in counted:
         about = (
-            f" of {len(one.cases)} failure cases: {one.verdict}" if one.action == "review" else ""
+            f" of {len(signature.cases)} failure cases: {signature.verdict}"
+            if signature.action == "review"
+            else ""
         )
         about += (
-            f" of {', '.join(one.scope)}, until {one.expires:%Y-%m-%d %H:%M} UTC"
-            if one.expires is not None
+            f" of {', '.join(signature.scope)}, until {signature.expires:%Y-%m-%d %H:%M} UTC"
+            if signature.expires is not None
             else ""
         )
         yield printable(
-            f"{one.action} by {one.by}, {one.at:%Y-%m-%d %H:%M} UTC{about}: {one.reason}"
+            f"{signature.action} by {signature.by}, {signature.at:%Y-%m-%d %H:%M} UTC{about}:"
+            f" {signature.reason}"
         )
-        yield from (printable(f"    {case}: {note}") for case, note in one.notes.items())
+        yield from (printable(f"    {case}: {note}") for case, note in signature.notes.items())
     for refused in signoff.refused:
         yield printable(
             f"does not count: {refused.action or 'signature'} {refused.envelope[7:19]} of"

@@ -104,8 +104,10 @@ class Adjudications:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def decide(
+    def record(
         self,
+        connection: Connection,
+        *,
         item: str,
         rubric: str,
         clause: str,
@@ -115,28 +117,12 @@ class Adjudications:
         reason: str,
         now: datetime,
     ) -> Adjudication:
-        """Record a decision.
+        """Record a decision inside a transaction of `Database.writing`.
 
         Raises:
             DataError: If it is not signed by a name with a reason, or if the digest of the chosen
                 text is missing or has no place.
         """
-        with self._database.writing() as connection:
-            return self.record(connection, item, rubric, clause, decision, chosen, by, reason, now)
-
-    def record(
-        self,
-        connection: Connection,
-        item: str,
-        rubric: str,
-        clause: str,
-        decision: Choice,
-        chosen: str | None,
-        by: str,
-        reason: str,
-        now: datetime,
-    ) -> Adjudication:
-        """The same inside a transaction of `Database.writing`."""
         by, reason = signed(by, reason, f"the decision on {item}")
         if (decision in ("first", "second")) != (chosen is not None):
             raise DataError(
@@ -266,5 +252,9 @@ def adjudications_digest(current: Mapping[str, Adjudication]) -> str:
     """Digest of what was decided: changes when a decision does, and not with who made it or
     when."""
     return sha256(
-        canonical_json(sorted([one.item, one.decision, one.chosen] for one in current.values()))
+        canonical_json(
+            sorted(
+                [decision.item, decision.decision, decision.chosen] for decision in current.values()
+            )
+        )
     )

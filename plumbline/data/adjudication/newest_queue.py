@@ -4,10 +4,9 @@ from plumbline.data.adjudication.decisions import QueueItem, read_queue
 from plumbline.errors import ArtifactNotFound, DigestMismatch
 from plumbline.lineage.newest import newest_artifact
 from plumbline.profile.profile import load_profile
+from plumbline.schema.kinds import ADJUDICATION_QUEUE_FILE, PREFERENCE_DATA
 from plumbline.storage.artifacts import ArtifactStore, hash_file
 from plumbline.storage.home import HomeLayout
-
-QUEUE_FILE = "adjudication_queue.jsonl"
 
 
 def latest_adjudication_queue(layout: HomeLayout) -> tuple[QueueItem, ...]:
@@ -22,15 +21,18 @@ def latest_adjudication_queue(layout: HomeLayout) -> tuple[QueueItem, ...]:
     """
     store = ArtifactStore(layout.store)
     digest, artifact = newest_artifact(
-        store, "preference_data", load_profile(layout.profile).digest()
+        store, PREFERENCE_DATA, load_profile(layout.profile).digest()
     )
-    if QUEUE_FILE not in artifact.files:
-        raise ArtifactNotFound(f"{digest}: has no {QUEUE_FILE}; materialize preference_data again")
-    path = store.root / "trees" / artifact.tree.removeprefix("sha256:") / QUEUE_FILE
-    found = hash_file(path)
-    if found != artifact.files[QUEUE_FILE]:
+    if ADJUDICATION_QUEUE_FILE not in artifact.files:
+        raise ArtifactNotFound(
+            f"{digest}: has no {ADJUDICATION_QUEUE_FILE}; materialize preference_data again"
+        )
+    path = store.root / "trees" / artifact.tree.removeprefix("sha256:") / ADJUDICATION_QUEUE_FILE
+    entry = hash_file(path)
+    if entry != artifact.files[ADJUDICATION_QUEUE_FILE]:
         raise DigestMismatch(
-            f"{path}: is {found.digest}, expected {artifact.files[QUEUE_FILE].digest}; restore it,"
+            f"{path}: is {entry.digest}, expected"
+            f" {artifact.files[ADJUDICATION_QUEUE_FILE].digest}; restore it,"
             " or materialize preference_data again"
         )
     return read_queue(path)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Literal, NamedTuple, Self
 
+import yaml
 from pydantic import AwareDatetime, Field, model_validator
 from sqlalchemy import Connection, select
 
@@ -61,7 +62,7 @@ class Proposals:
         self._database = database
 
     def open_due(
-        self, rubric: str, proposal_after: int, now: datetime
+        self, connection: Connection, rubric: str, proposal_after: int, now: datetime
     ) -> tuple[RubricRevision, ...]:
         """Open a proposal for each clause of a rubric with enough decisions, and return the new
         ones.
@@ -70,30 +71,27 @@ class Proposals:
         has cited that item. A clause has at most one open proposal.
 
         Args:
+            connection: A transaction of `database.writing()`.
             rubric: Label of the rubric.
             proposal_after: Decisions that open a proposal.
             now: When it is opened.
         """
-        with self._database.writing() as connection:
-            return self._open_due(connection, rubric, proposal_after, now)
-
-    def _open_due(
-        self, connection: Connection, rubric: str, proposal_after: int, now: datetime
-    ) -> tuple[RubricRevision, ...]:
         made = {
-            one.id: one
-            for one in Adjudications(self._database).read(connection)
-            if one.rubric == rubric
+            decision.id: decision
+            for decision in Adjudications(self._database).read(connection)
+            if decision.rubric == rubric
         }
-        current = {one.item: one for one in made.values()}
-        earlier = [one for one in self._read(connection) if one.rubric == rubric]
+        current = {decision.item: decision for decision in made.values()}
+        earlier = [proposal for proposal in self._read(connection) if proposal.rubric == rubric]
         table = self._database.tables.proposals
         opened: list[int] = []
-        for clause in sorted({one.clause for one in current.values()}):
-            of_clause = [one for one in earlier if one.clause == clause]
+        for clause in sorted({decision.clause for decision in current.values()}):
+            of_clause = [proposal for proposal in earlier if proposal.clause == clause]
             cited = {made[id].item for proposal in of_clause for id in proposal.adjudications}
             counted = sorted(
-                one.id for one in current.values() if one.clause == clause and one.item not in cited
+                decision.id
+                for decision in current.values()
+                if decision.clause == clause and decision.item not in cited
             )
             if len(counted) >= proposal_after and all(
                 proposal.status != "open" for proposal in of_clause
@@ -110,7 +108,7 @@ class Proposals:
                         table.insert().values(**fields).returning(table.c.id)
                     ).scalar_one()
                 )
-        return tuple(one for one in self._read(connection) if one.id in opened)
+        return tuple(proposal for proposal in self._read(connection) if proposal.id in opened)
 
     def open_for_case(
         self, rubric: Rubric, clause: str, case: str, now: datetime
@@ -130,15 +128,16 @@ class Proposals:
         rubric.clause(clause)
         table = self._database.tables.proposals
         with self._database.writing() as connection:
-            found = next(
+            existing = next(
                 (
-                    one
-                    for one in self._read(connection)
-                    if (one.rubric, one.clause, one.status) == (rubric.label, clause, "open")
+                    proposal
+                    for proposal in self._read(connection)
+                    if (proposal.rubric, proposal.clause, proposal.status)
+                    == (rubric.label, clause, "open")
                 ),
                 None,
             )
-            if found is None:
+            if existing is None:
                 fields = {
                     "rubric": rubric.label,
                     "clause": clause,
@@ -150,10 +149,10 @@ class Proposals:
                     table.insert().values(**fields, cases=json.dumps([case])).returning(table.c.id)
                 ).scalar_one()
             else:
-                id = found.id
-                cases = json.dumps(sorted({*found.cases, case}))
+                id = existing.id
+                cases = json.dumps(sorted({*existing.cases, case}))
                 connection.execute(table.update().where(table.c.id == id).values(cases=cases))
-            return next(one for one in self._read(connection) if one.id == id)
+            return next(proposal for proposal in self._read(connection) if proposal.id == id)
 
     def close(
         self, id: int, status: Literal["accepted", "declined"], by: str, reason: str, now: datetime
@@ -168,22 +167,25 @@ class Proposals:
         by, reason = signed(by, reason, f"proposal {id}")
         table = self._database.tables.proposals
         with self._database.writing() as connection:
-            found = next((one for one in self._read(connection) if one.id == id), None)
-            if found is None:
+            proposal = next(
+                (proposal for proposal in self._read(connection) if proposal.id == id), None
+            )
+            if proposal is None:
                 raise DataError(
-                    f"there is no proposal {id}; `plumbline rubric proposals list` shows them"
+                    f"there is no proposal {id}; `plumbline profile rubric proposals list` shows"
+                    " them"
                 )
-            if found.status != "open":
+            if proposal.status != "open":
                 raise DataError(
-                    f"proposal {id} was {found.status} by {found.by} at {found.closed_at}; a closed"
-                    " proposal does not change"
+                    f"proposal {id} was {proposal.status} by {proposal.by} at"
+                    f" {proposal.closed_at}; a closed proposal does not change"
                 )
             connection.execute(
                 table.update()
                 .where(table.c.id == id)
                 .values(status=status, by=by, reason=reason, closed_at=to_text(now))
             )
-            return next(one for one in self._read(connection) if one.id == id)
+            return next(proposal for proposal in self._read(connection) if proposal.id == id)
 
     def all(self) -> tuple[RubricRevision, ...]:
         """Every proposal, the oldest first."""
@@ -210,45 +212,6 @@ class Proposals:
             for row in rows
         )
 
-    def record(
-        self,
-        item: QueueItem,
-        rubric: Rubric,
-        *,
-        clause: str,
-        decision: Choice,
-        by: str,
-        reason: str,
-        proposal_after: int,
-        now: datetime,
-    ) -> Decided:
-        """Decide on an item and open the proposals that this makes due, in one transaction.
-
-        Raises:
-            DataError: If the item is queued under another rubric, or the decision cannot be
-                recorded.
-            ConfigError: If the rubric has no such clause.
-        """
-        if item.rubric != rubric.label:
-            raise DataError(
-                f"item {item.item} was queued under {item.rubric}, the rubric is now"
-                f" {rubric.label}; materialize preference_data again"
-            )
-        rubric.clause(clause)
-        with self._database.writing() as connection:
-            made = Adjudications(self._database).record(
-                connection,
-                item.item,
-                rubric.label,
-                clause,
-                decision,
-                chosen_of(item, decision),
-                by,
-                reason,
-                now,
-            )
-            return Decided(made, self._open_due(connection, rubric.label, proposal_after, now))
-
 
 def adjudicate(
     database: Database,
@@ -262,17 +225,33 @@ def adjudicate(
     proposal_after: int,
     now: datetime,
 ) -> Decided:
-    """Decide on an item of the queue; see `Proposals.record`."""
-    return Proposals(database).record(
-        item,
-        rubric,
-        clause=clause,
-        decision=decision,
-        by=by,
-        reason=reason,
-        proposal_after=proposal_after,
-        now=now,
-    )
+    """Decide on an item of the queue and open the proposals that this makes due, in one
+    transaction.
+
+    Raises:
+        DataError: If the item is queued under another rubric, or the decision cannot be recorded.
+        ConfigError: If the rubric has no such clause.
+    """
+    if item.rubric != rubric.label:
+        raise DataError(
+            f"item {item.item} was queued under {item.rubric}, the rubric is now"
+            f" {rubric.label}; materialize preference_data again"
+        )
+    rubric.clause(clause)
+    with database.writing() as connection:
+        made = Adjudications(database).record(
+            connection,
+            item=item.item,
+            rubric=rubric.label,
+            clause=clause,
+            decision=decision,
+            chosen=chosen_of(item, decision),
+            by=by,
+            reason=reason,
+            now=now,
+        )
+        due = Proposals(database).open_due(connection, rubric.label, proposal_after, now)
+        return Decided(made, due)
 
 
 def draft_revision(
@@ -296,15 +275,39 @@ def draft_revision(
     Raises:
         DataError: If the proposal is about another version of the rubric.
     """
-    import yaml
-
     if proposal.rubric != rubric.label:
         raise DataError(
             f"proposal {proposal.id} is about {proposal.rubric}, the rubric is now {rubric.label}"
         )
+    approval = RubricApproval(
+        approved_by="nobody yet",
+        date="not approved",
+        reason=f"proposal {proposal.id} on clause {proposal.clause}",
+    )
+    following = rubric.model_copy(
+        update={
+            "version": rubric.version + 1,
+            "approval": approval,
+            "accepts": (*rubric.accepts, rubric.label),
+        }
+    )
+    body = yaml.safe_dump(
+        following.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=150
+    )
+    head = _explanation(proposal, rubric, adjudications, queue)
+    return "".join(f"# {line}\n" for text in head for line in text.splitlines()) + body
+
+
+def _explanation(
+    proposal: RubricRevision,
+    rubric: Rubric,
+    adjudications: Iterable[Adjudication],
+    queue: Mapping[str, QueueItem],
+) -> list[str]:
+    """Why the clause should be revised, and what to do with the draft."""
     clause = rubric.clause(proposal.clause)
-    cited = [one for one in adjudications if one.id in proposal.adjudications]
-    head = [
+    cited = [decision for decision in adjudications if decision.id in proposal.adjudications]
+    return [
         (
             f"Proposal {proposal.id} to revise the clause `{clause.id}` of {rubric.label}, opened"
             f" {proposal.opened_at:%Y-%m-%d}."
@@ -315,10 +318,11 @@ def draft_revision(
             if cited
             else []
         ),
-        *(line for one in cited for line in _reasons(one, queue.get(one.item))),
+        *(line for decision in cited for line in _reasons(decision, queue.get(decision.item))),
         *(
             [
-                f"People sent {len(proposal.cases)} failures to it; `plumbline failures list` shows"
+                f"People sent {len(proposal.cases)} failures to it; `plumbline evaluate failures"
+                " list` shows"
                 f" them: {', '.join(proposal.cases)}"
             ]
             if proposal.cases
@@ -333,28 +337,12 @@ def draft_revision(
             " wording turns them round."
         ),
     ]
-    approval = RubricApproval(
-        approved_by="nobody yet",
-        date="not approved",
-        reason=f"proposal {proposal.id} on clause {clause.id}",
-    )
-    following = rubric.model_copy(
-        update={
-            "version": rubric.version + 1,
-            "approval": approval,
-            "accepts": (*rubric.accepts, rubric.label),
-        }
-    )
-    body = yaml.safe_dump(
-        following.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=150
-    )
-    return "".join(f"# {line}\n" for text in head for line in text.splitlines()) + body
 
 
-def _reasons(one: Adjudication, item: QueueItem | None) -> list[str]:
+def _reasons(decision: Adjudication, item: QueueItem | None) -> list[str]:
     lines = [
-        f"- decision {one.id}, {one.decided_at:%Y-%m-%d}, {_short(one.by)}: {one.decision}:"
-        f" {_short(one.reason)}"
+        f"- decision {decision.id}, {decision.decided_at:%Y-%m-%d}, {_short(decision.by)}:"
+        f" {decision.decision}: {_short(decision.reason)}"
     ]
     if item is not None:
         lines += [

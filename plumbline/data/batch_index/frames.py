@@ -7,9 +7,10 @@ from pathlib import Path
 import polars
 import polars as pl
 
-from plumbline.data.batch_index.index import ACCEPTED, INDEX, KINDS, index_schema, indexed
+from plumbline.data.batch_index.index import INDEX, KINDS, index_schema, indexed
 from plumbline.data.batch_index.spans import EventLines
 from plumbline.schema.feedback import FeedbackEvent
+from plumbline.schema.kinds import ACCEPTED_FILE
 from plumbline.storage.jsonl import parse_record
 
 _KEYS = ("event", "pair", "redacted_from", "judged", "prompt")
@@ -53,13 +54,16 @@ def events_at(batches: Sequence[Path], event_ids: Iterable[str]) -> Iterator[Fee
     wanted = pl.Series(
         "event", [bytes.fromhex(identifier) for identifier in event_ids], dtype=pl.Binary
     )
-    found: dict[bytes, tuple[int, int, int]] = {}
-    with indexed(batches) as folders, EventLines([batch / ACCEPTED for batch in batches]) as lines:
+    places: dict[bytes, tuple[int, int, int]] = {}
+    with (
+        indexed(batches) as folders,
+        EventLines([batch / ACCEPTED_FILE for batch in batches]) as lines,
+    ):
         for number, folder in enumerate(folders):
             frame = pl.read_parquet(folder / INDEX, columns=["event", "offset", "length", "first"])
             for event, offset, length, _ in frame.filter(
                 pl.col("first") & pl.col("event").is_in(wanted.implode())
             ).iter_rows():
-                found[event] = (number, offset, length)
-        for _, (number, offset, length) in sorted(found.items()):
+                places[event] = (number, offset, length)
+        for _, (number, offset, length) in sorted(places.items()):
             yield parse_record(lines.read(number, offset, length), FeedbackEvent)

@@ -2,8 +2,8 @@
 about each vote, without the text.
 
 The index is made once, while the batch is written, so that a new batch costs what the batch costs;
-`plumbline.data.preferences.vote_table` reads it. It has one row for each event and judged pair of responses: a
-comparison one, a ranking of K responses K(K-1)/2, a verdict one.
+`plumbline.data.preferences.vote_table` reads it. It has one row for each event and judged pair of
+responses: a comparison one, a ranking of K responses K(K-1)/2, a verdict one.
 """
 
 import itertools
@@ -25,9 +25,9 @@ from plumbline.data.splits import judged_pair, pair_id, prompt_key
 from plumbline.errors import InvalidFeedback
 from plumbline.profile.data import NearDuplicateConfig
 from plumbline.schema.feedback import Comparison, Dimension, FeedbackEvent, Ranking, ResponseLabel
+from plumbline.schema.kinds import ACCEPTED_FILE
 from plumbline.storage.jsonl import parse_record, read_lines
 
-ACCEPTED = "accepted.jsonl"
 INDEX = "index.parquet"
 SKETCHES = "sketches.bin"
 VERSION = "1"
@@ -143,7 +143,7 @@ def write_batch(
             index is read.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ACCEPTED).open("wb") as accepted, _IndexWriter(folder, rule) as index:
+    with (folder / ACCEPTED_FILE).open("wb") as accepted, _IndexWriter(folder, rule) as index:
         for event in events:
             line = event.to_json()
             index.add(event, line[:-1], accepted.tell())
@@ -184,78 +184,11 @@ class _IndexWriter:
         return BatchIndex(self._events, self._written, len(self._annotators))
 
     def add(self, event: FeedbackEvent, line: bytes, offset: int) -> None:
-        spans = event_spans(line)
-        texts = [response.text for response in event.responses]
-        stripped = [text.strip() for text in texts]
-        prompt = [message.content for message in event.prompt]
         judged = judged_pairs(event)
-        scores = {(rating.response, rating.dimension): rating.score for rating in event.ratings}
-        consent = event.consent
-        # Only the id of an event can be replaced; a name that is none replaces nothing here.
-        redacted = (
-            bytes.fromhex(event.redacted_from)
-            if event.redacted_from and _EVENT_ID.fullmatch(event.redacted_from)
-            else None
-        )
-        shared = (
-            event.annotator,
-            event.rubric,
-            event.context.slice,
-            event.clause,
-            event.attack,
-            consent.version,
-            consent.given_by,
-        )
-        when = (
-            _microseconds(event.time),
-            _microseconds(consent.expires) if consent.expires else None,
-        )
-        identity, key = bytes.fromhex(event.id), bytes.fromhex(prompt_key(event.prompt))
-        kind = KINDS.index(event.judgment.kind)
-        strength = event.judgment.strength if isinstance(event.judgment, Comparison) else 0
-        share = max(1, sum(pair.winner is not None for pair in judged))
-        flags = (event.synthetic, not all(stripped), len(set(stripped)) < len(stripped))
-        for number, pair in enumerate(judged):
-            sides = [pair.left] if pair.right is None else [pair.left, pair.right]
-            places = [spans.responses[side] for side in sides]
-            shown = [texts[side] for side in sides]
-            self._rows.append(
-                (
-                    identity,
-                    (
-                        None
-                        if pair.winner is None
-                        else bytes.fromhex(
-                            pair_id(
-                                event.prompt,
-                                shown if pair.winner == 0 or len(shown) == 1 else shown[::-1],
-                            )
-                        )
-                    ),
-                    redacted,
-                    bytes.fromhex(judged_pair(event.prompt, shown)),
-                    key,
-                    *shared,
-                    offset,
-                    *when,
-                    len(line),
-                    *spans.prompt,
-                    *spans.context,
-                    *places[0],
-                    *(places[1] if len(places) == 2 else (0, 0)),
-                    len(shown[0]),
-                    len(shown[1]) if len(shown) == 2 else 0,
-                    kind,
-                    strength,
-                    pair.places,
-                    share,
-                    pair.winner,
-                    *(_difference(scores, pair, dimension) for dimension in DIMENSIONS),
-                    number == 0,
-                    *flags,
-                )
-            )
-            self._texts.append((prompt, shown))
+        prompt = [message.content for message in event.prompt]
+        for pair, row in zip(judged, _rows(event, judged, line, offset), strict=True):
+            self._rows.append(row)
+            self._texts.append((prompt, _sides(event, pair)))
         self._events += 1
         self._annotators.add(event.annotator)
         if len(self._rows) >= _CHUNK:
@@ -274,6 +207,54 @@ class _IndexWriter:
             self._parquet.write_batch(pa.record_batch(arrays, schema=self._schema))
             self._written += len(rows)
         self._rows, self._texts = [], []
+
+
+def _rows(
+    event: FeedbackEvent, judged: Sequence[IndexedVote], line: bytes, offset: int
+) -> Iterator[tuple[Any, ...]]:
+    """The values of `index_schema` for each judged pair of an event, but for the fingerprint."""
+    spans = event_spans(line)
+    stripped = [response.text.strip() for response in event.responses]
+    scores = {(rating.response, rating.dimension): rating.score for rating in event.ratings}
+    consent, context = event.consent, event.context
+    # Only the id of an event can be replaced; a name that is none replaces nothing here.
+    replaced = event.redacted_from
+    redacted = bytes.fromhex(replaced) if replaced and _EVENT_ID.fullmatch(replaced) else None
+    identity, key = bytes.fromhex(event.id), bytes.fromhex(prompt_key(event.prompt))
+    expires = _microseconds(consent.expires) if consent.expires else None
+    strength = event.judgment.strength if isinstance(event.judgment, Comparison) else 0
+    share = max(1, sum(pair.winner is not None for pair in judged))
+    for number, pair in enumerate(judged):
+        shown = _sides(event, pair)
+        right = (0, 0) if pair.right is None else spans.responses[pair.right]
+        yield (
+            identity,
+            None if pair.winner is None else _decided_pair(event, shown, pair.winner),
+            redacted,
+            bytes.fromhex(judged_pair(event.prompt, shown)),
+            key,
+            *(event.annotator, event.rubric, context.slice, event.clause, event.attack),
+            *(consent.version, consent.given_by),
+            *(offset, _microseconds(event.time), expires, len(line)),
+            *(*spans.prompt, *spans.context, *spans.responses[pair.left], *right),
+            *(len(shown[0]), len(shown[1]) if len(shown) == 2 else 0),
+            *(KINDS.index(event.judgment.kind), strength, pair.places, share, pair.winner),
+            *(_difference(scores, pair, dimension) for dimension in DIMENSIONS),
+            *(number == 0, event.synthetic),
+            *(not all(stripped), len(set(stripped)) < len(stripped)),
+        )
+
+
+def _sides(event: FeedbackEvent, pair: IndexedVote) -> list[str]:
+    """The texts that a vote compares, or the one that it judges."""
+    sides = [pair.left] if pair.right is None else [pair.left, pair.right]
+    return [event.responses[side].text for side in sides]
+
+
+def _decided_pair(event: FeedbackEvent, shown: list[str], winner: int) -> bytes:
+    """Id of the pair if this vote decides: the winner stands first."""
+    in_order = shown if winner == 0 or len(shown) == 1 else shown[::-1]
+    return bytes.fromhex(pair_id(event.prompt, in_order))
 
 
 def _difference(
@@ -303,14 +284,14 @@ def indexed(
     with tempfile.TemporaryDirectory(prefix="plumbline-index-") as temporary:
         folders = []
         for number, batch in enumerate(batches):
-            found = _scheme_of(batch)
-            if found is not None and (rule is None or found == scheme(rule)):
+            stored_scheme = _scheme_of(batch)
+            if stored_scheme is not None and (rule is None or stored_scheme == scheme(rule)):
                 folders.append(batch)
                 continue
             folder = Path(temporary, str(number))
             folder.mkdir()
             _index_again(
-                batch / ACCEPTED,
+                batch / ACCEPTED_FILE,
                 folder,
                 rule or NearDuplicateConfig(shingle=5, threshold=0.7, action="report"),
             )

@@ -2,9 +2,9 @@
 its digests left behind.
 
 Events keep their row and id, batches their digest, artifacts their manifest; what is erased from a
-tree is recorded first (see `plumbline.lineage.tombstones`). An erasure that was interrupted is finished
-by running it again. Weights that were trained on the text are not touched: `plumbline.lineage.descendants`
-says which have to be retired.
+tree is recorded first (see `plumbline.lineage.tombstones`). An erasure that was interrupted is
+finished by running it again. Weights that were trained on the text are not touched:
+`plumbline.lineage.descendants` says which have to be retired.
 """
 
 import hashlib
@@ -16,6 +16,7 @@ from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 
+from filelock import FileLock
 from pydantic import Field
 from sqlalchemy import select
 
@@ -23,11 +24,12 @@ from plumbline.data.consent.withdrawals import Withdrawals
 from plumbline.data.store.batches import stored_event
 from plumbline.data.store.database import Database, to_text
 from plumbline.data.store.events import ERASED
-from plumbline.lineage.descendants import ACCEPTED, descendants_of, named_ids, redacted_forms
+from plumbline.lineage.descendants import descendants_of, named_ids, redacted_forms
 from plumbline.lineage.tombstones import ErasedTree, write_erased
 from plumbline.records import Record, canonical_json
 from plumbline.schema.feedback import Withdrawal
-from plumbline.storage.artifacts import Artifact, ArtifactStore, FileEntry
+from plumbline.schema.kinds import ACCEPTED_FILE, FEEDBACK_BATCH
+from plumbline.storage.artifacts import Artifact, ArtifactStore
 
 SHORTEST_TEXT = 24
 """Characters of the shortest text that is looked for afterwards; shorter ones stand everywhere."""
@@ -82,56 +84,71 @@ def erase(
     ids = Withdrawals(database).events(withdrawal)
     texts = _texts(database, ids)
     store = ArtifactStore(home / "store")
-    found = descendants_of(store, ids)
-    holding = {row.artifact: store.manifest(row.artifact) for row in found.tainted if row.events}
-    held = {
-        artifact.tree: artifact
-        for artifact in holding.values()
-        if _folder(store, artifact.tree).is_dir()
-    }
-    kept = {
-        entry.digest
-        for digest in store.manifests()
-        for entry in _entries(store, store.manifest(digest), held)
-    }
+    held = _held_trees(store, ids)
+    kept = _kept_files(store, held)
     for aside in (store.root / "staging").glob(f"{_ASIDE}*"):
         shutil.rmtree(aside)  # an erasure was killed while it removed this tree
     objects = 0
     for artifact in held.values():
-        _record(store, artifact, withdrawal, database.name, by, reason, now)
+        _record(
+            store,
+            artifact,
+            withdrawal=withdrawal,
+            feedback=database.name,
+            by=by,
+            reason=reason,
+            now=now,
+        )
+        folder = _folder(store, artifact.tree)
         md5s = {
-            _md5(_folder(store, artifact.tree) / name)
+            _md5(folder / name)
             for name, entry in artifact.files.items()
             if entry.digest not in kept
         }
-        objects += sum(
-            _erase_from_dvc(folder, md5s) for folder in sorted(home.glob("profiles/*/dvc"))
-        )
+        objects += sum(_erase_from_dvc(path, md5s) for path in sorted(home.glob("profiles/*/dvc")))
         _remove(store, artifact.tree)
     rows = _erase_from_database(database, withdrawal, ids, now)
     database.reclaim()
+    batches = {
+        str(artifact.facts.get("batch", ""))
+        for artifact in held.values()
+        if artifact.kind == FEEDBACK_BATCH
+    }
     return Erasure(
         events=len(ids),
         rows=rows,
         trees=tuple(sorted(held)),
-        batches=tuple(
-            sorted(
-                {
-                    str(artifact.facts.get("batch", ""))
-                    for artifact in held.values()
-                    if artifact.kind == "feedback_batch"
-                }
-                - {""}
-            )
-        ),
+        batches=tuple(sorted(batches - {""})),
         objects=objects,
         left=tuple(_holding(home, database, texts)),
     )
 
 
+def _held_trees(store: ArtifactStore, ids: Collection[str]) -> dict[str, Artifact]:
+    """Artifacts that hold one of the events themselves and whose files are there, by tree."""
+    rows = descendants_of(store, ids).tainted
+    holding = [store.manifest(row.artifact) for row in rows if row.events]
+    return {
+        artifact.tree: artifact for artifact in holding if _folder(store, artifact.tree).is_dir()
+    }
+
+
+def _kept_files(store: ArtifactStore, held: Collection[str]) -> set[str]:
+    """Digests of the files that stay: a dataset can share an untouched file with one that is
+    erased."""
+    manifests = (store.manifest(digest) for digest in store.manifests())
+    return {
+        entry.digest
+        for artifact in manifests
+        if artifact.tree not in held and _folder(store, artifact.tree).is_dir()
+        for entry in artifact.files.values()
+    }
+
+
 def _record(
     store: ArtifactStore,
     artifact: Artifact,
+    *,
     withdrawal: Withdrawal,
     feedback: str,
     by: str,
@@ -142,11 +159,11 @@ def _record(
     folder = _folder(store, artifact.tree)
     store.verify_tree(artifact.tree, artifact.files)
     cited = {
-        name: tuple(sorted({one.decode() for one in named_ids(folder / name)}))
+        name: tuple(sorted({event_id.decode() for event_id in named_ids(folder / name)}))
         for name in artifact.files
         if name.endswith(".jsonl")
     }
-    forms = redacted_forms(folder / ACCEPTED) if ACCEPTED in artifact.files else {}
+    forms = redacted_forms(folder / ACCEPTED_FILE) if ACCEPTED_FILE in artifact.files else {}
     erased = ErasedTree(
         tree=artifact.tree,
         files=artifact.files,
@@ -172,8 +189,6 @@ def _remove(store: ArtifactStore, tree: str) -> None:
 def _erase_from_dvc(repository: Path, md5s: Collection[str]) -> int:
     """Remove files by their MD5 from the cache, the remote and the working folder of one DVC
     repository; returns how many."""
-    from filelock import FileLock
-
     if not (repository / ".dvc").is_dir() or not md5s:
         return 0
     removed = 0
@@ -202,11 +217,11 @@ def _erase_from_database(
         done = set(connection.execute(select(tables.erasures.c.event_id)).scalars())
         # An id that only an artifact names (a redacted form) has no row here.
         stored = [
-            one
-            for one in sorted(ids)
-            if one not in done
+            identifier
+            for identifier in sorted(ids)
+            if identifier not in done
             and connection.execute(
-                select(tables.events.c.id).where(tables.events.c.id == one)
+                select(tables.events.c.id).where(tables.events.c.id == identifier)
             ).first()
         ]
         for identifier in stored:
@@ -223,10 +238,10 @@ def _erase_from_database(
             tables.quarantined_rows.c.event_id,
             tables.quarantined_rows.c.body,
         )
-        found = connection.execute(kept, execution_options={"yield_per": 100})
+        quarantined = connection.execute(kept, execution_options={"yield_per": 100})
         concerned = [
             row.id
-            for row in found
+            for row in quarantined
             if bytes(row.body) and (row.event_id in ids or name in bytes(row.body))
         ]
         for number in concerned:
@@ -242,7 +257,7 @@ def _texts(database: Database, ids: Iterable[str]) -> list[str]:
     """The longer texts of the events, the longest first: what is looked for when everything was
     erased."""
     events = database.tables.events
-    found: set[str] = set()
+    texts: set[str] = set()
     with database.reading() as connection:
         for identifier in ids:
             body = connection.execute(
@@ -250,13 +265,13 @@ def _texts(database: Database, ids: Iterable[str]) -> list[str]:
             ).scalar()
             if body:
                 event = stored_event(identifier, body)
-                found |= (
+                texts |= (
                     {message.content for message in event.prompt}
                     | {response.text for response in event.responses}
                     | {event.reason or ""}
                 )
     return sorted(
-        (text for text in found if len(text) >= SHORTEST_TEXT), key=lambda text: (-len(text), text)
+        (text for text in texts if len(text) >= SHORTEST_TEXT), key=lambda text: (-len(text), text)
     )[:MOST_TEXTS]
 
 
@@ -292,18 +307,6 @@ def _holding(home: Path, database: Database, texts: Iterable[str]) -> Iterator[s
         ):
             if any(content.find(needle) >= 0 for needle in needles):
                 yield str(path)
-
-
-def _entries(
-    store: ArtifactStore, artifact: Artifact, held: Collection[str]
-) -> Iterable[FileEntry]:
-    """Files of an artifact that stay: a dataset can share an untouched file with one that is
-    erased."""
-    return (
-        artifact.files.values()
-        if artifact.tree not in held and _folder(store, artifact.tree).is_dir()
-        else ()
-    )
 
 
 def _folder(store: ArtifactStore, tree: str) -> Path:

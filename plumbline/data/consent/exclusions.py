@@ -89,7 +89,7 @@ def _concerned(withdrawals: Sequence[Withdrawal]) -> polars.Expr:
         ("redacted_from", "event"),
         ("consent_version", "consent"),
     ]
-    found = pl.lit(False)
+    matches = pl.lit(False)
     for column, kind in places:
-        found = found | pl.col(column).is_in(subjects[kind]).fill_null(False)
-    return found
+        matches = matches | pl.col(column).is_in(subjects[kind]).fill_null(False)
+    return matches

@@ -2,8 +2,8 @@
 materialization on.
 
 A withdrawal only says so. The events stay in the store as the record of what was trained on
-(`plumbline.lineage.descendants` lists it), until somebody erases them (`plumbline.data.consent.erasure`). Like
-events, withdrawals are only ever added.
+(`plumbline.lineage.descendants` lists it), until somebody erases them
+(`plumbline.data.consent.erasure`). Like events, withdrawals are only ever added.
 """
 
 from collections import Counter
@@ -76,7 +76,7 @@ class Withdrawals:
                 return withdrawal
         raise DataError(
             f"withdrawal {number}: is not in {self._database.name}; it has"
-            f" {', '.join(str(one.id) for one in known) or 'none'}"
+            f" {', '.join(str(withdrawal.id) for withdrawal in known) or 'none'}"
         )
 
     def events(self, withdrawal: Withdrawal) -> frozenset[str]:

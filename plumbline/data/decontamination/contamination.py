@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from plumbline.profile.data import ContaminationConfig
 from plumbline.schema.conversations import Message
-from plumbline.schema.prompts import EvalPrompt
+from plumbline.schema.held_out import EvalPrompt
 from plumbline.text.ngrams import Grams, WordHashes, grams
 
 SHORTEST = 5
@@ -61,17 +61,17 @@ class HeldOutIndex:
         Memory grows with the number of prompts; for many, call it for a few thousand at a time.
         """
         turns = _Turns(prompts, self._hashes)
-        found: list[HeldOutMatch | None] = self._contained(turns)
+        matches: list[HeldOutMatch | None] = self._contained(turns)
         for index, (exact, normalized) in enumerate(
             zip(turns.as_they_stand, turns.normalized, strict=True)
         ):
             if not exact:
                 continue  # nothing but system messages
             if exact in self._exact:
-                found[index] = HeldOutMatch(self._exact[exact], "exact", 1.0)
+                matches[index] = HeldOutMatch(self._exact[exact], "exact", 1.0)
             elif normalized in self._normalized:
-                found[index] = HeldOutMatch(self._normalized[normalized], "normalized", 1.0)
-        return found
+                matches[index] = HeldOutMatch(self._normalized[normalized], "normalized", 1.0)
+        return matches
 
     def _contained(self, turns: "_Turns") -> list[HeldOutMatch | None]:
         """The containment matches alone."""
@@ -93,21 +93,14 @@ class HeldOutIndex:
             place, held = longer.of(hashes)
             triples.append((owners[place], held, np.ones(len(held))))
         prompt, held, share = (np.concatenate(column) for column in zip(*triples, strict=True))
-        found: list[HeldOutMatch | None] = [None] * turns.number
+        matches: list[HeldOutMatch | None] = [None] * turns.number
         # Ids fall with the position in the vault, so of equal shares the last one, with the
         # smallest id, stays.
         for index in np.lexsort((held, share, prompt)).tolist():
-            found[prompt[index]] = HeldOutMatch(
+            matches[prompt[index]] = HeldOutMatch(
                 self._ids[held[index]], "containment", float(share[index])
             )
-        return found
-
-
-def contaminated(
-    prompts: Sequence[Sequence[Message]], held_out: Iterable[EvalPrompt], rule: ContaminationConfig
-) -> list[HeldOutMatch | None]:
-    """The best match of each prompt among the held-out ones; see `HeldOutIndex`."""
-    return HeldOutIndex(held_out, rule).matches(prompts)
+        return matches
 
 
 class _Turns:
@@ -154,30 +147,32 @@ class _Postings:
         return np.repeat(hit, number), self.owners[np.repeat(first[hit], number) + within]
 
 
-def _distinct(turns: _Turns, found: Grams) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+def _distinct(turns: _Turns, ngrams: Grams) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
     """The distinct n-grams of each prompt, and the prompt of each."""
-    owners = np.repeat(turns.owners, found.counts)
-    order = np.lexsort((found.hashes, owners))
-    hashes, owners = found.hashes[order], owners[order]
+    owners = np.repeat(turns.owners, ngrams.counts)
+    order = np.lexsort((ngrams.hashes, owners))
+    hashes, owners = ngrams.hashes[order], owners[order]
     new = np.ones(len(hashes), dtype=np.bool_)
     new[1:] = (hashes[1:] != hashes[:-1]) | (owners[1:] != owners[:-1])
     return hashes[new], owners[new]
 
 
-def _whole(turns: _Turns, found: Grams, order: int) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+def _whole(
+    turns: _Turns, ngrams: Grams, order: int
+) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
     """The prompts of one turn with exactly `order` words, each as one n-gram."""
     fitting = (turns.counts == order) & (turns.per_prompt[turns.owners] == 1)
-    return found.hashes[(np.cumsum(found.counts) - found.counts)[fitting]], turns.owners[fitting]
+    return ngrams.hashes[(np.cumsum(ngrams.counts) - ngrams.counts)[fitting]], turns.owners[fitting]
 
 
 def _short_postings(turns: _Turns, order: int, threshold: float) -> tuple[_Postings, _Postings]:
     """Held-out prompts of exactly `order` words; and the n-grams of those a little longer, of which
     `order` words are at least the threshold."""
-    found = grams(turns.hashes, turns.counts, order)
-    hashes, owners = _distinct(turns, found)
+    ngrams = grams(turns.hashes, turns.counts, order)
+    hashes, owners = _distinct(turns, ngrams)
     lengths = np.bincount(turns.owners, weights=turns.counts, minlength=turns.number)
     single = turns.per_prompt == 1
     longer = single & (lengths > order) & (order >= threshold * lengths)
-    return _Postings(*_whole(turns, found, order)), _Postings(
+    return _Postings(*_whole(turns, ngrams, order)), _Postings(
         hashes[longer[owners]], owners[longer[owners]]
     )

@@ -147,6 +147,7 @@ def near_duplicates(
         rule: The one that the sketches were made by.
     """
     groups = _Groups(len(sketches.fingerprints))
+    # Equal fingerprints are equal documents: joined without a comparison, and one of each goes on.
     order = np.argsort(sketches.fingerprints, kind="stable")
     same = sketches.fingerprints[order][1:] == sketches.fingerprints[order][:-1]
     groups.join(order[:-1][same], order[1:][same], np.ones(int(same.sum())))
@@ -155,13 +156,13 @@ def near_duplicates(
         sketches.signatures[distinct], rule.threshold, distinct, groups
     ):
         for start in range(0, len(first), VERIFIED_AT_ONCE):
-            one, other = (
+            left, right = (
                 first[start : start + VERIFIED_AT_ONCE],
                 second[start : start + VERIFIED_AT_ONCE],
             )
-            similarity = _similarities(one, other, documents, rule.shingle)
+            similarity = _similarities(left, right, documents, rule.shingle)
             near = similarity >= rule.threshold
-            groups.join(one[near], other[near], similarity[near])
+            groups.join(left[near], right[near], similarity[near])
     return NearDuplicates(groups.group, groups.links)
 
 
@@ -203,7 +204,7 @@ class _Groups:
                 label = above
             return label
 
-        for one, other, own, others, value in zip(
+        for left, right, own, others, value in zip(
             first.tolist(),
             second.tolist(),
             self.group[first].tolist(),
@@ -214,7 +215,7 @@ class _Groups:
             low, high = sorted((root(own), root(others)))
             if low != high:
                 parent[high] = low
-                self.links.append(Link(min(one, other), max(one, other), value))
+                self.links.append(Link(min(left, right), max(left, right), value))
         renamed = np.arange(len(self.group))
         for label in parent:
             renamed[label] = root(label)
@@ -230,12 +231,14 @@ def _candidates(
     # Four standard deviations of the estimate: it loses one in 30,000 at the threshold.
     least = threshold - 4 * math.sqrt(threshold * (1 - threshold) / signatures.shape[1])
     for band in range(cut.bands):
+        # One number for the bytes of the band, shape (rows,); equal numbers meet in a bucket.
         keys = np.zeros(len(rows), dtype=np.uint64)
         for column in range(band * cut.rows, (band + 1) * cut.rows):
             keys = keys * np.uint64(0x9E3779B97F4A7C15) + signatures[:, column] + np.uint64(1)
         order = np.argsort(keys, kind="stable")
         bucket = np.cumsum(np.diff(keys[order], prepend=keys[order][:1]) != 0)
         order = order[np.bincount(bucket, minlength=1)[bucket] > 1] if len(order) else order
+        # Sorted by bucket, a row is compared with the rows 1 to NEIGHBOURS places before it.
         for lag in range(1, NEIGHBOURS + 1):
             first, second = order[:-lag], order[lag:]
             open_ = (keys[first] == keys[second]) & (
@@ -277,6 +280,7 @@ def _shingles(documents: Sequence[Document], order: int) -> _Shingles:
     sizes = np.array(
         [(len(document.prompt), len(document.responses)) for document in documents]
     ).reshape(-1)
+    # Prompt and responses of a document alternate: `sizes` counts their texts, two per document.
     hashes, counts = grams(*_hashes.of(texts), order)
     in_response = np.repeat(np.tile([False, True], len(documents)), sizes)
     owners = np.repeat(np.repeat(np.arange(len(documents)), 2), sizes)
@@ -290,10 +294,10 @@ def _similarities(
     rows, places = np.unique(np.concatenate([first, second]), return_inverse=True)
     shingles = _shingles(documents(rows.tolist()), order)
     ids = np.unique(shingles.hashes, return_inverse=True)[1]
-    one, other = places[: len(first)], places[len(first) :]
-    whole = _jaccard(ids, shingles.owners, len(rows), one, other)
+    left, right = places[: len(first)], places[len(first) :]
+    whole = _jaccard(ids, shingles.owners, len(rows), left, right)
     responses = _jaccard(
-        ids[shingles.in_response], shingles.owners[shingles.in_response], len(rows), one, other
+        ids[shingles.in_response], shingles.owners[shingles.in_response], len(rows), left, right
     )
     return np.minimum(whole, responses)
 
@@ -302,29 +306,30 @@ def _jaccard(
     ids: NDArray[np.int64],
     owners: NDArray[np.int64],
     count: int,
-    one: NDArray[np.int64],
-    other: NDArray[np.int64],
+    left: NDArray[np.int64],
+    right: NDArray[np.int64],
 ) -> NDArray[np.float64]:
-    """Jaccard similarity of the id sets of owners one[i] and other[i]; 1 where both are empty."""
+    """Jaccard similarity of the id sets of owners left[i] and right[i]; 1 where both are empty."""
+    # A set is a run of sorted numbers owner * span + id, so that one search finds common members.
     span = int(ids.max(initial=0)) + 1
     members = np.unique(owners * span + ids)
     owned = members // span
     starts = np.searchsorted(owned, np.arange(count + 1))
     sizes = np.diff(starts)
-    # Every member of `one` is looked up among the members of `other`.
-    lengths = sizes[one]
-    pair = np.repeat(np.arange(len(one)), lengths)
+    # Every member of a left set is looked up in the right one: `own` lists them pair by pair.
+    lengths = sizes[left]
+    pair = np.repeat(np.arange(len(left)), lengths)
     own = members[
         np.arange(int(lengths.sum()))
-        + np.repeat(starts[one] - (np.cumsum(lengths) - lengths), lengths)
+        + np.repeat(starts[left] - (np.cumsum(lengths) - lengths), lengths)
     ]
-    wanted = other[pair] * span + own % span
-    found = np.searchsorted(members, wanted)
+    wanted = right[pair] * span + own % span
+    position = np.searchsorted(members, wanted)
     hits = (
-        (found < len(members)) & (members[np.minimum(found, len(members) - 1)] == wanted)
+        (position < len(members)) & (members[np.minimum(position, len(members) - 1)] == wanted)
         if len(members)
         else np.zeros(0, dtype=np.bool_)
     )
-    common = np.bincount(pair[hits], minlength=len(one))
-    union = sizes[one] + sizes[other] - common
+    common = np.bincount(pair[hits], minlength=len(left))
+    union = sizes[left] + sizes[right] - common
     return np.where(union == 0, 1.0, common / np.maximum(union, 1))

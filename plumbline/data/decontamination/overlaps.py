@@ -15,7 +15,7 @@ from plumbline.profile.data import ContaminationConfig
 from plumbline.profile.sources import SourceFile
 from plumbline.schema.conversations import Message
 from plumbline.schema.feedback import Context
-from plumbline.schema.prompts import EvalPrompt
+from plumbline.schema.held_out import EvalPrompt
 
 Layout = Literal["jsonl", "xstest", "redteam", "hh"]
 AT_ONCE = 2048
@@ -56,12 +56,12 @@ def read_prompts(path: Path, layout: Layout | None = None) -> PromptFile:
         DataError: If the file cannot be read or holds no prompt.
     """
     layout = layout or _layout(path)
-    found = _own(path) if layout == "jsonl" else _public(path, layout)
-    if not found.prompts:
+    file = _own(path) if layout == "jsonl" else _public(path, layout)
+    if not file.prompts:
         raise DataError(
             f"{path}: holds no prompt that can be read as '{layout}'; name the format with --format"
         )
-    return found
+    return file
 
 
 def overlaps(first: PromptFile, second: PromptFile, rule: ContaminationConfig) -> list[Overlap]:
@@ -71,14 +71,14 @@ def overlaps(first: PromptFile, second: PromptFile, rule: ContaminationConfig) -
     A short prompt inside a longer one is looked for both ways round; a row of the first file that
     only this finds adds the row that it resembles.
     """
-    found = {
+    overlapping = {
         row: Overlap(row, other, match.kind, match.share, prompt)
         for row, other, match, prompt in _matches(first, second, rule)
     }
     prompts = dict(zip(second.rows, second.prompts, strict=True))
     for other, row, match, _ in _matches(second, first, rule):
-        found.setdefault(row, Overlap(row, other, match.kind, match.share, prompts[row]))
-    return [found[row] for row in sorted(found)]
+        overlapping.setdefault(row, Overlap(row, other, match.kind, match.share, prompts[row]))
+    return [overlapping[row] for row in sorted(overlapping)]
 
 
 def _matches(
@@ -90,7 +90,7 @@ def _matches(
     vault = [
         EvalPrompt(id=f"{row:012d}", prompt=prompt, expected="unknown", context=_CONTEXT)
         for row, prompt in zip(held_out.rows, held_out.prompts, strict=True)
-    ]  # fmt: skip
+    ]
     index = HeldOutIndex(vault, rule)
     for start in range(0, len(file.prompts), AT_ONCE):
         prompts = file.prompts[start : start + AT_ONCE]

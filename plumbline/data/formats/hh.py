@@ -9,8 +9,8 @@ from plumbline.data.formats.fields import as_object, text_field
 from plumbline.data.formats.import_report import Attribution, Rejected
 from plumbline.schema.conversations import Message, Response, ResponseSource
 from plumbline.schema.feedback import Comparison, Consent, Context, FeedbackEvent, Provenance
+from plumbline.schema.held_out import EvalPrompt
 from plumbline.schema.identifiers import content_id
-from plumbline.schema.prompts import EvalPrompt
 
 _TURN = re.compile(r"\n\n(Human|Assistant):")
 _LAST_REPLY = "\n\nAssistant:"

@@ -31,7 +31,7 @@ class Rejected(ValueError):
     """Raised by a row parser; its text is the reason."""
 
 
-class Arrival(NamedTuple, Generic[Item]):
+class ImportedRow(NamedTuple, Generic[Item]):
     """A record with its place in the file."""
 
     row: int
@@ -123,7 +123,7 @@ class Tally:
 
 def parse_rows(
     rows: Iterable[Row], parse: Callable[[ParsedRow], Item], limit: int | None = None
-) -> Iterator[Arrival[Item] | RejectedRow]:
+) -> Iterator[ImportedRow[Item] | RejectedRow]:
     """The first `limit` rows (all by default) as records; `parse` returns one or raises `Rejected`
     with the reason."""
     for count, row in enumerate(rows):
@@ -133,14 +133,14 @@ def parse_rows(
             yield row
             continue
         try:
-            yield Arrival(row.number, row.offset, len(row.body), parse(row))
+            yield ImportedRow(row.number, row.offset, len(row.body), parse(row))
         except Rejected as rejected:
             yield bad_row(row.number, row.offset, row.body, shown(str(rejected)))
         except ValidationError as error:
             yield bad_row(row.number, row.offset, row.body, invalid(error))
 
 
-def collect(source: str, arrivals: Iterable[Arrival[Item] | RejectedRow]) -> Imported[Item]:
+def collect(source: str, arrivals: Iterable[ImportedRow[Item] | RejectedRow]) -> Imported[Item]:
     """All rows of one file.
 
     Ids are made from content, so an item with the id of an earlier one repeats that row and is

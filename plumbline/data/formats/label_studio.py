@@ -33,7 +33,7 @@ def label_studio_judgments(rows: Iterable[Row]) -> Iterator[Row]:
         task = row.value
         annotations = task.get("annotations") if isinstance(task, dict) else None
         if not isinstance(annotations, list) or not all(
-            isinstance(one, dict) for one in annotations
+            isinstance(annotation, dict) for annotation in annotations
         ):
             yield bad_row(row.number, row.offset, row.body, "no Label Studio task with annotations")
             continue

@@ -9,8 +9,8 @@ from plumbline.data.formats.import_report import Rejected
 from plumbline.data.formats.own import own_record
 from plumbline.data.readers.rows import ParsedRow
 from plumbline.schema.feedback import Context
+from plumbline.schema.held_out import EvalPrompt
 from plumbline.schema.identifiers import content_id
-from plumbline.schema.prompts import EvalPrompt
 
 _EXPECTED: Final[dict[str, Literal["comply", "refuse", "unknown"]]] = {
     "comply": "comply",

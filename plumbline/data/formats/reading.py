@@ -11,9 +11,9 @@ from plumbline.data.formats.argilla import argilla_event, argilla_judgments
 from plumbline.data.formats.fields import csv_rows
 from plumbline.data.formats.hh import hh_event, hh_prompt
 from plumbline.data.formats.import_report import (
-    Arrival,
     Attribution,
     Imported,
+    ImportedRow,
     collect,
     parse_rows,
     require_file,
@@ -33,9 +33,9 @@ from plumbline.data.readers.rows import SUFFIXES, ParsedRow, RejectedRow, Row
 from plumbline.errors import ConfigError, DataError
 from plumbline.profile.sources import FileFormat, SourceFile
 from plumbline.schema.feedback import FeedbackEvent
+from plumbline.schema.held_out import EvalPrompt
 from plumbline.schema.identifiers import IDENTIFIER, content_id
 from plumbline.schema.preferences import Demonstration
-from plumbline.schema.prompts import EvalPrompt
 
 FeedbackFormat = Literal["jsonl", "hh", "tulu", "sharegpt", "trl", "kto", "argilla", "label-studio"]
 FEEDBACK_FORMATS: Final[tuple[FeedbackFormat, ...]] = get_args(FeedbackFormat)
@@ -46,7 +46,7 @@ def read_feedback(
     format: FeedbackFormat,
     attribution: Attribution | None = None,
     limit: int | None = None,
-) -> Iterator[Arrival[FeedbackEvent] | RejectedRow]:
+) -> Iterator[ImportedRow[FeedbackEvent] | RejectedRow]:
     """Feedback events of rows, one by one.
 
     Args:
@@ -89,28 +89,6 @@ def read_feedback(
             )
 
 
-def import_feedback(
-    data: Path, source: SourceFile, attribution: Attribution
-) -> dict[str, Imported[FeedbackEvent]]:
-    """Feedback events of a file, or of every file of a folder, by batch: each file is a batch named
-    after it.
-
-    Args:
-        data: The folder that PLUMBLINE_DATA names.
-        source: Format, path below `data`, and how many rows to take from the start of each file.
-        attribution: What the files do not say.
-
-    Raises:
-        ConfigError: If the format holds no feedback.
-        DataError: If there is no file, or one cannot be read.
-    """
-    format = feedback_format(source)
-    return {
-        name: collect(path.name, read_feedback(read_rows(path), format, attribution, source.limit))
-        for name, path in feedback_batches(data, source).items()
-    }
-
-
 def feedback_format(source: SourceFile) -> FeedbackFormat:
     """The format of a source of feedback.
 
@@ -147,7 +125,17 @@ def feedback_batches(data: Path, source: SourceFile) -> dict[str, Path]:
 def import_demonstrations(
     data: Path, source: SourceFile, attribution: Attribution
 ) -> Imported[Demonstration]:
-    """Demonstrations of one file; arguments and errors as in `import_feedback`."""
+    """Demonstrations of one file.
+
+    Args:
+        data: The folder that PLUMBLINE_DATA names.
+        source: Format, path below `data`, and how many rows to take from the start.
+        attribution: What the file does not say.
+
+    Raises:
+        ConfigError: If the format holds none.
+        DataError: If there is no file, or it cannot be read.
+    """
     path = data / source.path
     match source.format:
         case "alpaca":
@@ -176,7 +164,8 @@ def import_demonstrations(
 
 
 def import_held_out(data: Path, source: SourceFile) -> Imported[EvalPrompt]:
-    """Held-out prompts of one file, in their suite; arguments and errors as in `import_feedback`.
+    """Held-out prompts of one file, in their suite; arguments and errors as in
+    `import_demonstrations`.
 
     Ids are those of the prompts within the suite, so that one prompt may stand in two suites.
     """
@@ -194,7 +183,7 @@ def import_held_out(data: Path, source: SourceFile) -> Imported[EvalPrompt]:
 
 def import_judged_pairs(data: Path, source: SourceFile) -> Imported[JudgedPair]:
     """Pairs of which people know the better response, of one file; arguments and errors as in
-    `import_feedback`."""
+    `import_demonstrations`."""
     if source.format != "rewardbench":
         raise ConfigError(
             f"source {source.path}: format '{source.format}' holds no judged pairs; use rewardbench"
@@ -237,8 +226,9 @@ def _held_out_rows(path: Path, source: SourceFile) -> Iterable[Row]:
             return read_rows(require_file(path))
         case _:
             raise ConfigError(
-                f"source {source.path}: format '{source.format}' holds no held-out prompts; use xstest, redteam, rewardbench, hh or jsonl"
-            )  # fmt: skip
+                f"source {source.path}: format '{source.format}' holds no held-out prompts; use"
+                " xstest, redteam, rewardbench, hh or jsonl"
+            )
 
 
 def _held_out(row: ParsedRow, format: FileFormat) -> EvalPrompt:

@@ -14,14 +14,13 @@ from typing import Any, Final, Literal
 from plumbline.data.formats.fields import as_object, csv_rows, text_field
 from plumbline.data.formats.import_report import Rejected, require_file
 from plumbline.data.readers.files import read_rows
-from plumbline.data.readers.rows import ParsedRow as GoodRow
-from plumbline.data.readers.rows import Row, bad_row
+from plumbline.data.readers.rows import ParsedRow, Row, bad_row
 from plumbline.errors import DataError
 from plumbline.records import canonical_json
 from plumbline.schema.conversations import Message
 from plumbline.schema.feedback import Context
+from plumbline.schema.held_out import EvalPrompt
 from plumbline.schema.identifiers import content_id
-from plumbline.schema.prompts import EvalPrompt
 
 _HARMBENCH: Final = (
     "Behavior",
@@ -71,22 +70,22 @@ def redteam_rows(path: Path) -> Iterator[Row]:
                     yield bad_row(number, offset, line, "not UTF-8")
                 offset += len(line) + 1
         case ".json" | ".jsonl":
-            for found in read_rows(path):
-                if isinstance(found, GoodRow) and isinstance(found.value, dict):
-                    category = found.value.get("category")
+            for parsed in read_rows(path):
+                if isinstance(parsed, ParsedRow) and isinstance(parsed.value, dict):
+                    category = parsed.value.get("category")
                     tactic = "direct-request" if category is not None else ""
                     yield _row(
-                        found.number,
-                        found.offset,
+                        parsed.number,
+                        parsed.offset,
                         {
-                            "prompt": found.value.get("instruction"),
+                            "prompt": parsed.value.get("instruction"),
                             "tactic": tactic,
                             "domain": category,
                         },
                         source,
                     )
                 else:
-                    yield found
+                    yield parsed
         case _:
             raise DataError(
                 f"{path}: is no file of red-team prompts; expected .csv, .txt, .json or .jsonl"
@@ -146,6 +145,6 @@ def _strongreject(row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _row(number: int, offset: int, value: dict[str, Any], source: str) -> GoodRow:
+def _row(number: int, offset: int, value: dict[str, Any], source: str) -> ParsedRow:
     whole = {**value, "source": source, "domain": value.get("domain") or "unknown"}
-    return GoodRow(number, offset, canonical_json(whole), whole)
+    return ParsedRow(number, offset, canonical_json(whole), whole)

@@ -13,8 +13,8 @@ from plumbline.data.formats.import_report import Rejected
 from plumbline.records import Record
 from plumbline.schema.conversations import Message
 from plumbline.schema.feedback import Context
+from plumbline.schema.held_out import EvalPrompt
 from plumbline.schema.identifiers import Identifier, Text, content_id
-from plumbline.schema.prompts import EvalPrompt
 
 COLUMNS: Final = ("prompt", "chosen", "rejected", "subset", "id", "chosen_model", "rejected_model")
 """What a row may have; the last three are read past."""
@@ -55,9 +55,9 @@ def rewardbench_pair(value: object) -> JudgedPair:
         raise Rejected("empty response")
     if chosen == rejected:
         raise Rejected("identical responses")
-    said = [[message.model_dump() for message in prompt], chosen, rejected]
+    content = [[message.model_dump() for message in prompt], chosen, rejected]
     return JudgedPair(
-        id=content_id(["rewardbench", subset, *said]),
+        id=content_id(["rewardbench", subset, *content]),
         prompt=prompt,
         chosen=chosen,
         rejected=rejected,

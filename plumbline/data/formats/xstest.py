@@ -8,8 +8,8 @@ from plumbline.data.formats.fields import text_field
 from plumbline.data.formats.import_report import Rejected
 from plumbline.schema.conversations import Message
 from plumbline.schema.feedback import Context
+from plumbline.schema.held_out import EvalPrompt
 from plumbline.schema.identifiers import content_id
-from plumbline.schema.prompts import EvalPrompt
 
 _EXPECTED: Final[dict[str, Literal["comply", "refuse"]]] = {"safe": "comply", "unsafe": "refuse"}
 XSTEST_COLUMNS: Final = ("id", "prompt", "type", "label", "focus", "note")

@@ -182,6 +182,7 @@ def aggregate_votes(
     """
     reasons.mark(votes.winner == TIE, TIE_REASON)
     decided = _adjudicated(votes, reasons, adjudications, texts)
+    # Votes that count, judged pair by judged pair: votes starts[i] to stops[i] are of one pair.
     alive = np.flatnonzero(reasons.count())
     rows = alive[np.argsort(votes.group[alive], kind="stable")]
     group = votes.group[rows]
@@ -193,6 +194,7 @@ def aggregate_votes(
         dtype=np.int8,
         count=len(starts),
     )
+    # A pair is open unless a person decided it; side 0 is the left response.
     open_ = person < 0
     side = np.where(open_, first < total / 2, person).astype(np.int8)
     share = np.where(side == 0, first, total - first) / total
@@ -201,21 +203,21 @@ def aggregate_votes(
     for mask, reason in ((even, CONTRADICTION), (low, LOW_AGREEMENT)):
         reasons.mark(rows[np.repeat(mask, stops - starts)], reason)
     verdict = votes.columns["kind"][rows[starts]] == VERDICT
-    found = _decisions(
+    counted = _decisions(
         votes,
-        _Counted(rows, starts, stops, side, share, total, ~open_).take(~even & ~low),
+        _CountedVotes(rows, starts, stops, side, share, total, ~open_).take(~even & ~low),
         rubric,
         texts,
     )
     verdicts = verdict[~even & ~low]
     pairs, labels = (
         decisions.take(np.argsort(decisions.id, kind="stable"))
-        for decisions in (found.take(~verdicts), found.take(verdicts))
+        for decisions in (counted.take(~verdicts), counted.take(verdicts))
     )
     return AggregatedLabels(rows, pairs, labels, group[starts][(even | low) & ~verdict])
 
 
-class _Counted(NamedTuple):
+class _CountedVotes(NamedTuple):
     """Groups of votes, counted."""
 
     rows: NDArray[np.int64]
@@ -226,8 +228,8 @@ class _Counted(NamedTuple):
     total: NDArray[np.float64]
     by_person: NDArray[np.bool_]
 
-    def take(self, mask: NDArray[np.bool_]) -> "_Counted":
-        return _Counted(
+    def take(self, mask: NDArray[np.bool_]) -> "_CountedVotes":
+        return _CountedVotes(
             self.rows,
             self.start[mask],
             self.stop[mask],
@@ -307,7 +309,7 @@ def _weights(
 
 
 def _decisions(
-    votes: VoteTable, counted: _Counted, rubric: Rubric, texts: VoteTexts
+    votes: VoteTable, counted: _CountedVotes, rubric: Rubric, texts: VoteTexts
 ) -> DecidedPairs:
     rows, starts, stops, side, share, total, by_person = counted
     margins = _margins(votes, rows, rubric)

@@ -1,9 +1,14 @@
 """Preference data: accepted events become pairs, split by prompt group, with every event accounted
-for."""
+for.
 
-import tempfile
+An event is set aside with the first reason that holds, in this order: its reason in `excluded`;
+`other rubric`; `empty response`; `same response`; `redacted` (another event has its text after
+redaction); `held-out prompt`; `superseded rubric`; `judged again`; `tie`; `adjudicated: ...`;
+`contradiction`; `low agreement`; `near duplicate`. A ranking counts as used when one of its pairs
+is. How votes are counted: `plumbline.data.preferences.aggregation`.
+"""
+
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
@@ -11,8 +16,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from plumbline.data.adjudication.decisions import Adjudication
-from plumbline.data.batch_index.index import ACCEPTED, KINDS, indexed, write_batch
+from plumbline.data.adjudication.decisions import Adjudication, QueueItem
+from plumbline.data.batch_index.index import KINDS, indexed
 from plumbline.data.batch_index.spans import EventLines
 from plumbline.data.decontamination.contamination import HeldOutMatch
 from plumbline.data.decontamination.near_duplicates import (
@@ -34,23 +39,22 @@ from plumbline.data.preferences.aggregation import (
     set_aside_older,
 )
 from plumbline.data.preferences.disputed import queue_items
-from plumbline.data.preferences.files import ExcludedEvent, Writer
+from plumbline.data.preferences.files import PreferenceFiles
 from plumbline.data.preferences.held_out import held_out_matches
 from plumbline.data.preferences.vote_table import VoteTable, hexadecimal, load_votes, read_sketches
 from plumbline.data.preferences.vote_texts import VoteTexts
 from plumbline.data.splits import split_of
 from plumbline.profile.data import NearDuplicateConfig, PreferenceConfig
 from plumbline.records import parse_json
-from plumbline.schema.feedback import FeedbackEvent
-from plumbline.schema.preferences import SET_ASIDE, SPLITS, PreferencePair, Split
-from plumbline.schema.prompts import EvalPrompt
+from plumbline.schema.held_out import EvalPrompt
+from plumbline.schema.kinds import ACCEPTED_FILE, DEMONSTRATIONS_FILE, GUARDRAIL_FILE, LABELS_FILE
+from plumbline.schema.preferences import SPLITS, Split
 from plumbline.schema.rubric import Rubric
-from plumbline.storage.jsonl import read_lines, read_records
 
 ROUTES: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
         "demonstration": {
-            "file": "demonstrations.jsonl",
+            "file": DEMONSTRATIONS_FILE,
             "feeds": "supervised fine-tuning of the reference policy",
         },
         "comparison": {
@@ -61,9 +65,9 @@ ROUTES: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "file": "train.jsonl, validation.jsonl, calibration.jsonl",
             "feeds": "reward model and direct preference optimization, one vote in all",
         },
-        "verdict": {"file": "labels.jsonl", "feeds": "objectives on unpaired labels"},
+        "verdict": {"file": LABELS_FILE, "feeds": "objectives on unpaired labels"},
         "attack": {
-            "file": "guardrail.jsonl",
+            "file": GUARDRAIL_FILE,
             "feeds": (
                 "the runtime guardrail; not trained on, so that its threshold is measured on unseen"
                 " attacks"
@@ -97,35 +101,26 @@ def build_preferences(
     rule: PreferenceConfig,
     seed: int,
     vault: Iterable[EvalPrompt],
+    *,
     excluded: Mapping[str, str] = MappingProxyType({}),
     adjudications: Mapping[str, Adjudication] = MappingProxyType({}),
     remembered: Path | None = None,
 ) -> PreferenceCounts:
-    """Distil accepted events into preference data; see `plumbline.data.preferences.aggregation` for how votes are
-    counted.
+    """Distil accepted events into preference data.
 
     The same events give the same bytes, in whatever batches, order and number of copies they come.
-    Memory grows by about 900 bytes for each judged pair; texts are read when they are written. An
-    event is set aside with the first reason that holds, in this order: its reason in `excluded`;
-    `other rubric`; `empty response`; `same response`; `redacted` (another event has its text after
-    redaction); `held-out prompt`; `superseded rubric`; `judged again`; `tie`; `adjudicated: ...`;
-    `contradiction`; `low agreement`; `near duplicate`. A ranking counts as used when one of its
-    pairs is.
+    Memory grows by about 900 bytes for each judged pair; texts are read when they are written.
 
     Args:
         batches: Folders that `write_batch` filled.
-        folder: Gets train.jsonl, validation.jsonl and calibration.jsonl (pairs), labels.jsonl,
-            guardrail.jsonl, set_aside.jsonl, adjudication_queue.jsonl, adjudicated.jsonl,
-            near_duplicates.jsonl and contamination.jsonl.
+        folder: Gets the files that `PreferenceFiles` writes.
         rubric: The current rubric; judgments under it and under the versions that it accepts count.
         rule: Split, agreement, near duplicates and contamination.
         seed: Seed of the split.
         vault: Held-out prompts.
-        excluded: Reasons by event id: withdrawn, expired, or held by a flag (see
-            `plumbline.data.consent.exclusions`).
+        excluded: Reasons by event id, see `plumbline.data.consent.exclusions`.
         adjudications: Decisions of people by item, under this rubric.
-        remembered: Folder in which the search for held-out prompts keeps its results by batch, so
-            that only new batches are searched; the result is the same without it.
+        remembered: Folder in which the search for held-out prompts keeps its results by batch.
 
     Raises:
         InvalidFeedback: If a batch and its index disagree.
@@ -134,41 +129,60 @@ def build_preferences(
     folder.mkdir(parents=True, exist_ok=True)
     with (
         indexed(batches, rule.near_duplicates) as folders,
-        EventLines([batch / ACCEPTED for batch in batches]) as lines,
+        EventLines([batch / ACCEPTED_FILE for batch in batches]) as lines,
     ):
         votes = load_votes(folders)
-        texts = VoteTexts(votes, lines)
+        texts, splits = VoteTexts(votes, lines), _splits(votes, rule, seed)
         matches = held_out_matches(batches, folders, vault, rule.contamination, remembered)
         screened = _screen(votes, rubric, matches, excluded)
         set_aside_older(votes, screened.reasons, rubric)
         settled = aggregate_votes(
             votes, screened.reasons, rubric, rule.min_agreement, adjudications, texts
         )
-        splits = _splits(votes, rule, seed)
-        alike = _near_duplicates(votes, texts, folders, settled.pairs, splits, rule.near_duplicates)
-        for number in alike.dropped.tolist():
-            screened.reasons.mark(
-                settled.rows[settled.pairs.start[number] : settled.pairs.stop[number]],
-                NEAR_DUPLICATE,
-            )
-        pairs = settled.pairs.take(alike.kept)
-        places = _event_outcomes(votes, screened, settled, pairs)
-        writer = Writer(folder, votes, texts, splits)
-        sizes = writer.pairs(settled, pairs)
-        found = {
-            "labels": writer.labels(settled),
-            "attacks": writer.guardrail(screened.first_rows[screened.attacks[screened.first_rows]]),
-            "pairs decided by a person": writer.adjudicated(pairs, adjudications),
-            "pairs near others": writer.near_duplicates(settled.pairs, alike.found, alike.kept),
-            "pairs on held-out prompts": writer.contamination(screened.leaked, screened.matches),
-            "pairs to adjudicate": writer.queue(
-                queue_items(votes, screened.reasons, settled.disputed, texts, rubric.label)
-            ),
-        }
-        aside = writer.set_aside(places, screened.first_rows, screened.reasons)
-        return PreferenceCounts(
-            _counts(votes.events, sizes, aside, found), sizes, _routes(votes, screened.first_rows)
+        duplicates = _near_duplicates(
+            votes, texts, folders, settled.pairs, splits, rule.near_duplicates
         )
+        for number in np.flatnonzero(~duplicates.kept).tolist():
+            start, stop = settled.pairs.start[number], settled.pairs.stop[number]
+            screened.reasons.mark(settled.rows[start:stop], NEAR_DUPLICATE)
+        return _write(
+            PreferenceFiles(folder, votes, texts, splits),
+            votes,
+            screened,
+            settled,
+            duplicates,
+            queue=queue_items(votes, screened.reasons, settled.disputed, texts, rubric.label),
+            adjudications=adjudications,
+        )
+
+
+def _write(
+    files: PreferenceFiles,
+    votes: VoteTable,
+    screened: "_Screened",
+    settled: AggregatedLabels,
+    duplicates: "_DuplicatePairs",
+    *,
+    queue: Iterable[QueueItem],
+    adjudications: Mapping[str, Adjudication],
+) -> PreferenceCounts:
+    first_rows, reasons = screened.first_rows, screened.reasons
+    pairs = settled.pairs.take(duplicates.kept)
+    outcomes = _event_outcomes(votes, screened, settled, pairs)
+    sizes = files.pairs(settled, pairs)
+    findings = {
+        "labels": files.labels(settled),
+        "attacks": files.guardrail(first_rows[screened.attacks[first_rows]]),
+        "pairs decided by a person": files.adjudicated(pairs, adjudications),
+        "pairs near others": files.near_duplicates(
+            settled.pairs, duplicates.groups, duplicates.kept
+        ),
+        "pairs on held-out prompts": files.contamination(screened.leaked, screened.matches),
+        "pairs to adjudicate": files.queue(queue),
+    }
+    aside = files.set_aside(outcomes, first_rows, reasons)
+    counts = _counts(votes.events, sizes, aside, findings)
+    return PreferenceCounts(counts, sizes, _routes(votes, first_rows))
 
 
 class _Screened(NamedTuple):
@@ -224,11 +238,10 @@ def _splits(votes: VoteTable, rule: PreferenceConfig, seed: int) -> NDArray[np.i
 
 
 class _DuplicatePairs(NamedTuple):
-    """Near duplicates among the pairs."""
+    """Near duplicates among the pairs, and the pairs that stay, shape (pairs,)."""
 
-    found: NearDuplicates
+    groups: NearDuplicates
     kept: NDArray[np.bool_]
-    dropped: NDArray[np.int64]
 
 
 def _near_duplicates(
@@ -243,23 +256,23 @@ def _near_duplicates(
         parts = texts.fragments(pairs.row[np.asarray(rows, dtype=np.int64)])
         return [
             Document(
-                [turn["content"] for turn in parse_json(one.prompt)],
-                [parse_json(one.left), parse_json(one.right)],
+                [turn["content"] for turn in parse_json(part.prompt)],
+                [parse_json(part.left), parse_json(part.right)],
             )
-            for one in parts
+            for part in parts
         ]
 
     signatures = read_sketches(folders, votes, pairs.row, sketch_width(rule))
-    found = near_duplicates(
+    duplicates = near_duplicates(
         Sketches(signatures, votes.columns["fingerprint"][pairs.row]), documents, rule
     )
     ranks = np.array([SIDE_RANK[name] for name in SPLITS])
     kept = (
-        keep_one(found.group, ranks[splits[votes.prompt[pairs.row]]])
+        keep_one(duplicates.group, ranks[splits[votes.prompt[pairs.row]]])
         if rule.action == "set_aside"
         else np.ones(len(pairs), dtype=np.bool_)
     )
-    return _DuplicatePairs(found, kept, np.flatnonzero(~kept))
+    return _DuplicatePairs(duplicates, kept)
 
 
 def _event_outcomes(
@@ -274,6 +287,7 @@ def _event_outcomes(
     cited = np.zeros(votes.events, dtype=np.bool_)
     for decisions in (pairs, settled.labels):
         lengths = decisions.stop - decisions.start
+        # the votes from start to stop of every decision, one run after the other
         rows = settled.rows[
             np.repeat(decisions.start - np.cumsum(lengths) + lengths, lengths)
             + np.arange(int(lengths.sum()))
@@ -294,16 +308,16 @@ def _event_outcomes(
 
 
 def _counts(
-    events: int, sizes: Mapping[Split, int], aside: Mapping[str, int], found: Mapping[str, int]
+    events: int, sizes: Mapping[Split, int], aside: Mapping[str, int], findings: Mapping[str, int]
 ) -> dict[str, int]:
     return {
         "events": events,
-        "events used": events - sum(aside.values()) - found["attacks"],
+        "events used": events - sum(aside.values()) - findings["attacks"],
         "events set aside": sum(aside.values()),
         **{f"set aside: {reason}": count for reason, count in aside.items()},
         "pairs": sum(sizes.values()),
         **{f"pairs: {name}": sizes[name] for name in SPLITS},
-        **found,
+        **findings,
     }
 
 
@@ -317,35 +331,3 @@ def _routes(votes: VoteTable, first_rows: NDArray[np.int64]) -> dict[str, dict[s
         kind: {**route, **({"events": numbers[kind]} if kind in numbers else {})}
         for kind, route in ROUTES.items()
     }
-
-
-@dataclass(frozen=True)
-class PreferenceData:
-    """Pairs by split and the events that were set aside; both sorted by id."""
-
-    splits: dict[str, tuple[PreferencePair, ...]]
-    """`train`, `validation` and `calibration`."""
-    set_aside: tuple[ExcludedEvent, ...]
-    counts: dict[str, int]
-    """See `PreferenceCounts`."""
-
-
-def build_pairs(
-    events: Iterable[FeedbackEvent],
-    rubric: Rubric,
-    rule: PreferenceConfig,
-    seed: int,
-    held_out_prompts: Iterable[EvalPrompt],
-) -> PreferenceData:
-    """The same for events in memory: what `build_preferences` makes of them, read back."""
-    with tempfile.TemporaryDirectory(prefix="plumbline-pairs-") as temporary:
-        batch, folder = Path(temporary, "batch"), Path(temporary, "data")
-        write_batch(batch, events, rule.near_duplicates)
-        built = build_preferences([batch], folder, rubric, rule, seed, held_out_prompts)
-        rows = [parse_json(line) for _, line in read_lines(folder / SET_ASIDE)]
-        splits: dict[str, tuple[PreferencePair, ...]] = {
-            name: tuple(read_records(folder / f"{name}.jsonl", PreferencePair)) for name in SPLITS
-        }
-        return PreferenceData(
-            splits, tuple(ExcludedEvent(row["id"], row["reason"]) for row in rows), built.counts
-        )

@@ -4,7 +4,7 @@ that follows from their content."""
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,27 +16,22 @@ from plumbline.data.preferences.aggregation import AggregatedLabels, DecidedPair
 from plumbline.data.preferences.vote_table import NO_RATING, VoteTable, hexadecimal
 from plumbline.data.preferences.vote_texts import VoteTexts
 from plumbline.records import Record, canonical_json, parse_json
+from plumbline.schema.kinds import (
+    ADJUDICATED_FILE,
+    ADJUDICATION_QUEUE_FILE,
+    CONTAMINATION_FILE,
+    GUARDRAIL_FILE,
+    LABELS_FILE,
+    NEAR_DUPLICATES_FILE,
+    SET_ASIDE_FILE,
+)
 from plumbline.schema.preferences import (
-    ADJUDICATED,
-    CONTAMINATION,
-    GUARDRAIL,
-    LABELS,
-    NEAR_DUPLICATES,
-    QUEUE,
-    SET_ASIDE,
     SPLITS,
     Split,
 )
 
 
-class ExcludedEvent(NamedTuple):
-    """An event that is in no pair, with the reason."""
-
-    id: str
-    reason: str
-
-
-class Writer:
+class PreferenceFiles:
     """Writes the files of one build.
 
     Args:
@@ -101,19 +96,27 @@ class Writer:
             rubric,
         ) in columns:
             chosen, rejected = (text.right, text.left) if side else (text.left, text.right)
-            yield (
-                b'{"agreement":%a,"chosen":%b,"context":%b,"event_ids":["%b"],"id":"%b","margin":%a,"prompt":%b,"ratings":%b,"rejected":%b,"rubric":%b,'
-                b'"synthetic":%b,"votes":%d,"weight":%a}\n'
-            ) % (
-                agreement, chosen, text.context, b'","'.join(events), hexadecimal(identity, 20).encode(), margin, text.prompt, ratings, rejected,
-                rubrics[rubric], _TRUTH[synthetic], votes, weight,
-            )  # fmt: skip
+            yield _PAIR_LINE % {
+                b"agreement": agreement,
+                b"chosen": chosen,
+                b"context": text.context,
+                b"event_ids": b'","'.join(events),
+                b"id": hexadecimal(identity, 20).encode(),
+                b"margin": margin,
+                b"prompt": text.prompt,
+                b"ratings": ratings,
+                b"rejected": rejected,
+                b"rubric": rubrics[rubric],
+                b"synthetic": _TRUTH[synthetic],
+                b"votes": votes,
+                b"weight": weight,
+            }
 
     def labels(self, settled: AggregatedLabels) -> int:
         """Write the unpaired labels, sorted by id."""
         labels = settled.labels
         splits = self._splits[self._votes.prompt[labels.row]]
-        with (self._folder / LABELS).open("wb") as stream:
+        with (self._folder / LABELS_FILE).open("wb") as stream:
             for number, (text, events) in enumerate(
                 zip(self._texts.fragments(labels.row), self._events(settled, labels), strict=True)
             ):
@@ -136,7 +139,7 @@ class Writer:
     def guardrail(self, rows: NDArray[np.int64]) -> int:
         """Write the events with an attack; `rows` are their first rows, in the order of the
         events."""
-        with (self._folder / GUARDRAIL).open("wb") as stream:
+        with (self._folder / GUARDRAIL_FILE).open("wb") as stream:
             for row in rows.tolist():
                 event = parse_json(self._texts.line(row))
                 kept = {
@@ -167,7 +170,7 @@ class Writer:
     def queue(self, items: Iterable[Record]) -> int:
         """Write the pairs that wait for adjudication."""
         count = 0
-        with (self._folder / QUEUE).open("wb") as stream:
+        with (self._folder / ADJUDICATION_QUEUE_FILE).open("wb") as stream:
             for item in items:
                 stream.write(item.to_json())
                 count += 1
@@ -176,46 +179,46 @@ class Writer:
     def adjudicated(self, pairs: DecidedPairs, decisions: Mapping[str, Any]) -> int:
         """Write which labels a person decided; sorted by pair."""
         chosen = np.flatnonzero(pairs.adjudicated)
-        with (self._folder / ADJUDICATED).open("wb") as stream:
+        with (self._folder / ADJUDICATED_FILE).open("wb") as stream:
             for number in chosen.tolist():
                 item = "sha256:" + hexadecimal(self._votes.judged[pairs.row[number]], 32)
-                one = decisions[item]
+                decision = decisions[item]
                 row = {
                     "pair": hexadecimal(pairs.id[number], 20),
                     "item": item,
                     "share": float(pairs.share[number]),
-                    "clause": one.clause,
+                    "clause": decision.clause,
                 }
                 stream.write(
                     canonical_json(
                         row
                         | {
-                            "decision": one.decision,
-                            "chosen": one.chosen,
-                            "by": one.by,
-                            "reason": one.reason,
+                            "decision": decision.decision,
+                            "chosen": decision.chosen,
+                            "by": decision.by,
+                            "reason": decision.reason,
                         }
                     )
                 )
         return len(chosen)
 
     def near_duplicates(
-        self, pairs: DecidedPairs, found: NearDuplicates | None, kept: NDArray[np.bool_]
+        self, pairs: DecidedPairs, duplicates: NearDuplicates | None, kept: NDArray[np.bool_]
     ) -> int:
         """Write the groups of near duplicates, sorted by their first pair; `kept` are the pairs
         that stay. Returns how many pairs are in a group."""
         members: dict[int, list[int]] = {}
         similarity: dict[int, float] = {}
-        if found is not None:
+        if duplicates is not None:
             crowded = np.flatnonzero(
-                np.bincount(found.group, minlength=len(found.group))[found.group] > 1
+                np.bincount(duplicates.group, minlength=len(duplicates.group))[duplicates.group] > 1
             )
             for row in crowded.tolist():
-                members.setdefault(int(found.group[row]), []).append(row)
-            for link in found.links:
-                group = int(found.group[link.first])
+                members.setdefault(int(duplicates.group[row]), []).append(row)
+            for link in duplicates.links:
+                group = int(duplicates.group[link.first])
                 similarity[group] = min(similarity.get(group, 1.0), link.similarity)
-        with (self._folder / NEAR_DUPLICATES).open("wb") as stream:
+        with (self._folder / NEAR_DUPLICATES_FILE).open("wb") as stream:
             for group, rows in sorted(members.items()):
                 listed = [
                     {
@@ -233,16 +236,16 @@ class Writer:
     def contamination(self, rows: NDArray[np.int64], matches: Mapping[int, HeldOutMatch]) -> int:
         """Write which judged pairs have a held-out prompt: pair, held-out prompt, kind of the
         match, share, and the events. Returns the number of pairs."""
-        found: dict[tuple[str, str], tuple[HeldOutMatch, str | None, list[str]]] = {}
+        leaked: dict[tuple[str, str], tuple[HeldOutMatch, str | None, list[str]]] = {}
         for row in rows.tolist():
             match = matches[int(self._votes.prompt[row])]
             item = "sha256:" + hexadecimal(self._votes.judged[row], 32)
             pair = hexadecimal(self._votes.pair[row], 20) if self._votes.pair[row] else None
-            found.setdefault((item, pair or ""), (match, pair, []))[2].append(
+            leaked.setdefault((item, pair or ""), (match, pair, []))[2].append(
                 hexadecimal(self._votes.event[row], 20)
             )
-        with (self._folder / CONTAMINATION).open("wb") as stream:
-            for (item, _), (match, pair, events) in sorted(found.items()):
+        with (self._folder / CONTAMINATION_FILE).open("wb") as stream:
+            for (item, _), (match, pair, events) in sorted(leaked.items()):
                 row = {
                     "pair": pair,
                     "item": item,
@@ -252,7 +255,7 @@ class Writer:
                     "events": events,
                 }
                 stream.write(canonical_json(row))
-        return len(found)
+        return len(leaked)
 
     def set_aside(
         self,
@@ -264,7 +267,7 @@ class Writer:
         event, 0 for none. Returns the events by reason."""
         chosen = np.flatnonzero(places)
         texts = [canonical_json(text)[:-1] for text in reasons.texts]
-        with (self._folder / SET_ASIDE).open("wb") as stream:
+        with (self._folder / SET_ASIDE_FILE).open("wb") as stream:
             for event, reason in zip(
                 self._votes.event[first_rows[chosen]].tolist(), places[chosen].tolist(), strict=True
             ):
@@ -295,7 +298,7 @@ class Writer:
         ):
             scores = self._votes.ratings[settled.rows[start:stop]]
             given = {
-                name: [one for one in scores[:, place].tolist() if one != NO_RATING]
+                name: [score for score in scores[:, place].tolist() if score != NO_RATING]
                 for place, name in enumerate(DIMENSIONS)
             }
             sign = -1 if side else 1
@@ -308,6 +311,13 @@ class Writer:
             )[:-1]
 
 
+# Canonical JSON of a `PreferencePair` around texts that are JSON already: nothing is parsed again.
+_PAIR_LINE: Final = (
+    b'{"agreement":%(agreement)a,"chosen":%(chosen)b,"context":%(context)b,'
+    b'"event_ids":["%(event_ids)b"],"id":"%(id)b","margin":%(margin)a,"prompt":%(prompt)b,'
+    b'"ratings":%(ratings)b,"rejected":%(rejected)b,"rubric":%(rubric)b,'
+    b'"synthetic":%(synthetic)b,"votes":%(votes)d,"weight":%(weight)a}\n'
+)
 _TRUTH: dict[bool, Literal[b"true", b"false"]] = {True: b"true", False: b"false"}
 
 

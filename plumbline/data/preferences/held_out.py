@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 
-from plumbline.data.batch_index.index import ACCEPTED, INDEX
+from plumbline.data.batch_index.index import INDEX
 from plumbline.data.batch_index.spans import EventLines
 from plumbline.data.decontamination.contamination import HeldOutIndex, HeldOutMatch
 from plumbline.errors import DataError
 from plumbline.profile.data import ContaminationConfig
 from plumbline.records import canonical_json, parse_json
 from plumbline.schema.conversations import Message
-from plumbline.schema.prompts import EvalPrompt
+from plumbline.schema.held_out import EvalPrompt
+from plumbline.schema.kinds import ACCEPTED_FILE
 from plumbline.storage.import_closure import closure_digest
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def held_out_matches(
     """
     prompts = sorted(vault, key=lambda prompt: prompt.id)
     searched: HeldOutIndex | None = None
-    found: dict[bytes, HeldOutMatch] = {}
+    best: dict[bytes, HeldOutMatch] = {}
     identity = canonical_json([closure_digest(__name__), rule.model_dump()]) + b"".join(
         prompt.to_json() for prompt in prompts
     )
@@ -70,8 +71,8 @@ def held_out_matches(
             if place is not None:
                 _write(place, matches)
         for key, match in matches.items():
-            found[key] = min(found.get(key, match), match, key=_rank)
-    return found
+            best[key] = min(best.get(key, match), match, key=_rank)
+    return best
 
 
 def _rank(match: HeldOutMatch) -> "SupportsRichComparison":
@@ -79,8 +80,8 @@ def _rank(match: HeldOutMatch) -> "SupportsRichComparison":
 
 
 def _matches_of(batch: Path, index: Path, searched: HeldOutIndex) -> dict[bytes, HeldOutMatch]:
-    found: dict[bytes, HeldOutMatch] = {}
-    with EventLines([batch / ACCEPTED]) as lines:
+    best: dict[bytes, HeldOutMatch] = {}
+    with EventLines([batch / ACCEPTED_FILE]) as lines:
         for rows in _first_rows(index):
             texts = dict.fromkeys(
                 (
@@ -97,8 +98,8 @@ def _matches_of(batch: Path, index: Path, searched: HeldOutIndex) -> dict[bytes,
             ]
             for (key, _), match in zip(texts, searched.matches(prompts), strict=True):
                 if match is not None:
-                    found[key] = min(found.get(key, match), match, key=_rank)
-    return found
+                    best[key] = min(best.get(key, match), match, key=_rank)
+    return best
 
 
 def _first_rows(index: Path) -> Iterator[list[dict[str, Any]]]:

@@ -66,9 +66,26 @@ class VoteTable:
 
 _NAMES = ("annotator", "rubric", "attack")
 _PLAIN = (
-    "offset", "length", "prompt_at", "prompt_to", "context_at", "context_to", "left_at", "left_to", "right_at", "right_to", "kind", "strength", "places",
-    "share", "time", "synthetic", "empty_response", "same_response", "fingerprint",
-)  # fmt: skip
+    "offset",
+    "length",
+    "prompt_at",
+    "prompt_to",
+    "context_at",
+    "context_to",
+    "left_at",
+    "left_to",
+    "right_at",
+    "right_to",
+    "kind",
+    "strength",
+    "places",
+    "share",
+    "time",
+    "synthetic",
+    "empty_response",
+    "same_response",
+    "fingerprint",
+)
 
 
 def load_votes(folders: Sequence[Path]) -> VoteTable:
@@ -100,6 +117,7 @@ def load_votes(folders: Sequence[Path]) -> VoteTable:
         if sizes
         else np.zeros(0, dtype=np.int64)
     )
+    # From here on every column is in the order of the events, each event from one batch only.
     order, event_number = _by_event(_bytes(table, "event", 20), batch, _column(table, "offset"))
     group, _ = _numbers(_bytes(table, "judged", 32)[order])
     prompt, prompt_keys = _numbers(_bytes(table, "prompt", 32)[order])
@@ -153,6 +171,7 @@ def _by_event(
     order = np.argsort(event, kind="stable")
     if not len(order):
         return order, order
+    # Copies of an event stand together; those from where its first copy lies stay.
     starts = np.concatenate([[True], event[order][1:] != event[order][:-1]])
     number = np.cumsum(starts) - 1
     first = np.flatnonzero(starts)[number]
@@ -168,7 +187,8 @@ def _numbers(keys: NDArray[np.bytes_]) -> tuple[NDArray[np.int64], NDArray[np.by
 def _bytes(table: pyarrow.Table, name: str, size: int) -> NDArray[np.bytes_]:
     """A column of keys; empty where there is none."""
     column = table.column(name)
-    found = [
+    # Views of the Arrow buffers: a byte string of numpy, where a Python object would cost 50 bytes.
+    keys = [
         np.frombuffer(
             chunk.fill_null(b"\0" * size).buffers()[1],
             dtype=f"S{size}",
@@ -176,7 +196,7 @@ def _bytes(table: pyarrow.Table, name: str, size: int) -> NDArray[np.bytes_]:
         )[chunk.offset :]
         for chunk in column.chunks
     ]
-    return np.concatenate(found) if found else np.zeros(0, dtype=f"S{size}")
+    return np.concatenate(keys) if keys else np.zeros(0, dtype=f"S{size}")
 
 
 def _column(table: pyarrow.Table, name: str) -> NDArray[Any]:
@@ -206,8 +226,9 @@ def _codes(
     names = column.dictionary.to_pylist()
     ranks = np.full(len(names) + 1, -1, dtype=np.int32)
     ordered = sorted(set(names))
-    place = {one: number for number, one in enumerate(ordered)}
-    ranks[: len(names)] = [place[one] for one in names]
+    place = {label: number for number, label in enumerate(ordered)}
+    ranks[: len(names)] = [place[label] for label in names]
+    # A name that is none gets the last code, and with it the rank -1.
     codes = column.indices.fill_null(len(names)).to_numpy(zero_copy_only=False)
     return ranks[codes][order], tuple(ordered)
 

@@ -9,17 +9,15 @@ from array import array
 from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final, Literal, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from pydantic import Field
 
 from plumbline.data.batch_index.frames import read_index
+from plumbline.data.quality.agreement_report import AgreementReport, QuestionAgreement
 from plumbline.data.quality.questions import ACCEPTABLE, DESIRABLE, PREFERENCE, answers_of
-from plumbline.records import Record
-from plumbline.schema.estimates import Estimate
 from plumbline.schema.feedback import FeedbackEvent
 from plumbline.statistics.agreement import AgreementTable, Scale, coefficients
 
@@ -30,108 +28,6 @@ CLAUSE: Final = "clause"
 TIE: Final = 1
 """Index of the tie among the answers to `preference`: second better, tie, first better, by the
 order of the texts."""
-
-
-class QuestionAgreement(Record):
-    """Agreement on one question."""
-
-    question: str = Field(
-        description=(
-            "`preference`, a dimension, `acceptable`, `desirable`, `clause`, or `preference where"
-            " <clause> was named`"
-        )
-    )
-    scale: Scale
-    items: int = Field(ge=0, description="items that at least two annotators judged")
-    once: int = Field(
-        ge=0, description="items that one annotator judged; they say nothing about agreement"
-    )
-    judgments: int = Field(
-        ge=0, description="judgments of the items that at least two annotators judged"
-    )
-    annotators: int = Field(ge=0, description="annotators of those items")
-    status: Literal["measured", "underpowered"]
-    why: str = Field(description="what is missing, when underpowered")
-    alpha: Estimate | None = Field(
-        description=(
-            "Krippendorff's alpha; null where no disagreement is to be expected, or underpowered"
-        )
-    )
-    kappa: Estimate | None = Field(
-        description="Cohen's or Fleiss' kappa; null where it is not defined"
-    )
-    kappa_kind: Literal["cohen", "fleiss"] | None
-    raw: Estimate | None = Field(description="probability that two annotators of one item agree")
-    discounted: Estimate | None = Field(
-        description="the same, where 1/2 counts when exactly one of the two says tie"
-    )
-    untied: Estimate | None = Field(description="the same among judgments that are no tie")
-
-
-class AgreementReport(Record):
-    """Agreement of a set of events on every question that they answer."""
-
-    events: int = Field(
-        ge=0, description="events; comparisons, where they were counted without their texts"
-    )
-    judgments: int = Field(ge=0, description="answers in all, over all questions")
-    repeated: int = Field(
-        ge=0,
-        description=(
-            "answers that the same annotator gave again later: the newest counts, the older are"
-            " left out"
-        ),
-    )
-    questions: tuple[QuestionAgreement, ...]
-
-    def question(self, name: str) -> QuestionAgreement | None:
-        """The agreement on one question; None when nobody answered it."""
-        return next((one for one in self.questions if one.question == name), None)
-
-    def metrics(self) -> dict[str, float]:
-        """Every estimate as flat numbers, for an experiment tracker."""
-        estimates = {
-            (one.question, name): getattr(one, name) for one in self.questions for name in _COLUMNS
-        }
-        found = {
-            f"agreement/{question}/{name}".replace(" ", "-"): estimate
-            for (question, name), estimate in estimates.items()
-            if estimate is not None
-        }
-        return {
-            f"{key}/{part}": getattr(estimate, part)
-            for key, estimate in found.items()
-            for part in ("value", "low", "high")
-        }
-
-    def to_markdown(self) -> str:
-        """A table for people."""
-        head = ["question", "items judged twice", "judged once", *_COLUMNS]
-        lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-        for one in self.questions:
-            cells = [_shown(getattr(one, name)) for name in _COLUMNS]
-            if one.kappa is not None:
-                cells[1] += f" ({one.kappa_kind})"
-            cells = (
-                cells
-                if one.status == "measured"
-                else [f"underpowered: {one.why}", *[""] * (len(_COLUMNS) - 1)]
-            )
-            lines.append(
-                "| " + " | ".join([one.question, str(one.items), str(one.once), *cells]) + " |"
-            )
-        return "\n".join(lines)
-
-
-_COLUMNS = ("alpha", "kappa", "raw", "discounted", "untied")
-
-
-def _shown(estimate: Estimate | None) -> str:
-    return (
-        ""
-        if estimate is None
-        else f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
-    )
 
 
 class AnswerPairs(NamedTuple):
@@ -196,14 +92,14 @@ class AgreementTally:
                 clause,
             )
 
-    def report(self, level: float, seed: int) -> AgreementReport:
+    def report(self, confidence_level: float, seed: int) -> AgreementReport:
         """Agreement on every question that was answered.
 
         Args:
-            level: Two-sided confidence level of the intervals.
+            confidence_level: Two-sided confidence level of the intervals.
             seed: Seed of the bootstrap.
         """
-        found: list[QuestionAgreement] = []
+        results: list[QuestionAgreement] = []
         repeated = 0
         tables = {name: _newest(columns) for name, columns in self._questions.items()}
         for name in sorted(tables, key=_position):
@@ -216,7 +112,15 @@ class AgreementTally:
                         table.values
                     ]
                 )
-            found.append(_measure(name, table, *_domain(name, len(self._clauses)), level, seed))
+            results.append(
+                _measure(
+                    name,
+                    table,
+                    *_domain(name, len(self._clauses)),
+                    confidence_level=confidence_level,
+                    seed=seed,
+                )
+            )
         for clause, number in sorted(self._clauses.items()):
             preferences, named = tables[PREFERENCE][0], tables[CLAUSE][0]
             rows = np.isin(preferences.items, named.items[named.values == number])
@@ -226,12 +130,19 @@ class AgreementTally:
                 preferences.annotators[rows],
                 preferences.values[rows],
             )
-            found.append(
-                _measure(f"preference where {clause} was named", part, -1, 3, level, seed, tie=TIE)
+            results.append(
+                _measure(
+                    f"preference where {clause} was named",
+                    part,
+                    *_domain(PREFERENCE, 0),
+                    confidence_level=confidence_level,
+                    seed=seed,
+                    tie=TIE,
+                )
             )
         judgments = sum(len(columns.values) for columns in self._questions.values())
         return AgreementReport(
-            events=self._events, judgments=judgments, repeated=repeated, questions=tuple(found)
+            events=self._events, judgments=judgments, repeated=repeated, questions=tuple(results)
         )
 
     def _compare(
@@ -267,23 +178,25 @@ class AgreementTally:
             column.append(cell)
 
 
-def agreement(events: Iterable[FeedbackEvent], level: float, seed: int) -> AgreementReport:
+def agreement(
+    events: Iterable[FeedbackEvent], confidence_level: float, seed: int
+) -> AgreementReport:
     """Agreement of a set of events on every question that they answer."""
     tally = AgreementTally()
     for event in events:
         tally.add(event)
-    return tally.report(level, seed)
+    return tally.report(confidence_level, seed)
 
 
 def agreement_of_batches(
-    batches: Sequence[Path], level: float, seed: int, excluded: Collection[str] = ()
+    batches: Sequence[Path], confidence_level: float, seed: int, excluded: Collection[str] = ()
 ) -> AgreementReport:
     """Agreement on preferences and clauses over all batches, from their indexes, without a text
     being read.
 
     Args:
         batches: Folders that `plumbline.data.batch_index.index.write_batch` filled.
-        level: Two-sided confidence level of the intervals.
+        confidence_level: Two-sided confidence level of the intervals.
         seed: Seed of the bootstrap.
         excluded: Ids of events that may not be used, for example because consent was withdrawn.
     """
@@ -293,7 +206,7 @@ def agreement_of_batches(
         frame = frame.filter(~pl.col("event").is_in(list(excluded)))
     tally = AgreementTally()
     tally.add_compared(AnswerPairs(*row) for row in frame.select(AnswerPairs._fields).iter_rows())
-    return tally.report(level, seed)
+    return tally.report(confidence_level, seed)
 
 
 class _Table(NamedTuple):
@@ -323,7 +236,8 @@ def _measure(
     table: _Table,
     first: int,
     answers: int,
-    level: float,
+    *,
+    confidence_level: float,
     seed: int,
     tie: int | None = None,
 ) -> QuestionAgreement:
@@ -360,14 +274,14 @@ def _measure(
     both = (
         (table.values[kept] - first).reshape(-1, 2) if two else None
     )  # rows are sorted by item and annotator
-    found = coefficients(
+    measured = coefficients(
         AgreementTable(counts, prompts.astype(np.int64, casting="unsafe"), both, scale, tie),
         once,
-        level,
+        confidence_level,
         seed,
     )
     return QuestionAgreement.model_validate(
-        {**common, "status": "measured", "why": "", **found._asdict()}
+        {**common, "status": "measured", "why": "", **measured._asdict()}
     )
 
 

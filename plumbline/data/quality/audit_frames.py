@@ -13,8 +13,8 @@ from plumbline.data.decontamination.contamination import HeldOutIndex
 from plumbline.data.splits import held_out_keys, judged_pair, prompt_key
 from plumbline.profile.data import ContaminationConfig
 from plumbline.schema.conversations import Message
+from plumbline.schema.held_out import EvalPrompt
 from plumbline.schema.preferences import Demonstration, PreferencePair
-from plumbline.schema.prompts import EvalPrompt
 from plumbline.schema.rubric import Rubric
 from plumbline.text.control_tokens import has_control_token
 
@@ -35,9 +35,9 @@ def preference_frame(
     white space at the ends; 0 when a turn is blank); same_response; margin (reward units); votes,
     events (counts); agreement (share); prompt_on_two_sides (the prompt group stands in another
     split too); held_out_prompt (by its key, and with a rule by its words too, see
-    `plumbline.data.decontamination.contamination`); control_token (in prompt or responses); duplicate_pair (the
-    same prompt and responses, in either order, stand in another row); rubric_matches (the pair was
-    judged under this rubric or a version that it accepts).
+    `plumbline.data.decontamination.contamination`); control_token (in prompt or responses);
+    duplicate_pair (the same prompt and responses, in either order, stand in another row);
+    rubric_matches (the pair was judged under this rubric or a version that it accepts).
     """
     types = dict(
         zip(_PREFERENCE_ROW, (getattr(pl, kind) for kind in _PREFERENCE_TYPES), strict=True)

@@ -5,23 +5,16 @@ Each outcome is True (right), False (wrong) or None (the predictor cannot tell);
 from outcomes elsewhere.
 """
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
 import numpy as np
+from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.linear_model import LogisticRegression
 
 from plumbline.data.splits import judged_pair
 from plumbline.schema.feedback import FeedbackEvent
 from plumbline.schema.preferences import PreferencePair
-
-
-class LengthCounts(NamedTuple):
-    """Pairs by which response has more characters."""
-
-    chosen_longer: int
-    rejected_longer: int
-    equal: int
 
 
 def length_outcomes(pairs: Iterable[PreferencePair]) -> list[bool | None]:
@@ -29,20 +22,6 @@ def length_outcomes(pairs: Iterable[PreferencePair]) -> list[bool | None]:
     long."""
     lengths = ((len(pair.chosen), len(pair.rejected)) for pair in pairs)
     return [None if chosen == rejected else chosen > rejected for chosen, rejected in lengths]
-
-
-def length_counts(pairs: Iterable[PreferencePair]) -> LengthCounts:
-    """How many pairs the longer response wins, loses, and where both are equally long."""
-    counts = Counter(length_outcomes(pairs))
-    return LengthCounts(counts[True], counts[False], counts[None])
-
-
-def longer_chosen_share(pairs: Iterable[PreferencePair]) -> float | None:
-    """Share of the pairs of unequal length whose chosen response is the longer one; None when there
-    is no such pair."""
-    counts = length_counts(pairs)
-    unequal = counts.chosen_longer + counts.rejected_longer
-    return counts.chosen_longer / unequal if unequal else None
 
 
 def bag_of_words_outcomes(
@@ -59,9 +38,6 @@ def bag_of_words_outcomes(
         One outcome per test pair; None when both responses have the same reward, and for all when
         there is too little to train on.
     """
-    from sklearn.feature_extraction.text import CountVectorizer
-    from sklearn.linear_model import LogisticRegression
-
     if len(train) < 2 or not test:
         return [None] * len(test)
     vectorizer = CountVectorizer(min_df=5 if len(train) >= 50 else 1, token_pattern=r"\w+|[^\w\s]")  # noqa: S106 - words and marks, not a password

@@ -110,9 +110,9 @@ def certify(data: str, suite: Suite, rows: int, checks: Sequence[CheckResult]) -
         )
         for check in checks
     ]
-    found = {check.id for check in checks}
+    evaluated = {check.id for check in checks}
     for expectation in suite.expectations:
-        if expectation.id not in found:
+        if expectation.id not in evaluated:
             missing = "the suite declares this expectation, but it was not evaluated"
             results.append(
                 CheckResult(
@@ -194,10 +194,10 @@ def require_certificate(store_root: Path, data: str, suite: Suite) -> Certificat
             f" {suite.minimum_rows}"
         )
     declared = {expectation.id for expectation in suite.expectations}
-    found = {check.id for check in certificate.checks}
-    problems += [f"check '{name}' of the suite is missing" for name in sorted(declared - found)]
+    evaluated = {check.id for check in certificate.checks}
+    problems += [f"check '{name}' of the suite is missing" for name in sorted(declared - evaluated)]
     problems += [
-        f"check '{name}' is not declared in the suite" for name in sorted(found - declared)
+        f"check '{name}' is not declared in the suite" for name in sorted(evaluated - declared)
     ]
     if problems:
         listed = "\n".join(f"  - {problem}" for problem in problems)

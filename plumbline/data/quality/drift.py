@@ -8,11 +8,15 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import NormalDist
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import polars as pl
 from pydantic import Field
+from sklearn.feature_extraction.text import HashingVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import StratifiedKFold
 
 from plumbline.data.splits import judged_pair
 from plumbline.errors import DataError, InsufficientEvidence
@@ -118,24 +122,7 @@ def drift(
     """
     longer = _longer_wins(current)
     if previous is None:
-        empty: dict[str, Any] = {
-            "common": 0,
-            "flipped": 0,
-            "flips": None,
-            "flipped_pairs": (),
-            "mix_distance": None,
-            "mix": {},
-            "previous_longer_wins": None,
-        }
-        why = ("there is no version before to compare with",)
-        return DriftReport(
-            status="first version",
-            reasons=why,
-            pairs=len(current),
-            previous_pairs=None,
-            longer_wins=longer,
-            **empty,
-        )
+        return _first_version(len(current), longer)
     both = previous.join(current, on="pair", suffix="_now")
     turned = both.filter(both["chosen"] != both["chosen_now"])
     mix = _mix(previous, current)
@@ -145,18 +132,18 @@ def drift(
     if both.height == 0:
         notes.append("no pair is in both versions, so that flips cannot be counted")
     elif turned.height > rule.max_flipped * both.height:
-        said = (
+        message = (
             f"{turned.height} of {both.height} labels turned round"
             f" ({turned.height / both.height:.1%}, limit {rule.max_flipped:.1%})"
         )
         (over if same_rubric else notes).append(
-            said + ("" if same_rubric else " under a new version of the rubric")
+            message + ("" if same_rubric else " under a new version of the rubric")
         )
     if distance > rule.max_mix:
         worst = max(mix, key=lambda name: abs(mix[name][0] - mix[name][1]))
-        said = f"slice '{worst}' went from {mix[worst][0]:.1%} to {mix[worst][1]:.1%}"
+        message = f"slice '{worst}' went from {mix[worst][0]:.1%} to {mix[worst][1]:.1%}"
         over.append(
-            f"the mix of the slices moved by {distance:.3f} (limit {rule.max_mix:g}): {said}"
+            f"the mix of the slices moved by {distance:.3f} (limit {rule.max_mix:g}): {message}"
         )
     return DriftReport(
         status="drifted" if over else "pass",
@@ -171,6 +158,23 @@ def drift(
         mix=mix,
         longer_wins=longer,
         previous_longer_wins=_longer_wins(previous),
+    )
+
+
+def _first_version(pairs: int, longer_wins: Estimate | None) -> DriftReport:
+    return DriftReport(
+        status="first version",
+        reasons=("there is no version before to compare with",),
+        pairs=pairs,
+        previous_pairs=None,
+        common=0,
+        flipped=0,
+        flips=None,
+        flipped_pairs=(),
+        mix_distance=None,
+        mix={},
+        longer_wins=longer_wins,
+        previous_longer_wins=None,
     )
 
 
@@ -247,11 +251,6 @@ def prompt_shift(training: Iterable[str], deployment: Iterable[str], seed: int =
 
 
 def _held_out_auc(sides: Sequence[Sequence[str]], seed: int) -> float:
-    from sklearn.feature_extraction.text import HashingVectorizer
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.metrics import roc_auc_score
-    from sklearn.model_selection import StratifiedKFold
-
     labels = np.array([side for side, prompts in enumerate(sides) for _ in prompts])
     counts = HashingVectorizer(n_features=_FEATURES, alternate_sign=False).transform(
         [prompt for prompts in sides for prompt in prompts]

@@ -6,10 +6,17 @@ from pathlib import Path
 from plumbline.data.quality.certificate import read_certificate
 from plumbline.errors import GateRefused
 from plumbline.lineage.findings import Finding
+from plumbline.schema.kinds import (
+    ALIGNED_POLICY,
+    DEMONSTRATIONS,
+    PREFERENCE_DATA,
+    REFERENCE_POLICY,
+    REWARD_MODEL,
+)
 from plumbline.storage.artifacts import Artifact
 
-CERTIFIED = frozenset({"demonstrations", "preference_data"})
-TRAINED = frozenset({"reference_policy", "reward_model", "aligned_policy"})
+CERTIFIED = frozenset({DEMONSTRATIONS, PREFERENCE_DATA})
+TRAINED = frozenset({REFERENCE_POLICY, REWARD_MODEL, ALIGNED_POLICY})
 
 
 def uncertified(manifests: Mapping[str, Artifact], store_root: Path) -> Iterator[Finding]:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from plumbline.data.readers.compressed import gzip_chunks, plain_chunks, zstandard_chunks
 from plumbline.data.readers.json_array import elements
-from plumbline.data.readers.parquet import parquet_rows
 from plumbline.data.readers.rows import (
     KEPT_BYTES,
     MAX_FILE_BYTES,
@@ -46,6 +45,8 @@ def read_rows(path: Path) -> Iterator[Row]:
     if name.endswith(".jsonl.zst"):
         return _line_rows(path, zstandard_chunks(path))
     if name.endswith(".parquet"):
+        from plumbline.data.readers.parquet import parquet_rows  # pyarrow: only for its own files
+
         return parquet_rows(path)
     if name.endswith(".json"):
         return _array_rows(path)

@@ -28,16 +28,9 @@ def elements(where: str, content: bytes | mmap.mmap) -> Iterator[tuple[int, int]
         IncompleteFile: If the array is not closed.
         DataError: If it is no array, or something follows it.
     """
-    first = _NOT_SPACE.search(content)
-    if first is None or first.group() != b"[":
-        found = (
-            "nothing"
-            if first is None
-            else {b"{": "one object"}.get(first.group(), "something else")
-        )
-        raise DataError(f"{where}: holds {found}; expected an array of objects")
-    depth, start, closed, empty = 0, first.end(), 0, True
-    for token in _TOKEN.finditer(content, first.start()):
+    opening = _opening(where, content)
+    depth, start, closed, empty = 0, opening + 1, 0, True
+    for token in _TOKEN.finditer(content, opening):
         kind = token.group() if token.end() - token.start() == 1 else b"string"
         if kind == b'"':
             break  # a string that never ends
@@ -63,6 +56,16 @@ def elements(where: str, content: bytes | mmap.mmap) -> Iterator[tuple[int, int]
             f"{where}: something follows the array at byte {behind.start()}; one file holds one"
             " array"
         )
+
+
+def _opening(where: str, content: bytes | mmap.mmap) -> int:
+    """Where the array begins."""
+    first = _NOT_SPACE.search(content)
+    if first is None or first.group() != b"[":
+        kinds = {b"": "nothing", b"{": "one object"}
+        held = kinds.get(first.group() if first else b"", "something else")
+        raise DataError(f"{where}: holds {held}; expected an array of objects")
+    return first.start()
 
 
 def _trimmed(content: bytes | mmap.mmap, start: int, end: int) -> tuple[int, int]:

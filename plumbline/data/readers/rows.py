@@ -9,12 +9,12 @@ buffer, whatever the file holds: long lines, deep nesting and compression bombs 
 
 import hashlib
 import json
-import math
 import re
 from pathlib import Path
 from typing import Any, Final, NamedTuple, NoReturn
 
 from plumbline.errors import DataError
+from plumbline.records import JsonError, parse_json
 
 MAX_ROW_BYTES: Final = 4 * 2**20
 MAX_DEPTH: Final = 64
@@ -95,20 +95,10 @@ def parse_row(body: bytes) -> Any:
     """
     if len(body) > MAX_ROW_BYTES:
         raise RowError("row too long")
-    if not body.strip():
-        raise RowError("empty row")
     try:
-        value = _DECODER.decode(body.decode())
-    except UnicodeDecodeError as error:
-        raise RowError("not UTF-8") from error
-    except json.JSONDecodeError as error:
-        raise RowError("not JSON") from error
-    except RecursionError as error:
-        raise RowError("nested too deeply") from error
-    except RowError:
-        raise
-    except ValueError as error:  # an integer of thousands of digits
-        raise RowError("number out of range") from error
+        value = parse_json(body)
+    except JsonError as error:
+        raise RowError(error.defect) from error
     if body.count(b"[") + body.count(b"{") > MAX_DEPTH and _depth(value) > MAX_DEPTH:
         raise RowError("nested too deeply")
     if _HALF_SURROGATE.search(body):
@@ -132,24 +122,6 @@ def file_digest(path: Path) -> str:
         return "sha256:" + hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    value = dict(pairs)
-    if len(value) != len(pairs):
-        raise RowError("key stands twice")
-    return value
-
-
-def _no_constant(_name: str) -> NoReturn:
-    raise RowError("number out of range")
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
-        raise RowError("number out of range")
-    return number
-
-
 def _depth(value: object) -> int:
     """How deep arrays and objects are nested; 0 for a plain value."""
     depth, level = 0, [value]
@@ -159,8 +131,3 @@ def _depth(value: object) -> int:
             child for item in level for child in (item.values() if isinstance(item, dict) else item)
         ]
     return depth
-
-
-_DECODER: Final = json.JSONDecoder(
-    object_pairs_hook=_unique_keys, parse_constant=_no_constant, parse_float=_finite
-)

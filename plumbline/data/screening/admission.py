@@ -21,12 +21,12 @@ from plumbline.records import Record
 from plumbline.schema.conversations import Message, Response
 from plumbline.schema.feedback import FeedbackEvent, QuarantinedEvent
 from plumbline.schema.identifiers import Identifier, Text
+from plumbline.schema.kinds import QUARANTINED_FILE
 from plumbline.schema.rubric import Rubric
 from plumbline.text.control_tokens import find_control_token, has_control_token
 from plumbline.text.pii import find, redact
 from plumbline.text.unsafe_characters import escaped, find_suspicious_text
 
-QUARANTINED_FILE = "quarantined.jsonl"
 FINDINGS_FILE = "findings.jsonl"
 CONTROL_TOKEN = "control token"  # noqa: S105 - why an event is held back, not a password
 REDACTED = "redacted"
@@ -236,7 +236,7 @@ def reasons_against(
         "same response": len(set(stripped)) < len(stripped),
         CONTROL_TOKEN: has_control_token(event.prompt, *texts, tokens=control_tokens),
     }
-    return tuple(reason for reason, found in findings.items() if found)
+    return tuple(reason for reason, applies in findings.items() if applies)
 
 
 def consent_expired(event: FeedbackEvent, now: datetime) -> bool:
@@ -246,20 +246,20 @@ def consent_expired(event: FeedbackEvent, now: datetime) -> bool:
 
 def findings_in(event: FeedbackEvent) -> tuple[ScreeningFinding, ...]:
     """What is suspicious or personal in the texts of an event, in the order of its fields."""
-    found = []
+    findings = []
     for name, text in _texts(event):
-        found += [
+        findings += [
             ScreeningFinding(
                 kind=oddity.kind, field=name, count=oddity.count, excerpt=oddity.excerpt
             )
             for oddity in find_suspicious_text(text)
         ]
         kinds = Counter(datum.kind for datum in find(text))
-        found += [
+        findings += [
             ScreeningFinding(kind=f"{PERSONAL_DATA}: {kind}", field=name, count=count, excerpt="")
             for kind, count in sorted(kinds.items())
         ]
-    return tuple(found)
+    return tuple(findings)
 
 
 def _control_tokens_in(

@@ -12,17 +12,15 @@ flagged, honest or not, so that the family-wise rate holds among annotators of o
 exceeded where their qualities vary.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 import polars as pl
 from pydantic import Field
 from scipy.stats import binom
 
-from plumbline.data.splits import judged_pair
 from plumbline.profile.data import AnnotatorConfig
 from plumbline.records import Record
-from plumbline.schema.feedback import Comparison, FeedbackEvent, Ranking
 
 POWER = 0.8
 """Probability with which a check must find what the rule calls detectable; below it the check is
@@ -87,40 +85,20 @@ class Flood(NamedTuple):
     share: float
 
 
-def votes_of(events: Iterable[FeedbackEvent]) -> pl.DataFrame:
-    """One row per pair of responses that an event puts in an order; ties and verdicts have none.
-
-    Columns: event; time; item (the judged pair); annotator; choice (which text won); weight (1; a
-    ranking's pairs share one vote).
-    """
-    rows = []
-    for event in events:
-        pairs = _ordered_pairs(event)
-        for winner, loser in pairs:
-            texts = (event.responses[winner].text, event.responses[loser].text)
-            rows.append(
-                (
-                    event.id,
-                    event.time,
-                    judged_pair(event.prompt, texts),
-                    event.annotator,
-                    int(texts[0] > texts[1]),
-                    1 / len(pairs),
-                )
-            )
-    columns = (
-        ("event", pl.String),
-        ("time", pl.Datetime("us", "UTC")),
-        ("item", pl.String),
-        ("annotator", pl.String),
-        ("choice", pl.Int64),
-        ("weight", pl.Float64),
-    )
-    return pl.DataFrame(rows, schema=dict(columns), orient="row")
+VOTE_COLUMNS = ("event", "time", "judged", "annotator", "winner", "kind", "share")
+"""What `votes_of_index` reads of the indexes."""
 
 
 def votes_of_index(index: pl.DataFrame) -> pl.DataFrame:
-    """The same columns from the rows of `batch_index.read_index`."""
+    """One row per pair of responses that an event puts in an order; ties and verdicts have none.
+
+    Args:
+        index: Rows as `batch_index.frames.read_index` gives them.
+
+    Returns:
+        event; time; item (the judged pair); annotator; choice (which text won); weight (1; a
+        ranking's pairs share one vote).
+    """
     untied = index.filter(pl.col("winner").is_not_null() & (pl.col("kind") != "verdict"))
     return untied.select(
         "event",
@@ -130,22 +108,6 @@ def votes_of_index(index: pl.DataFrame) -> pl.DataFrame:
         choice=pl.col("winner").cast(pl.Int64),
         weight=1 / pl.col("share").cast(pl.Float64),
     )
-
-
-def _ordered_pairs(event: FeedbackEvent) -> list[tuple[int, int]]:
-    if isinstance(event.judgment, Comparison):
-        preferred = event.judgment.preferred
-        return [] if preferred is None else [(preferred, 1 - preferred)]
-    if not isinstance(event.judgment, Ranking):
-        return []
-    places = event.judgment.order
-    return [
-        (better, worse)
-        for upper, place in enumerate(places)
-        for below in places[upper + 1 :]
-        for better in place
-        for worse in below
-    ]
 
 
 def compared(votes: pl.DataFrame) -> pl.DataFrame:
@@ -191,7 +153,7 @@ def check_annotators(votes: pl.DataFrame, rule: AnnotatorConfig) -> AnnotatorRep
     of any flag among annotators who agree equally is at most `false_alarms`.
 
     Args:
-        votes: Columns as `votes_of` gives them, of one batch or of all.
+        votes: Columns as `votes_of_index` gives them, of one batch or of all.
         rule: Floor, family-wise rate and the share of turned votes that must be found.
     """
     table = compared(votes)
@@ -220,7 +182,9 @@ def check_annotators(votes: pl.DataFrame, rule: AnnotatorConfig) -> AnnotatorRep
         # Partners of somebody who turns votes agree less because of it: pairs that this annotator
         # did not judge are the cleaner yardstick.
         others = elsewhere if elsewhere[0] >= max(n, 1) else (total_n - n, total_k - k)
-        results.append(_judge(name, round(given[name]), n, k, others, len(counts), rule))
+        results.append(
+            _judge(name, round(given[name]), (n, k), others, annotators=len(counts), rule=rule)
+        )
     return AnnotatorReport(
         status=_worst([result.status for result in results]), annotators=tuple(results)
     )
@@ -229,15 +193,16 @@ def check_annotators(votes: pl.DataFrame, rule: AnnotatorConfig) -> AnnotatorRep
 def _judge(
     name: str,
     votes: int,
-    n: float,
-    k: float,
+    own: tuple[float, float],
     others: tuple[float, float],
+    *,
     annotators: int,
     rule: AnnotatorConfig,
 ) -> AnnotatorResult:
-    """The result of one annotator, with `k` of `n` compared votes agreeing, beside the (compared,
-    agreeing) votes of the others."""
-    size, agreeing = int(n), min(int(n), round(k))
+    """The result of one annotator, from the (compared, agreeing) votes of this one and of the
+    others."""
+    size = int(own[0])
+    agreeing = min(size, round(own[1]))
     agreement = None if size == 0 else agreeing / size
     rest = None if others[0] < 1 else others[1] / others[0]
     if agreement is None or rest is None or annotators < 3:
@@ -260,24 +225,24 @@ def _judge(
         if limit < 0
         else float(binom.cdf(limit, size, rest - rule.detectable * max(0.0, 2 * rest - 1)))
     )
-    said = f"agrees with the others in {agreement:.1%} of {size} votes, the others in {rest:.1%}"
+    summary = f"agrees with the others in {agreement:.1%} of {size} votes, the others in {rest:.1%}"
     if agreeing <= limit:
         status: Status = "flagged"
         message = (
-            f"{said}: below by more than {rule.agreement_floor:.0%} and beyond chance (p <"
+            f"{summary}: below by more than {rule.agreement_floor:.0%} and beyond chance (p <"
             f" {alpha:.1e})"
         )
     elif power < POWER:
         status = "underpowered"
         message = (
-            f"{said}; {rule.detectable:.0%} turned votes would be found with probability"
+            f"{summary}; {rule.detectable:.0%} turned votes would be found with probability"
             f" {power:.2f} only: more votes on shared pairs are needed"
         )
     else:
         status, message = (
             "pass",
             (
-                f"{said}; {rule.detectable:.0%} turned votes would be found with probability"
+                f"{summary}; {rule.detectable:.0%} turned votes would be found with probability"
                 f" {power:.2f}"
             ),
         )

@@ -198,7 +198,7 @@ def findings(
         triggers: Words that go with disagreement.
         sent: Event ids by source, for floods of a source.
     """
-    found = []
+    raised = []
     for result in annotators.annotators:
         if result.status == "flagged":
             evidence = {
@@ -208,7 +208,7 @@ def findings(
                 "others": result.others,
                 "message": result.message,
             }
-            found.append(NewFlag(AGREEMENT, result.annotator, evidence))
+            raised.append(NewFlag(AGREEMENT, result.annotator, evidence))
     for flood in floods:
         evidence = {
             "scope": scope,
@@ -217,9 +217,9 @@ def findings(
             "message": f"gave {flood.share:.0%} of {scope}",
         }
         if flood.what == "annotator":
-            found.append(NewFlag(FLOODING, flood.name, evidence))
+            raised.append(NewFlag(FLOODING, flood.name, evidence))
         else:
-            found.append(
+            raised.append(
                 NewFlag(
                     SOURCE,
                     flood.name,
@@ -227,7 +227,7 @@ def findings(
                 )
             )
     for word in triggers.words if triggers else ():
-        said = (
+        message = (
             f"{word.disagreeing} of {word.events} votes on texts with this word are against the"
             f" others (p = {word.p:.1e})"
         )
@@ -236,13 +236,13 @@ def findings(
             "word": word.word,
             "votes": word.events,
             "events": list(word.event_ids),
-            "message": said,
+            "message": message,
         }
-        found.append(NewFlag(TRIGGER, word.word[:128], evidence))
-    return found
+        raised.append(NewFlag(TRIGGER, word.word[:128], evidence))
+    return raised
 
 
-def new_flags(found: Iterable[NewFlag], flags: Collection[Flag]) -> list[NewFlag]:
+def new_flags(candidates: Iterable[NewFlag], flags: Collection[Flag]) -> list[NewFlag]:
     """The findings that a person has not seen yet.
 
     Left out are findings about an annotator who is held already, and about the agreement of an
@@ -256,13 +256,26 @@ def new_flags(found: Iterable[NewFlag], flags: Collection[Flag]) -> list[NewFlag
             kept[flag.subject] = max(kept.get(flag.subject, 0), int(flag.evidence.get("votes", 0)))
     return [
         flag
-        for flag in found
+        for flag in candidates
         if not (flag.kind in (AGREEMENT, FLOODING) and flag.subject in held.annotators)
         and not (
             flag.kind == AGREEMENT
             and flag.subject in kept
             and flag.evidence["votes"] < 2 * kept[flag.subject]
         )
+    ]
+
+
+def raise_new(database: Database, candidates: Iterable[NewFlag], now: datetime) -> list[str]:
+    """Raise what a person has not seen yet; returns it in words."""
+    flags = Flags(database)
+    raised = [
+        flags.raise_flag(flag.kind, flag.subject, flag.evidence, now)
+        for flag in new_flags(candidates, flags.all())
+    ]
+    return [
+        f"{flag.id}: {flag.kind}: {flag.subject}: {flag.evidence.get('message', '')}"
+        for flag in raised
     ]
 
 

@@ -14,7 +14,7 @@ import math
 import sys
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -156,7 +156,7 @@ def scan_triggers(
     alpha = rule.false_alarms / max(1, tested)
     suspects = _suspects(tally, least, base, alpha)
     named = _named(read, disagrees, suspects)
-    found = [
+    words = tuple(
         TriggerWord(
             word=word,
             events=tally.events[word],
@@ -166,36 +166,37 @@ def scan_triggers(
             event_ids=named[word],
         )
         for word, p in sorted(suspects.items(), key=_by_p)
-    ]
+    )
     detectable = _detectable(prompts, base, alpha)
-    fields: dict[str, Any] = {
-        "words": tuple(found),
-        "n": n,
-        "prompts": prompts,
-        "base_rate": base,
-        "tested": tested,
-        "detectable_share": detectable,
-    }
+    status, message = _conclusion(words, n, prompts, tested, detectable)
+    return TriggerReport(
+        status=status,
+        message=message,
+        words=words,
+        n=n,
+        prompts=prompts,
+        base_rate=base,
+        tested=tested,
+        detectable_share=detectable,
+    )
+
+
+def _conclusion(
+    words: Sequence[TriggerWord], n: int, prompts: int, tested: int, detectable: float | None
+) -> tuple[Status, str]:
     share = "no share of" if detectable is None else f"{detectable:.1%} of"
     power = f"{share} the votes turned round with one word would be found with probability {POWER}"
-    if found:
+    if words:
         shown = ", ".join(
-            f"'{word.word}' ({word.disagreeing} of {word.events})" for word in found[:5]
+            f"'{word.word}' ({word.disagreeing} of {word.events})" for word in words[:5]
         )
-        return TriggerReport(
-            status="flagged",
-            message=f"votes on texts with these words are against the others: {shown}; {power}",
-            **fields,
+        return (
+            "flagged",
+            f"votes on texts with these words are against the others: {shown}; {power}",
         )
     if detectable is None or detectable > POISONED_SHARE:
-        return TriggerReport(
-            status="underpowered",
-            message=f"{n} compared votes on {prompts} prompts are too few: {power}",
-            **fields,
-        )
-    return TriggerReport(
-        status="pass", message=f"no word of {tested} goes with disagreement; {power}", **fields
-    )
+        return "underpowered", f"{n} compared votes on {prompts} prompts are too few: {power}"
+    return "pass", f"no word of {tested} goes with disagreement; {power}"
 
 
 def _by_p(item: tuple[str, float]) -> tuple[float, str]:

@@ -121,16 +121,16 @@ class ApiKeys:
         )
         memory = hmac.digest(self._memory_key, secret.encode() + salt, "sha256")
         with self._lock:
-            found = self._verified.get(memory)
-        if found is None:
-            found = _hash(secret, salt)
-        right = hmac.compare_digest(found, expected)
+            hashed = self._verified.get(memory)
+        if hashed is None:
+            hashed = _hash(secret, salt)
+        right = hmac.compare_digest(hashed, expected)
         if row is None or not right:
             return None
         with self._lock:
             if len(self._verified) >= _REMEMBERED:
                 self._verified.clear()
-            self._verified[memory] = found
+            self._verified[memory] = hashed
         return None if row.revoked_at is not None else _key(row)
 
     def find(self, identifier: str) -> ApiKey | None:

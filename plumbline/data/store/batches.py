@@ -6,25 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
 from plumbline.errors import DataError
-from plumbline.records import Record, canonical_json
+from plumbline.records import canonical_json
 from plumbline.schema.feedback import FeedbackEvent
-
-
-class Receipt(Record):
-    """What became of the events that were handed in: the three counts add up to their number."""
-
-    accepted: int = Field(ge=0, description="new events, now in the store")
-    duplicate: int = Field(ge=0, description="events that were there already, byte for byte")
-    conflict: int = Field(
-        ge=0,
-        description=(
-            "events whose id is there with another body: the store or the sender is corrupt;"
-            " nothing was overwritten"
-        ),
-    )
 
 
 class Inserted(NamedTuple):

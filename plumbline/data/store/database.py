@@ -1,12 +1,14 @@
 """The database of the feedback store: tables, connections, and one writer at a time."""
 
+import itertools
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
+from typing import Final, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
@@ -17,7 +19,10 @@ from plumbline.data.store.migrations import NEWEST, migrate, version_of
 from plumbline.data.store.tables import Tables, define_tables
 from plumbline.errors import DataError
 
+Item = TypeVar("Item")
 BUSY_TIMEOUT_SECONDS = 60
+CHUNK: Final = 200
+"""Rows in memory at once, and ids named in one statement."""
 _ADVISORY_LOCK = 0x706C756D62  # "plumb": the PostgreSQL lock that makes writers take turns
 
 
@@ -33,6 +38,13 @@ def to_text(instant: datetime) -> str:
             f"the time {instant.isoformat()} has no time zone; give it one, for example UTC"
         )
     return instant.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def chunks(items: Iterable[Item]) -> Iterator[list[Item]]:
+    """The items, at most `CHUNK` at a time."""
+    remaining = iter(items)
+    while chunk := list(itertools.islice(remaining, CHUNK)):
+        yield chunk
 
 
 class Database:

@@ -10,21 +10,19 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, Literal, NamedTuple, TypeVar, cast
+from typing import Any, Final, Literal, NamedTuple, cast
 
 from sqlalchemy import Connection, func, insert, select
 
-from plumbline.data.formats.import_report import Arrival
+from plumbline.data.formats.import_report import ImportedRow
 from plumbline.data.readers.rows import RejectedRow, bad_row
-from plumbline.data.store.database import to_text
+from plumbline.data.store.database import CHUNK, chunks, to_text
 from plumbline.data.store.events import FeedbackStore
 from plumbline.data.store.spool import IngestChannel, ParsedUpload
 from plumbline.errors import DataError
 from plumbline.schema.feedback import FeedbackEvent
 
 CONFLICT: Final = "same id with another body"
-Item = TypeVar("Item")
-_CHUNK: Final = 200
 
 
 @dataclass(frozen=True)
@@ -96,7 +94,7 @@ class Deliveries:
         self,
         source: str,
         way: IngestChannel,
-        rows: Iterable[Arrival[FeedbackEvent] | RejectedRow],
+        rows: Iterable[ImportedRow[FeedbackEvent] | RejectedRow],
         digest: str,
         now: datetime,
         each: Callable[[RowOutcome], None] | None = None,
@@ -113,12 +111,12 @@ class Deliveries:
             each: Told what became of each row, the bad ones last; before the end of the
                 transaction, so to be believed only on return.
         """
-        with ParsedUpload(source, way, rows, digest) as parcel:
-            return self.deliver_parcels([parcel], now, each=each)[0]
+        with ParsedUpload(source, way, rows, digest) as upload:
+            return self.deliver_uploads([upload], now, each=each)[0]
 
-    def deliver_parcels(
+    def deliver_uploads(
         self,
-        parcels: Sequence[ParsedUpload],
+        uploads: Sequence[ParsedUpload],
         now: datetime,
         batch: str | None = None,
         each: Callable[[RowOutcome], None] | None = None,
@@ -126,7 +124,7 @@ class Deliveries:
         """Take in several deliveries together, or none of them on an error.
 
         Args:
-            parcels: The deliveries.
+            uploads: The deliveries.
             now: When they were received.
             batch: Name of a batch to close with all their events; without one, the events wait for
                 a batch.
@@ -138,8 +136,8 @@ class Deliveries:
         """
         with self._database.writing() as connection:
             delivered = tuple(
-                self._deliver(connection, parcel, now, each or (lambda _: None))
-                for parcel in parcels
+                self._deliver(connection, upload, now, each or (lambda _: None))
+                for upload in uploads
             )
             if batch is not None:
                 if any(conflicts for _, conflicts in delivered):
@@ -150,7 +148,7 @@ class Deliveries:
                 self._store.close_batch(
                     connection,
                     batch,
-                    {event.id for parcel in parcels for event in parcel.events()},
+                    {event.id for upload in uploads for event in upload.events()},
                     now,
                 )
         return tuple(delivery for delivery, _ in delivered)
@@ -166,7 +164,7 @@ class Deliveries:
         if delivery is not None:
             query = query.where(rows.c.delivery_id == delivery)
         with self._database.reading() as connection:
-            for row in connection.execution_options(yield_per=_CHUNK).execute(query):
+            for row in connection.execution_options(yield_per=CHUNK).execute(query):
                 yield QuarantinedRow(
                     delivery=row.delivery_id,
                     source=row.source,
@@ -214,24 +212,24 @@ class Deliveries:
         """The batch that an event is in; None while it waits for one."""
         events = self._database.tables.events
         with self._database.reading() as connection:
-            found = connection.execute(
+            batch = connection.execute(
                 select(events.c.batch_id).where(events.c.id == event_id)
             ).scalar()
-        return None if found is None else str(found)
+        return None if batch is None else str(batch)
 
     def _deliver(
         self,
         connection: Connection,
-        parcel: ParsedUpload,
+        upload: ParsedUpload,
         now: datetime,
         report: Callable[[RowOutcome], None],
     ) -> tuple[Delivery, int]:
         """One delivery, and how many of its events are in conflict with stored ones."""
         tables = self._database.tables
-        accepted, conflicts, duplicate = self._insert(connection, parcel, now, report)
-        earlier, known = self._earlier(connection, parcel.digest)
+        accepted, conflicts, duplicate = self._insert(connection, upload, now, report)
+        earlier, known = self._earlier(connection, upload.digest)
         quarantined = 0
-        for row, event_id in self._bad(parcel, conflicts):
+        for row, event_id in self._bad(upload, conflicts):
             there = (row.number, row.digest) in known
             duplicate, quarantined = duplicate + there, quarantined + (not there)
             report(
@@ -240,21 +238,21 @@ class Deliveries:
                 )
             )
         counts = {
-            "rows": parcel.report.rows_in,
+            "rows": upload.report.rows_in,
             "accepted": len(accepted),
             "duplicate": duplicate,
             "quarantined": quarantined,
         }
         assert counts["rows"] == len(accepted) + duplicate + quarantined, (
-            f"{parcel.source}: rows were lost: {counts}"
+            f"{upload.source}: rows were lost: {counts}"
         )
         values: dict[str, Any] = {
-            "source": parcel.source[:512],
-            "way": parcel.way,
-            "digest": parcel.digest,
+            "source": upload.source[:512],
+            "way": upload.way,
+            "digest": upload.digest,
             **counts,
         }
-        if not parcel.report.rows_in or (earlier is not None and not accepted and not quarantined):
+        if not upload.report.rows_in or (earlier is not None and not accepted and not quarantined):
             return Delivery(
                 id=earlier, repeats=earlier is not None, received_at=now, **values
             ), len(conflicts)
@@ -263,25 +261,25 @@ class Deliveries:
             .values(received_at=to_text(now), **values)
             .returning(tables.deliveries.c.id)
         ).scalar_one()
-        for ids in _chunks(accepted):
+        for ids in chunks(accepted):
             connection.execute(
                 insert(tables.event_deliveries),
                 [{"event_id": event_id, "delivery_id": number} for event_id in ids],
             )
-        for rows in _chunks(
+        for rows in chunks(
             (row, event_id)
-            for row, event_id in self._bad(parcel, conflicts)
+            for row, event_id in self._bad(upload, conflicts)
             if (row.number, row.digest) not in known
         ):
             connection.execute(
-                insert(tables.quarantined_rows), [_values(number, *one) for one in rows]
+                insert(tables.quarantined_rows), [_values(number, *rejected) for rejected in rows]
             )
         return Delivery(id=number, received_at=now, **values), len(conflicts)
 
     def _insert(
         self,
         connection: Connection,
-        parcel: ParsedUpload,
+        upload: ParsedUpload,
         now: datetime,
         report: Callable[[RowOutcome], None],
     ) -> tuple[list[str], list[tuple[RejectedRow, str | None]], int]:
@@ -290,7 +288,7 @@ class Deliveries:
         accepted: list[str] = []
         conflicts: list[tuple[RejectedRow, str | None]] = []
         duplicate = 0
-        for chunk in _chunks(parcel.events()):
+        for chunk in chunks(upload.events()):
             inserted = self._store.insert(connection, cast("Sequence[FeedbackEvent]", chunk), now)
             new, there = set(inserted.accepted), Counter(inserted.duplicate)
             for event in chunk:
@@ -310,9 +308,9 @@ class Deliveries:
 
     @staticmethod
     def _bad(
-        parcel: ParsedUpload, conflicts: Iterable[tuple[RejectedRow, str | None]]
+        upload: ParsedUpload, conflicts: Iterable[tuple[RejectedRow, str | None]]
     ) -> Iterator[tuple[RejectedRow, str | None]]:
-        return itertools.chain(((row, None) for row in parcel.bad()), conflicts)
+        return itertools.chain(((row, None) for row in upload.bad()), conflicts)
 
     def _earlier(
         self, connection: Connection, digest: str
@@ -331,12 +329,6 @@ class Deliveries:
             .where(deliveries.c.digest == digest)
         )
         return int(first), {(row.row, row.digest) for row in connection.execute(query)}
-
-
-def _chunks(items: Iterable[Item]) -> Iterator[Sequence[Item]]:
-    remaining = iter(items)
-    while chunk := list(itertools.islice(remaining, _CHUNK)):
-        yield chunk
 
 
 def _values(delivery: int | None, row: RejectedRow, event_id: str | None) -> dict[str, Any]:

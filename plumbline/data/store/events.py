@@ -1,11 +1,10 @@
 """The feedback store: append-only events, and the closed, immutable batches that they are in."""
 
-import itertools
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import Connection, Row, func, select, tuple_
 
@@ -14,21 +13,18 @@ from plumbline.data.store.batches import (
     Claim,
     Inserted,
     OpenEvents,
-    Receipt,
     batch_digest,
     digest_of_sorted,
     stored_event,
 )
-from plumbline.data.store.database import Database, to_text
+from plumbline.data.store.database import CHUNK, Database, chunks, to_text
 from plumbline.errors import DataError
 from plumbline.profile.data import BatchConfig
 from plumbline.schema.feedback import FeedbackEvent
 
-Item = TypeVar("Item")
 ERASED = b""
 """Body of an event whose text was erased; its row and its id stay."""
 _NAME = r"[a-z0-9][a-z0-9._-]{0,63}"  # an Identifier
-_CHUNK = 200  # events in memory at once, and ids named in one statement
 
 
 class FeedbackStore:
@@ -50,22 +46,6 @@ class FeedbackStore:
         """Close every connection."""
         self.database.close()
 
-    def add(self, events: Iterable[FeedbackEvent], received_at: datetime | None = None) -> Receipt:
-        """Take in events. Ids are derived from the content, so that a second delivery changes
-        nothing.
-
-        Args:
-            events: The events; all are taken in, or none on an error.
-            received_at: When they arrived; now by default.
-        """
-        with self.database.writing() as connection:
-            inserted = self.insert(connection, events, received_at or datetime.now(UTC))
-        return Receipt(
-            accepted=len(inserted.accepted),
-            duplicate=len(inserted.duplicate),
-            conflict=len(inserted.conflicts),
-        )
-
     def insert(
         self, connection: Connection, events: Iterable[FeedbackEvent], received_at: datetime
     ) -> Inserted:
@@ -81,7 +61,7 @@ class FeedbackStore:
         accepted: list[str] = []
         duplicate: list[str] = []
         conflicts: list[str] = []
-        for chunk in _chunks(events):
+        for chunk in chunks(events):
             known = self._bodies(connection, [event.id for event in chunk])
             new = []
             for event in chunk:
@@ -140,28 +120,6 @@ class FeedbackStore:
                 closed.append(batch)
         return closed
 
-    def add_batch(
-        self, id: str, events: Iterable[FeedbackEvent], now: datetime | None = None
-    ) -> Batch:
-        """Take in events and close them as one named batch, for example a day's file.
-
-        The same name with the same events again changes nothing and returns the batch that is
-        there.
-
-        Raises:
-            DataError: If the name is not an identifier or stands for another set of events, if
-                there is no event, or if an event is in another batch already.
-        """
-        now = now or datetime.now(UTC)
-        with self.database.writing() as connection:
-            inserted = self.insert(connection, events, now)
-            if inserted.conflicts:
-                raise DataError(
-                    f"batch '{id}': {len(inserted.conflicts)} events are in the store with another"
-                    " body under the same id: the store is corrupt"
-                )
-            return self.close_batch(connection, id, {*inserted.accepted, *inserted.duplicate}, now)
-
     def close_batch(
         self, connection: Connection, id: str, event_ids: Collection[str], now: datetime
     ) -> Batch:
@@ -191,7 +149,7 @@ class FeedbackStore:
             return there
         batch = self._record(connection, id, ids, now)
         events = self.database.tables.events
-        for chunk in _chunks(ids):
+        for chunk in chunks(ids):
             member = events.c.id.in_(chunk)
             taken = connection.execute(
                 select(events.c.id, events.c.batch_id).where(member, events.c.batch_id.is_not(None))
@@ -230,7 +188,7 @@ class FeedbackStore:
         with self.database.reading() as connection:
             batch = self._find(connection, batch_id)
             count, digest = digest_of_sorted(
-                connection.execution_options(yield_per=_CHUNK).execute(members).scalars()
+                connection.execution_options(yield_per=CHUNK).execute(members).scalars()
             )
         if batch is None:
             raise DataError(
@@ -256,20 +214,8 @@ class FeedbackStore:
         with self.database.reading() as connection:
             yield from (
                 stored_event(row.id, row.body)
-                for row in connection.execution_options(yield_per=_CHUNK).execute(kept)
+                for row in connection.execution_options(yield_per=CHUNK).execute(kept)
             )
-
-    def erased_events(self, batch_id: str) -> tuple[str, ...]:
-        """Ids of the events of a batch whose text was erased, sorted: they count for its digest and
-        are not read any more."""
-        events, erasures = self.database.tables.events, self.database.tables.erasures
-        statement = (
-            select(events.c.id)
-            .join(erasures, erasures.c.event_id == events.c.id)
-            .where(events.c.batch_id == batch_id)
-        )
-        with self.database.reading() as connection:
-            return tuple(sorted(connection.execute(statement).scalars()))
 
     def claim(self, digest: str, claimant: str, now: datetime) -> bool:
         """Take on the work for a digest, of a batch or of anything else that must be worked on
@@ -296,15 +242,10 @@ class FeedbackStore:
         claims = self.database.tables.claims
         with self.database.reading() as connection:
             rows = connection.execute(select(claims)).all()
-        found = [
-            Claim(
-                digest=row.digest,
-                claimant=row.claimant,
-                claimed_at=datetime.fromisoformat(row.claimed_at),
-            )
-            for row in rows
-        ]
-        return tuple(sorted(found, key=lambda claim: (claim.claimed_at, claim.digest)))
+        recorded = (
+            Claim(row.digest, row.claimant, datetime.fromisoformat(row.claimed_at)) for row in rows
+        )
+        return tuple(sorted(recorded, key=lambda claim: (claim.claimed_at, claim.digest)))
 
     def release_claim(self, digest: str, claimed_at: datetime) -> bool:
         """Give back a claim whose run never came into being; True if it was removed.
@@ -352,9 +293,3 @@ class FeedbackStore:
 def _batch(row: Row[Any]) -> Batch:
     values = dict(row._mapping)
     return Batch(**{**values, "closed_at": datetime.fromisoformat(values["closed_at"])})
-
-
-def _chunks(items: Iterable[Item]) -> Iterator[list[Item]]:
-    remaining = iter(items)
-    while chunk := list(itertools.islice(remaining, _CHUNK)):
-        yield chunk

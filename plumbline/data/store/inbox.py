@@ -21,6 +21,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from filelock import FileLock, Timeout
+
 from plumbline.data.formats.import_report import shown
 from plumbline.data.formats.reading import read_feedback
 from plumbline.data.readers.files import read_rows
@@ -54,10 +56,10 @@ def collect(
     """Take in the complete files of an inbox, in the order of their names; the folder is made if
     there is none.
 
-    Files hold Plumbline's own events, of any kind in `plumbline.data.readers.rows.SUFFIXES`. A bad row is
-    quarantined and the good ones are taken in; a file without a good row is refused. Only one
-    collector works at a time; what one left behind when it was killed, the next one reads again,
-    and the store takes each event in once.
+    Files hold Plumbline's own events, of any kind in `plumbline.data.readers.rows.SUFFIXES`. A bad
+    row is quarantined and the good ones are taken in; a file without a good row is refused. Only
+    one collector works at a time; what one left behind when it was killed, the next one reads
+    again, and the store takes each event in once.
 
     Args:
         folder: The inbox.
@@ -65,8 +67,6 @@ def collect(
         now: The time of the deliveries, by which files are also judged to have settled.
         settle_seconds: For how long a file without a marker must not have been written to.
     """
-    from filelock import FileLock, Timeout
-
     for part in (folder, folder / "done", folder / "refused", folder / ".taken"):
         part.mkdir(parents=True, exist_ok=True)
     collected = Collected((), {}, {})
@@ -152,10 +152,10 @@ def _take(
         return
     try:
         digest = file_digest(path)
-        with ParsedUpload(name, "inbox", read_feedback(read_rows(path), "jsonl"), digest) as parcel:
-            if not parcel.report.accepted:
+        with ParsedUpload(name, "inbox", read_feedback(read_rows(path), "jsonl"), digest) as upload:
+            if not upload.report.accepted:
                 reasons = "; ".join(
-                    f"{count} rows: {reason}" for reason, count in parcel.report.rejected.items()
+                    f"{count} rows: {reason}" for reason, count in upload.report.rejected.items()
                 )
                 raise DataError(
                     f"{name}: no row is a feedback event ({reasons or 'it holds no row'})"
@@ -164,7 +164,7 @@ def _take(
                 raise DataError(
                     f"{name}: changed while it was read; put it in again when it is complete"
                 )
-            (delivery,) = deliveries.deliver_parcels([parcel], now)
+            (delivery,) = deliveries.deliver_uploads([upload], now)
     except DataError as error:
         _refuse(folder, path, str(error).replace(str(path), name), collected)
         return

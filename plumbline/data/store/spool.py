@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Any, Final, Literal, NamedTuple, Self
 
-from plumbline.data.formats.import_report import Arrival, ImportReport, Tally
+from plumbline.data.formats.import_report import ImportedRow, ImportReport, Tally
 from plumbline.data.readers.rows import RejectedRow
 from plumbline.errors import DataError
 from plumbline.schema.feedback import FeedbackEvent
@@ -54,14 +54,14 @@ class ParsedUpload:
         self,
         source: str,
         way: IngestChannel,
-        rows: Iterable[Arrival[FeedbackEvent] | RejectedRow],
+        rows: Iterable[ImportedRow[FeedbackEvent] | RejectedRow],
         digest: str,
     ) -> None:
         self.source = source
         self.way: IngestChannel = way
         self.digest = digest
         tally = Tally()
-        self._spool = tempfile.SpooledTemporaryFile(max_size=_MEMORY)  # noqa: SIM115 - closed with the parcel
+        self._spool = tempfile.SpooledTemporaryFile(max_size=_MEMORY)  # noqa: SIM115 - closed with the upload
         try:
             for row in rows:
                 if isinstance(row, RejectedRow):

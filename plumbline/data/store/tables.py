@@ -1,9 +1,9 @@
-"""The tables of the feedback store as the newest migration leaves them; `plumbline/data/store/migrations`
-makes them.
+"""The tables of the feedback store as the newest migration leaves them;
+`plumbline/data/store/migrations` makes them.
 
-Times are text in UTC (see `plumbline.data.store.database.to_text`), digests are `sha256:<hex>`. Rows are
-only ever added, except that an event is put into its batch once, that an erased event loses its
-body, that a key is revoked, and that a proposal is closed.
+Times are text in UTC (see `plumbline.data.store.database.to_text`), digests are `sha256:<hex>`.
+Rows are only ever added, except that an event is put into its batch once, that an erased event
+loses its body, that a key is revoked, and that a proposal is closed.
 """
 
 from functools import cache

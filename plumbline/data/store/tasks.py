@@ -16,8 +16,8 @@ from plumbline.errors import DataError
 from plumbline.records import Record, canonical_json, parse_json
 from plumbline.schema.conversations import Message, Response
 from plumbline.schema.feedback import Context, Provenance
+from plumbline.schema.held_out import Sample
 from plumbline.schema.identifiers import Identifier, content_id
-from plumbline.schema.samples import Sample
 from plumbline.storage.jsonl import parse_record, read_lines
 
 PAGE: Final = "page"
@@ -181,13 +181,13 @@ class Tasks:
     def is_judged(self, task: str, annotator: str) -> bool:
         """Whether the annotator has judged the task on the page."""
         deliveries = self._database.tables.deliveries
-        found = (
+        judgment = (
             select(deliveries.c.id)
             .where(deliveries.c.way == PAGE, deliveries.c.source == source_of(task, annotator))
             .limit(1)
         )
         with self._database.reading() as connection:
-            return connection.execute(found).first() is not None
+            return connection.execute(judgment).first() is not None
 
     def next_for(self, annotator: str, skipped: Collection[str] = ()) -> Task | None:
         """The task that an annotator should judge next, or None when there is none left; see

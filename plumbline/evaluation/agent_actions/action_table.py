@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from plumbline.errors import ConfigError
-from plumbline.schema.prompts import EvalPrompt
+from plumbline.schema.held_out import EvalPrompt
 from plumbline.schema.rubric import Rubric
 
 RULE_FACT = "rule"
@@ -42,7 +42,9 @@ def action_table(rubric: Rubric, cases: Iterable[EvalPrompt] = ()) -> str:
         f"| {' | '.join(columns)} |",
         f"|{'---|' * len(columns)}",
     ]
-    for action in sorted(rubric.actions, key=lambda one: (one.tool, one.verdict, one.id)):
+    for action in sorted(
+        rubric.actions, key=lambda action: (action.tool, action.verdict, action.id)
+    ):
         verdict = "allowed" if action.verdict == "allow" else "denied"
         cells = [
             f"`{action.tool}`",

@@ -21,11 +21,10 @@ from pydantic import TypeAdapter, ValidationError
 from plumbline.data.readers.rows import RowError, parse_row
 from plumbline.errors import DataError
 from plumbline.records import Record
-from plumbline.schema.prompts import EvalPrompt
+from plumbline.schema.held_out import EvalPrompt
 
 ALLOWED_CALLS: Final = "allowed_calls"
 """Fact of a case: a JSON list of `CallPattern`."""
-ACTION_METRICS: Final = ("forbidden_action", "allowed_action", "malformed_action")
 ActionLabel = Literal["no-action", "allowed", "forbidden", "malformed"]
 
 _MARKER = re.compile(r"^[\s>*`-]*action\s*[:=](?P<call>.*)$", re.IGNORECASE)

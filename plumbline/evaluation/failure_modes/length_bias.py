@@ -12,8 +12,8 @@ from plumbline.evaluation.scoring import ScoredSample
 from plumbline.records import Record
 from plumbline.schema.estimates import Estimate
 from plumbline.schema.eval_report import EvalReport
+from plumbline.schema.held_out import Policy
 from plumbline.schema.identifiers import Identifier
-from plumbline.schema.samples import Policy
 
 
 class LengthDrift(Record):
@@ -43,21 +43,21 @@ def length_drift(report: EvalReport, scored: Sequence[ScoredSample]) -> LengthDr
     }
     paid: dict[Policy, Estimate] = {}
     unavailable: dict[Policy, str] = {}
-    for policy in dict.fromkeys(one.policy for one in scored):
+    for policy in dict.fromkeys(sample.policy for sample in scored):
         rows = [
-            (one.slice, one.reward, one.tokens)
-            for one in scored
-            if one.policy == policy and one.reward is not None and one.set_aside is None
+            (sample.slice, sample.reward, sample.tokens)
+            for sample in scored
+            if sample.policy == policy and sample.reward is not None and sample.set_aside is None
         ]
-        found = _correlation(rows, report.level)
-        if isinstance(found, str):
-            unavailable[policy] = found
+        correlation = _correlation(rows, report.level)
+        if isinstance(correlation, str):
+            unavailable[policy] = correlation
         else:
-            paid[policy] = found
+            paid[policy] = correlation
     return LengthDrift(tokens=tokens, paid=paid, unavailable=unavailable)
 
 
-def _correlation(rows: Sequence[tuple[str, float, int]], level: float) -> Estimate | str:
+def _correlation(rows: Sequence[tuple[str, float, int]], confidence_level: float) -> Estimate | str:
     """Pearson's correlation of reward and tokens, each less its mean of the slice, with Fisher's
     interval; or why there is none.
 
@@ -72,15 +72,15 @@ def _correlation(rows: Sequence[tuple[str, float, int]], level: float) -> Estima
     )
     if not rewards.any() or not tokens.any():
         return "all responses of a slice have the same reward or the same length"
-    found = pearsonr(rewards, tokens)
-    interval = found.confidence_interval(level)
-    value = float(found.statistic)
+    result = pearsonr(rewards, tokens)
+    interval = result.confidence_interval(confidence_level)
+    value = float(result.statistic)
     low, high = min(float(interval.low), value), max(float(interval.high), value)
     return Estimate(
         value=value,
         low=low,
         high=high,
-        level=level,
+        level=confidence_level,
         n=len(rows),
         unscored=0,
         method="Pearson within slices, Fisher z",

@@ -22,9 +22,8 @@ from plumbline.evaluation.quality import quality
 from plumbline.evaluation.scorers import Scorer
 from plumbline.records import Record
 from plumbline.schema.estimates import Estimate
+from plumbline.schema.held_out import BestOfDraws, EvalPrompt
 from plumbline.schema.identifiers import Identifier
-from plumbline.schema.prompts import EvalPrompt
-from plumbline.schema.samples import BestOfDraws
 from plumbline.statistics.clusters import cluster_of
 from plumbline.statistics.intervals import mean
 
@@ -57,11 +56,6 @@ class OverOptimization(Record):
     tokens_gain: Estimate
     slices: dict[Identifier, int] = Field(description="prompts of each slice")
 
-    @property
-    def best(self) -> CurvePoint:
-        """The point with the highest gold score."""
-        return max(self.points, key=lambda point: (point.gold.value, -point.n))
-
 
 def kl_of_best_of(n: int) -> float:
     """Divergence of the best of n from the policy that draws, in nats: log n - (n - 1) / n (an
@@ -78,6 +72,7 @@ def best_of_value(ranked: Sequence[float], n: int) -> float:
         ranked: The value of every draw, the draws in ascending order of reward.
         n: At most as many as there are draws.
     """
+    # the draw at this place is the best of n when the other n - 1 all stand before it
     total = math.comb(len(ranked), n)
     return math.fsum(
         math.comb(position, n - 1) / total * value
@@ -90,7 +85,7 @@ def over_optimization(
     draws: Sequence[BestOfDraws],
     prompts: Sequence[EvalPrompt],
     scorer: Scorer,
-    level: float,
+    confidence_level: float,
     *,
     cluster: str | None = None,
 ) -> OverOptimization | None:
@@ -105,20 +100,20 @@ def over_optimization(
         prompts: The held-out prompts; draws of others, for example of prompts that were set aside,
             are passed over.
         scorer: Judges each response.
-        level: Two-sided confidence level.
+        confidence_level: Two-sided confidence level.
         cluster: Fact of a prompt that names what it is about.
     """
     known = {prompt.id: prompt for prompt in prompts}
-    kept = [one for one in draws if one.prompt_id in known]
-    judged = [_ranked(one, known[one.prompt_id], scorer) for one in kept]
+    kept = [drawn for drawn in draws if drawn.prompt_id in known]
+    judged = [_ranked(drawn, known[drawn.prompt_id], scorer) for drawn in kept]
     metrics = {metric for _, metric in judged if metric is not None}
     if not metrics:
         return None
-    clusters = [cluster_of(known[one.prompt_id], cluster) for one in kept]
+    clusters = [cluster_of(known[drawn.prompt_id], cluster) for drawn in kept]
     if "utility" in metrics:  # a utility and a yes or no do not add up
         metrics = {"utility"}
     rows = [values if metric in metrics else {**values, "gold": None} for values, metric in judged]
-    sizes = _sizes(min(len(one.rewards) for one in kept))
+    sizes = _sizes(min(len(drawn.rewards) for drawn in kept))
     table = {n: [_best(row, n) for row in rows] for n in sizes}
     first, last = table[1], table[sizes[-1]]
     try:
@@ -131,17 +126,17 @@ def over_optimization(
                     n=n,
                     kl=kl_of_best_of(n),
                     **{
-                        name: mean([row[name] for row in table[n]], level, clusters)
+                        name: mean([row[name] for row in table[n]], confidence_level, clusters)
                         for name in ("proxy", "gold", "tokens")
                     },
                 )
                 for n in sizes
             ),
             **{
-                f"{name}_gain": mean(_gains(first, last, name), level, clusters)
+                f"{name}_gain": mean(_gains(first, last, name), confidence_level, clusters)
                 for name in ("proxy", "gold", "tokens")
             },
-            slices=dict(sorted(Counter(one.slice for one in kept).items())),
+            slices=dict(sorted(Counter(drawn.slice for drawn in kept).items())),
         )
     except InsufficientEvidence:
         return None
@@ -154,10 +149,12 @@ def _ranked(draws: BestOfDraws, prompt: EvalPrompt, scorer: Scorer) -> tuple[_Ro
     """Reward, judged quality and tokens of the draws in ascending order of reward, and the metric
     of the quality."""
     order = sorted(range(len(draws.rewards)), key=lambda i: draws.rewards[i])
-    found = [quality(scorer(prompt, draws.responses[i]).metrics) for i in order]
-    gold = [float(one.value) for one in found if one is not None]
-    whole = len(gold) == len(found)
-    metric = next((one.metric for one in found if one is not None), None) if whole else None
+    qualities = [quality(scorer(prompt, draws.responses[i]).metrics) for i in order]
+    gold = [float(judged.value) for judged in qualities if judged is not None]
+    whole = len(gold) == len(qualities)
+    metric = (
+        next((judged.metric for judged in qualities if judged is not None), None) if whole else None
+    )
     return {
         "proxy": [draws.rewards[i] for i in order],
         "gold": gold if whole else None,

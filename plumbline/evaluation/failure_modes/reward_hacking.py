@@ -1,10 +1,10 @@
 """Proxy reward: the reward rises and the judged quality falls (Goodhart's law; Gao et al. 2023)."""
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from plumbline.evaluation.failure_modes.over_optimization import OverOptimization
-from plumbline.evaluation.paired_answers import PairedAnswers, by_slice
+from plumbline.evaluation.paired_answers import WANTED, PairedAnswers, by_slice
 from plumbline.evaluation.quality import quality
 from plumbline.schema.estimates import Estimate
 from plumbline.statistics.intervals import Number, paired_difference
@@ -17,12 +17,6 @@ from plumbline.statistics.verdicts import (
     known,
     number_text,
 )
-
-_BETWEEN: Final = {
-    "comply": "to be answered",
-    "refuse": "to be refused",
-    "unknown": "without a known answer",
-}
 
 
 class _Change(NamedTuple):
@@ -39,7 +33,7 @@ class _Change(NamedTuple):
 
 
 def proxy_parts(
-    answers: Sequence[PairedAnswers], gap: float, level: float
+    answers: Sequence[PairedAnswers], gap: float, confidence_level: float
 ) -> tuple[list[CheckPart], list[CheckPart]]:
     """Reward against judged quality, of aligned minus reference: the groups that have to pass, and
     the slices that are searched.
@@ -50,15 +44,15 @@ def proxy_parts(
     Args:
         answers: Answers to base prompts.
         gap: How far the quality may fall while the reward rises, in units of its metric.
-        level: Two-sided confidence level.
+        confidence_level: Two-sided confidence level.
     """
     groups: dict[tuple[str, str], list[PairedAnswers]] = {}
-    for one in answers:
-        metric = _metric(one)
+    for answer in answers:
+        metric = _metric(answer)
         if metric is not None:
-            groups.setdefault((one.prompt.expected, metric), []).append(one)
+            groups.setdefault((answer.prompt.expected, metric), []).append(answer)
     parts = [
-        _part(f"prompts {_BETWEEN[expected]}", metric, members, gap, level)
+        _part(f"prompts {WANTED[expected]}", metric, members, gap, confidence_level)
         for (expected, metric), members in sorted(groups.items())
     ]
     slices = {
@@ -67,7 +61,7 @@ def proxy_parts(
         for name, own in by_slice(members).items()
     }
     searched = [
-        _part(f"slice {name}", metric, own, gap, corrected(level, len(slices)))
+        _part(f"slice {name}", metric, own, gap, corrected(confidence_level, len(slices)))
         for (name, metric), own in slices.items()
     ]
     return (
@@ -98,21 +92,21 @@ def curve_part(curve: OverOptimization | None, gap: float) -> CheckPart:
     )
 
 
-def _metric(one: PairedAnswers) -> str | None:
+def _metric(answer: PairedAnswers) -> str | None:
     """The metric by which both answers can be compared; a pair of which one could not be judged
     goes with the metric of the other."""
-    found = [
-        quality(one.by_policy[policy].metrics)
+    qualities = [
+        quality(answer.by_policy[policy].metrics)
         for policy in ("reference", "aligned")
-        if policy in one.by_policy
+        if policy in answer.by_policy
     ]
-    return next((each.metric for each in found if each is not None), None)
+    return next((each.metric for each in qualities if each is not None), None)
 
 
 def _part(
-    name: str, metric: str, members: Sequence[PairedAnswers], gap: float, level: float
+    name: str, metric: str, members: Sequence[PairedAnswers], gap: float, confidence_level: float
 ) -> CheckPart:
-    change = _change(members, level)
+    change = _change(members, confidence_level)
     quality_gain = change.loss and change.loss.model_copy(
         update={"value": -change.loss.value, "low": -change.loss.high, "high": -change.loss.low}
     )
@@ -127,17 +121,18 @@ def _part(
     )
 
 
-def _change(members: Sequence[PairedAnswers], level: float) -> _Change:
-    clusters = [one.cluster for one in members]
+def _change(members: Sequence[PairedAnswers], confidence_level: float) -> _Change:
+    clusters = [answer.cluster for answer in members]
     rewards: list[list[Number]] = [
-        [one.by_policy[policy].reward for one in members] for policy in ("aligned", "reference")
+        [answer.by_policy[policy].reward for answer in members]
+        for policy in ("aligned", "reference")
     ]
-    found = [
-        [quality(one.by_policy[policy].metrics) for one in members]
+    qualities = [
+        [quality(answer.by_policy[policy].metrics) for answer in members]
         for policy in ("reference", "aligned")
     ]
-    judged = [[None if each is None else each.value for each in side] for side in found]
+    judged = [[None if each is None else each.value for each in side] for side in qualities]
     return _Change(
-        estimated(lambda: paired_difference(rewards[0], rewards[1], level, clusters)),
-        estimated(lambda: paired_difference(judged[0], judged[1], level, clusters)),
+        estimated(lambda: paired_difference(rewards[0], rewards[1], confidence_level, clusters)),
+        estimated(lambda: paired_difference(judged[0], judged[1], confidence_level, clusters)),
     )

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Final
 
-from plumbline.evaluation.paired_answers import PairedAnswers, base_only, by_slice
+from plumbline.evaluation.paired_answers import WANTED, PairedAnswers, base_only, by_slice
 from plumbline.evaluation.quality import is_right
 from plumbline.evaluation.vault.suites import tags
 from plumbline.schema.estimates import Estimate
-from plumbline.schema.samples import Policy
+from plumbline.schema.held_out import Policy
 from plumbline.statistics.clusters import intracluster_correlation
 from plumbline.statistics.intervals import mean, paired_difference, proportion
 from plumbline.statistics.verdicts import (
@@ -22,11 +22,6 @@ from plumbline.statistics.verdicts import (
     share_text,
 )
 
-_BETWEEN: Final = {
-    "comply": "to be answered",
-    "refuse": "to be refused",
-    "unknown": "without a known answer",
-}
 OWN_TEMPLATE: Final = "own"
 FEWEST: Final = 10
 """Things asked about on both sides, and wrong answers, below which a mean over them has no
@@ -34,7 +29,7 @@ trustworthy t interval."""
 
 
 def wording_parts(
-    answers: Sequence[PairedAnswers], gap: float, level: float
+    answers: Sequence[PairedAnswers], gap: float, confidence_level: float
 ) -> tuple[list[CheckPart], list[CheckPart]]:
     """Reworded prompts against the prompts that they reword, on the same policy: the groups that
     have to pass, and the slices that are searched.
@@ -42,10 +37,10 @@ def wording_parts(
     Args:
         answers: Answers to all prompts of the vault.
         gap: How much larger the share of wrong answers may be in another wording.
-        level: Two-sided confidence level.
+        confidence_level: Two-sided confidence level.
     """
-    originals = {one.prompt.id: one for one in answers}
-    reworded = [one for one in answers if one.prompt.facts.get("variant_of") in originals]
+    originals = {answer.prompt.id: answer for answer in answers}
+    reworded = [answer for answer in answers if answer.prompt.facts.get("variant_of") in originals]
     if not reworded:
         return [
             CheckPart(
@@ -53,26 +48,31 @@ def wording_parts(
             )
         ], []
     groups: dict[str, list[PairedAnswers]] = {}
-    for one in reworded:
+    for answer in reworded:
         groups.setdefault(
-            f"{one.prompt.facts.get('variant', 'reworded')} prompts"
-            f" {_BETWEEN[one.prompt.expected]}",
+            f"{answer.prompt.facts.get('variant', 'reworded')} prompts"
+            f" {WANTED[answer.prompt.expected]}",
             [],
-        ).append(one)
+        ).append(answer)
     slices = by_slice(reworded)
     parts = [
-        _against_originals(name, members, originals, gap, level)
+        _against_originals(name, members, originals, gap, confidence_level)
         for name, members in sorted(groups.items())
     ]
     searched = [
-        _against_originals(f"slice {name}", members, originals, gap, corrected(level, len(slices)))
+        _against_originals(
+            f"slice {name}", members, originals, gap, corrected(confidence_level, len(slices))
+        )
         for name, members in slices.items()
     ]
     return parts, searched
 
 
 def invariance_parts(
-    answers: Sequence[PairedAnswers], training_locales: Mapping[str, int], gap: float, level: float
+    answers: Sequence[PairedAnswers],
+    training_locales: Mapping[str, int],
+    gap: float,
+    confidence_level: float,
 ) -> list[CheckPart]:
     """Other languages against the one that most training pairs are in, and other templates against
     plain prompts; all of them have to pass.
@@ -81,28 +81,30 @@ def invariance_parts(
         answers: Answers to all prompts of the vault; reworded ones are passed over.
         training_locales: Training pairs by locale.
         gap: How much larger the share of wrong answers may be.
-        level: Two-sided confidence level.
+        confidence_level: Two-sided confidence level.
     """
     most = max(sorted(training_locales), key=lambda locale: training_locales[locale], default=None)
     parts = []
     for respect, usual in (("language", most), ("template", OWN_TEMPLATE)):
         groups: dict[tuple[str, str], list[PairedAnswers]] = {}
-        for one in base_only(answers):
+        for answer in base_only(answers):
             value = next(
-                tag.partition(":")[2] for tag in tags(one.prompt) if tag.startswith(f"{respect}:")
+                tag.partition(":")[2]
+                for tag in tags(answer.prompt)
+                if tag.startswith(f"{respect}:")
             )
-            groups.setdefault((one.prompt.expected, value), []).append(one)
+            groups.setdefault((answer.prompt.expected, value), []).append(answer)
         for (expected, value), members in sorted(groups.items()):
             usual_members = groups.get((expected, str(usual)))
             if value != usual and usual_members:
                 parts.append(
                     _against_usual(
-                        f"{respect} {value}, prompts {_BETWEEN[expected]}",
+                        f"{respect} {value}, prompts {WANTED[expected]}",
                         members,
                         usual_members,
                         str(usual),
                         gap,
-                        level,
+                        confidence_level,
                     )
                 )
     return parts
@@ -113,28 +115,25 @@ def _against_originals(
     members: Sequence[PairedAnswers],
     originals: Mapping[str, PairedAnswers],
     gap: float,
-    level: float,
+    confidence_level: float,
 ) -> CheckPart:
-    pairs = [(one, originals[one.prompt.facts["variant_of"]]) for one in members]
-    clusters = [one.cluster for one in members]
-    anew, before = [_wrong(one) for one, _ in pairs], [_wrong(other) for _, other in pairs]
+    pairs = [(answer, originals[answer.prompt.facts["variant_of"]]) for answer in members]
+    clusters = [answer.cluster for answer in members]
+    anew, before = (
+        [_wrong(answer) for answer, _ in pairs],
+        [_wrong(original) for _, original in pairs],
+    )
     borrowed = None
     if anew == before:
         # No pair differs: the reference says how alike the differences within one cluster are.
         changes = [
-            (now - then, one.cluster)
-            for one, other in pairs
-            if (now := _wrong(one, "reference")) is not None
-            if (then := _wrong(other, "reference")) is not None
+            (now - then, answer.cluster)
+            for answer, original in pairs
+            if (now := _wrong(answer, "reference")) is not None
+            if (then := _wrong(original, "reference")) is not None
         ]
-        borrowed = (
-            intracluster_correlation(
-                [change for change, _ in changes], [cluster for _, cluster in changes]
-            )
-            if changes
-            else None
-        )
-    worse = estimated(lambda: paired_difference(anew, before, level, clusters, borrowed))
+        borrowed = _correlation(changes)
+    worse = estimated(lambda: paired_difference(anew, before, confidence_level, clusters, borrowed))
     return CheckPart(
         exceeds(worse, gap),
         f"{name}: {share_text(worse)} more wrong answers than in the original wording",
@@ -148,11 +147,11 @@ def _against_usual(
     usual_members: Sequence[PairedAnswers],
     usual: str,
     gap: float,
-    level: float,
+    confidence_level: float,
 ) -> CheckPart:
-    worse = _over_shared_clusters(members, usual_members, level)
+    worse = _over_shared_clusters(members, usual_members, confidence_level)
     if worse is None:
-        there, here = (_wrong_share(side, level) for side in (members, usual_members))
+        there, here = (_wrong_share(side, confidence_level) for side in (members, usual_members))
         worse = None if there is None or here is None else difference_of(there, here)
     return CheckPart(
         exceeds(worse, gap),
@@ -162,7 +161,9 @@ def _against_usual(
 
 
 def _over_shared_clusters(
-    members: Sequence[PairedAnswers], usual_members: Sequence[PairedAnswers], level: float
+    members: Sequence[PairedAnswers],
+    usual_members: Sequence[PairedAnswers],
+    confidence_level: float,
 ) -> Estimate | None:
     """Mean difference of the shares of wrong answers over what both sides ask about, with Student's
     t interval; None with too little of it.
@@ -176,17 +177,17 @@ def _over_shared_clusters(
     if min(len(shared), wrong) < FEWEST:
         return None
     differences = [fmean(shares[0][cluster]) - fmean(shares[1][cluster]) for cluster in shared]
-    found = estimated(lambda: mean(differences, level))
-    return found if found is not None and found.varies else None
+    difference = estimated(lambda: mean(differences, confidence_level))
+    return difference if difference is not None and difference.varies else None
 
 
 def _wrong_by_cluster(members: Sequence[PairedAnswers]) -> dict[str, list[bool]]:
-    found: dict[str, list[bool]] = {}
-    for one in members:
-        wrong = _wrong(one)
+    outcomes: dict[str, list[bool]] = {}
+    for answer in members:
+        wrong = _wrong(answer)
         if wrong is not None:
-            found.setdefault(one.cluster, []).append(wrong)
-    return found
+            outcomes.setdefault(answer.cluster, []).append(wrong)
+    return outcomes
 
 
 def difference_of(first: Estimate, second: Estimate) -> Estimate:
@@ -211,28 +212,28 @@ def difference_of(first: Estimate, second: Estimate) -> Estimate:
     )
 
 
-def _wrong_share(members: Sequence[PairedAnswers], level: float) -> Estimate | None:
+def _wrong_share(members: Sequence[PairedAnswers], confidence_level: float) -> Estimate | None:
     """Share of wrong answers. Where there is none, or nothing else, the reference says how alike
     the prompts of one cluster are answered."""
-    clusters = [one.cluster for one in members]
-    outcomes = [_wrong(one) for one in members]
+    clusters = [answer.cluster for answer in members]
+    outcomes = [_wrong(answer) for answer in members]
     borrowed = None
     if len({outcome for outcome in outcomes if outcome is not None}) < 2:
         judged = [
-            (wrong, one.cluster)
-            for one in members
-            if (wrong := _wrong(one, "reference")) is not None
+            (wrong, answer.cluster)
+            for answer in members
+            if (wrong := _wrong(answer, "reference")) is not None
         ]
-        borrowed = (
-            intracluster_correlation(
-                [wrong for wrong, _ in judged], [cluster for _, cluster in judged]
-            )
-            if judged
-            else None
-        )
-    return estimated(lambda: proportion(outcomes, level, clusters, borrowed))
+        borrowed = _correlation(judged)
+    return estimated(lambda: proportion(outcomes, confidence_level, clusters, borrowed))
 
 
-def _wrong(one: PairedAnswers, policy: Policy = "aligned") -> bool | None:
-    right = is_right(one.by_policy[policy].metrics)
+def _wrong(answer: PairedAnswers, policy: Policy = "aligned") -> bool | None:
+    right = is_right(answer.by_policy[policy].metrics)
     return None if right is None else not right
+
+
+def _correlation(judged: Sequence[tuple[float, str]]) -> float | None:
+    """Correlation within clusters of values that stand beside the name of their cluster."""
+    values, clusters = [value for value, _ in judged], [cluster for _, cluster in judged]
+    return intracluster_correlation(values, clusters) if judged else None

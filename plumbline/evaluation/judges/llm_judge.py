@@ -96,12 +96,12 @@ def ask_all(
     failures: list[Exception] = []
 
     def reply(question: JudgeQuestion) -> JudgeReply | None:
-        found = known.get(request_digest(question, rule))
-        if found is not None:
+        earlier = known.get(request_digest(question, rule))
+        if earlier is not None:
             # the digest covers the texts but not which of them was the better one, so that part is
             # taken from the question; and the text is read again, as strictly as today
-            return found.model_copy(
-                update={**_place(question), "verdict": read_verdict(found.text, question.mark)}
+            return earlier.model_copy(
+                update={**_place(question), "verdict": read_verdict(earlier.text, question.mark)}
             )
         try:
             return None if stop.is_set() else _ask(client, question, rule, stop)
@@ -125,7 +125,7 @@ def ask_all(
             stop.set()
     if failures:
         raise failures[0]
-    return [one for one in replies if one is not None]
+    return [reply for reply in replies if reply is not None]
 
 
 def _place(question: JudgeQuestion) -> dict[str, Any]:

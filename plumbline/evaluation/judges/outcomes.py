@@ -67,11 +67,11 @@ def outcomes(replies: Iterable[JudgeReply], *, courteous: bool = False) -> dict[
         courteous: Whether to look at the questions whose worse response was made polite, or at the
             others.
     """
-    said: dict[str, list[Preferred | None]] = {}
+    sides: dict[str, list[Preferred | None]] = {}
     for reply in replies:
         if reply.courteous == courteous:
-            said.setdefault(reply.pair, []).append(preferred_side(reply))
-    return {pair: _outcome(pair, both) for pair, both in said.items()}
+            sides.setdefault(reply.pair, []).append(preferred_side(reply))
+    return {pair: _outcome(pair, both) for pair, both in sides.items()}
 
 
 def _outcome(pair: str, both: Sequence[Preferred | None]) -> PairOutcome:

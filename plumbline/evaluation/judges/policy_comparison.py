@@ -5,7 +5,7 @@ A policy that only learned to sound nice wins by a judge who likes that, and doe
 politeness.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pydantic import Field
 
@@ -16,11 +16,11 @@ from plumbline.evaluation.judges.outcomes import outcomes
 from plumbline.evaluation.judges.style import courtesies
 from plumbline.evaluation.scoring import ScoredSample
 from plumbline.records import Record
-from plumbline.schema.estimates import Estimate
 from plumbline.schema.eval_report import WinRate
+from plumbline.schema.held_out import EvalPrompt
 from plumbline.schema.identifiers import Identifier
-from plumbline.schema.prompts import EvalPrompt
 from plumbline.statistics.clusters import cluster_of
+from plumbline.statistics.verdicts import rate_text
 from plumbline.statistics.win_rates import win_rate
 
 ALL = "all"
@@ -80,18 +80,18 @@ class JudgedPolicies(Record):
             ),
             "|---|---|---|---|---|",
         ]
-        for name, one in self.length.items():
-            counts = f"{one.wins}, {one.ties}, {one.losses}, {one.unscored}"
+        for name, measured in self.length.items():
+            counts = f"{measured.wins}, {measured.ties}, {measured.losses}, {measured.unscored}"
             polite = self.politeness[name]
             lines.append(
-                f"| {name} | {counts} | {_text(one.rate)} | {_controlled(one)} |"
+                f"| {name} | {counts} | {rate_text(measured.rate)} | {_controlled(measured)} |"
                 f" {_controlled(polite)} |"
             )
         reasons = sorted(
             {
-                one.why_not
-                for one in (*self.length.values(), *self.politeness.values())
-                if one.why_not is not None
+                measured.why_not
+                for measured in (*self.length.values(), *self.politeness.values())
+                if measured.why_not is not None
             }
         )
         return "\n".join([*lines, *(["", f"–: {'; or '.join(reasons)}."] if reasons else [])])
@@ -124,8 +124,8 @@ def wins_by_replies(
     pairs: Sequence[PolicyPair], replies: Sequence[JudgeReply]
 ) -> list[float | None]:
     """What a language model says in both orders; identical responses are ties."""
-    said = outcomes(replies)
-    return [0.5 if pair.identical else said[pair.prompt.id].win for pair in pairs]
+    outcome_of = outcomes(replies)
+    return [0.5 if pair.identical else outcome_of[pair.prompt.id].win for pair in pairs]
 
 
 def judged_policies(
@@ -134,7 +134,8 @@ def judged_policies(
     evals: str,
     pairs: Sequence[PolicyPair],
     wins: Sequence[float | None],
-    level: float,
+    confidence_level: float,
+    *,
     cluster: str | None,
 ) -> JudgedPolicies:
     """Win rates by slice and in all.
@@ -145,7 +146,7 @@ def judged_policies(
         evals: Digest of the held-out evals.
         pairs: Both answers to each prompt.
         wins: Who won each.
-        level: Two-sided confidence level.
+        confidence_level: Two-sided confidence level.
         cluster: Fact of a prompt that names what it is about.
 
     Raises:
@@ -166,19 +167,6 @@ def judged_policies(
         for pair in pairs
     ]
     clusters = [cluster_of(pair.prompt, cluster) for pair in pairs]
-
-    def rates(styles: Sequence[tuple[float, float]]) -> dict[str, WinRate]:
-        found = {}
-        for name, members in slices.items():
-            if any(wins[i] is not None for i in members):
-                found[name] = win_rate(
-                    [wins[i] for i in members],
-                    [styles[i] for i in members],
-                    level,
-                    [clusters[i] for i in members],
-                )
-        return found
-
     if all(win is None for win in wins):
         raise InsufficientEvidence(
             f"judge '{judge}' gave no verdict on any of {len(pairs)} prompts; look at its replies"
@@ -189,14 +177,31 @@ def judged_policies(
         identity=identity,
         evals=evals,
         identical=identical,
-        length=rates(lengths),
-        politeness=rates(polite),
+        length=_rates(slices, wins, lengths, clusters, confidence_level),
+        politeness=_rates(slices, wins, polite, clusters, confidence_level),
     )
 
 
-def _controlled(one: WinRate) -> str:
-    return "–" if one.length_controlled is None else _text(one.length_controlled)
+def _rates(
+    slices: Mapping[str, Sequence[int]],
+    wins: Sequence[float | None],
+    styles: Sequence[tuple[float, float]],
+    clusters: Sequence[str],
+    confidence_level: float,
+) -> dict[str, WinRate]:
+    """Win rates by slice, whose values are positions in the other sequences; slices without a
+    verdict are left out."""
+    return {
+        name: win_rate(
+            [wins[i] for i in members],
+            [styles[i] for i in members],
+            confidence_level,
+            [clusters[i] for i in members],
+        )
+        for name, members in slices.items()
+        if any(wins[i] is not None for i in members)
+    }
 
 
-def _text(estimate: Estimate) -> str:
-    return f"{estimate.value:.1%} [{estimate.low:.1%}, {estimate.high:.1%}]"
+def _controlled(measured: WinRate) -> str:
+    return "–" if measured.length_controlled is None else rate_text(measured.length_controlled)

@@ -1,7 +1,7 @@
 """How reliable a judge is: agreement with people beside how far people agree with each other, and
 what turns it that should not.
 
-A judge is heard only when the bounds of its intervals lie on the good side of the rule; too few
+A judge is reliable only when the bounds of its intervals lie on the good side of the rule; too few
 labels do not pass. What is looked at:
 
 - **agreement** with human labels, on all pairs and by slice; on pairs whose better response is the
@@ -17,28 +17,26 @@ labels do not pass. What is looked at:
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from pydantic import Field
 
 from plumbline.data.formats.rewardbench import JudgedPair
-from plumbline.data.quality.baselines import human_ceiling
-from plumbline.errors import InsufficientEvidence, JudgeRefused
+from plumbline.errors import JudgeRefused
 from plumbline.evaluation.judges.llm_judge import JudgeReply
 from plumbline.evaluation.judges.outcomes import outcomes
-from plumbline.evaluation.judges.style import courtesies
+from plumbline.evaluation.judges.pair_agreement import cluster_of_pair, pair_agreement, share
 from plumbline.evaluation.refusals.report import ALL, DetectorReport
 from plumbline.evaluation.reward_models.accuracy import Rewards
 from plumbline.profile.evaluation import JudgesConfig
-from plumbline.records import Record, canonical_json, sha256
+from plumbline.records import Record, sha256
 from plumbline.schema.checks import CheckVerdict, Verdict
 from plumbline.schema.estimates import Estimate
 from plumbline.schema.eval_report import WinRate
 from plumbline.schema.feedback import FeedbackEvent
 from plumbline.schema.identifiers import Identifier, Text
 from plumbline.schema.preferences import PreferencePair
-from plumbline.statistics.intervals import Outcome, proportion
-from plumbline.statistics.win_rates import win_rate
+from plumbline.statistics.verdicts import rate_text
 
 JudgeName = Literal["refusals", "reward-model", "llm"]
 FILE: Final = "reliability.json"
@@ -113,9 +111,14 @@ class JudgeReliability(Record):
             "replies without a verdict": self.unparsed,
         }
         rows = [
-            f"| {what} | {_text(one)} | {one.n} |" for what, one in named.items() if one is not None
+            f"| {what} | {rate_text(estimate)} | {estimate.n} |"
+            for what, estimate in named.items()
+            if estimate is not None
         ]
-        rows += [f"| in {name} | {_text(one)} | {one.n} |" for name, one in self.slices.items()]
+        rows += [
+            f"| in {name} | {rate_text(estimate)} | {estimate.n} |"
+            for name, estimate in self.slices.items()
+        ]
         return "\n".join(
             [
                 f"**{self.judge}** ({self.items} items)",
@@ -159,20 +162,22 @@ def reliability_of_rewards(
     pairs: Sequence[JudgedPair],
     rewards: Mapping[str, Rewards],
     events: Iterable[FeedbackEvent],
-    level: float,
+    confidence_level: float,
 ) -> JudgeReliability:
     """The reward model as judge: it prefers the response with the higher reward; equal rewards are
     ties, missing ones are unscored."""
     wins: list[float | None] = []
     for pair in pairs:
-        found = rewards.get(pair.id)
+        pair_rewards = rewards.get(pair.id)
         wins.append(
             None
-            if found is None
-            else (found.chosen > found.rejected) + 0.5 * (found.chosen == found.rejected)
+            if pair_rewards is None
+            else (pair_rewards.chosen > pair_rewards.rejected)
+            + 0.5 * (pair_rewards.chosen == pair_rewards.rejected)
         )
     return JudgeReliability(
-        **_compared("reward-model", identity, pairs, wins, events, level), ties=wins.count(0.5)
+        **pair_agreement("reward-model", identity, pairs, wins, events, confidence_level),
+        ties=wins.count(0.5),
     )
 
 
@@ -181,35 +186,39 @@ def reliability_of_replies(
     pairs: Sequence[JudgedPair],
     replies: Sequence[JudgeReply],
     events: Iterable[FeedbackEvent],
-    level: float,
+    confidence_level: float,
 ) -> JudgeReliability:
     """A language model as judge, from its replies about every pair in both orders.
 
     Only a pair that it decides alike in both orders counts as decided; ties and flips are neither
     right nor wrong.
     """
-    said, polite = outcomes(replies), outcomes(replies, courteous=True)
-    cluster = {pair.id: _cluster(pair) for pair in pairs}
-    plain = [reply for reply in replies if not reply.courteous]
-    decided = [reply for reply in plain if reply.verdict in ("first", "second")]
-    tried = [pair for pair in polite if said[pair].preferred == "chosen"]
+    plain, polite = outcomes(replies), outcomes(replies, courteous=True)
+    cluster = {pair.id: cluster_of_pair(pair) for pair in pairs}
+    plain_replies = [reply for reply in replies if not reply.courteous]
+    decided = [reply for reply in plain_replies if reply.verdict in ("first", "second")]
+    tried = [pair for pair in polite if plain[pair].preferred == "chosen"]
     lost = [
         None if polite[pair].flipped is None else polite[pair].preferred != "chosen"
         for pair in tried
     ]
     return JudgeReliability(
-        **_compared("llm", identity, pairs, [said[pair.id].win for pair in pairs], events, level),
-        ties=sum(one.preferred == "tie" for one in said.values()),
-        flips=_share([said[pair.id].flipped for pair in pairs], level, list(cluster.values())),
-        first=_share(
+        **pair_agreement(
+            "llm", identity, pairs, [plain[pair.id].win for pair in pairs], events, confidence_level
+        ),
+        ties=sum(outcome.preferred == "tie" for outcome in plain.values()),
+        flips=share(
+            [plain[pair.id].flipped for pair in pairs], confidence_level, list(cluster.values())
+        ),
+        first=share(
             [reply.verdict == "first" for reply in decided],
-            level,
+            confidence_level,
             [cluster[reply.pair] for reply in decided],
         ),
-        courtesy=_share(lost, level, [cluster[pair] for pair in tried]),
-        unparsed=_share(
+        courtesy=share(lost, confidence_level, [cluster[pair] for pair in tried]),
+        unparsed=share(
             [reply.verdict is None for reply in replies],
-            level,
+            confidence_level,
             [cluster[reply.pair] for reply in replies],
         ),
     )
@@ -220,9 +229,9 @@ def reliability_of_detector(identity: str, report: DetectorReport) -> JudgeRelia
     against the other."""
     overall = report.find("detector")
     models = {
-        one.model: one.agreement
-        for one in report.rates
-        if one.predictor == "detector" and one.label == overall.label and one.model != ALL
+        rates.model: rates.agreement
+        for rates in report.rates
+        if rates.predictor == "detector" and rates.label == overall.label and rates.model != ALL
     }
     ceiling = report.find("annotation_1", "annotation_2").agreement
     return JudgeReliability(
@@ -236,7 +245,7 @@ def reliability_of_detector(identity: str, report: DetectorReport) -> JudgeRelia
 
 
 def reliability_check(reliability: JudgeReliability, rule: JudgesConfig) -> CheckVerdict:
-    """Whether a judge may be heard: the check `judge-<name>`, as bad as the worst of its parts.
+    """Whether a judge is reliable: the check `judge-<name>`, as bad as the worst of its parts.
 
     Length can only fail a judge, never hold it: where the better response is the longer one, or the
     shorter one, and the judge is worse than chance there.
@@ -246,24 +255,24 @@ def reliability_check(reliability: JudgeReliability, rule: JudgesConfig) -> Chec
         "right verdicts are lost to politeness": (reliability.courtesy, rule.max_flips),
         "replies are no verdict": (reliability.unparsed, rule.max_unparsed),
     }
-    found = [_at_least("it agrees with people", reliability.agreement, rule.min_agreement)]
-    found += [
+    verdicts = [_at_least("it agrees with people", reliability.agreement, rule.min_agreement)]
+    verdicts += [
         _at_most(what, estimate, limit)
         for what, (estimate, limit) in at_most.items()
         if estimate is not None
     ]
     for which, estimate in (("shorter", reliability.shorter), ("longer", reliability.longer)):
         if estimate is not None and estimate.high < CHANCE:
-            found.append(
+            verdicts.append(
                 (
                     "fail",
                     (
                         f"where people prefer the {which} response it agrees with them in"
-                        f" {_text(estimate)} of {estimate.n}: it measures length"
+                        f" {rate_text(estimate)} of {estimate.n}: it measures length"
                     ),
                 )
             )
-    worst = min((verdict for verdict, _ in found), key=_WORST_FIRST.index)
+    worst = min((verdict for verdict, _ in verdicts), key=_WORST_FIRST.index)
     named = {
         "agreement": reliability.agreement,
         "ceiling": reliability.ceiling,
@@ -285,12 +294,12 @@ def reliability_check(reliability: JudgeReliability, rule: JudgesConfig) -> Chec
     return CheckVerdict(
         name=f"judge-{reliability.judge}",
         verdict=worst,
-        explanation="; ".join(text for _, text in found),
+        explanation="; ".join(text for _, text in verdicts),
         remedy=remedy,
         estimates={
-            name: one
-            for name, one in (named | {"unparsed": reliability.unparsed}).items()
-            if one is not None
+            name: estimate
+            for name, estimate in (named | {"unparsed": reliability.unparsed}).items()
+            if estimate is not None
         },
     )
 
@@ -320,76 +329,6 @@ def require_reliable(reliability: JudgeReliability, rule: JudgesConfig) -> Check
     return verdict
 
 
-def _compared(
-    judge: JudgeName,
-    identity: str,
-    pairs: Sequence[JudgedPair],
-    wins: Sequence[float | None],
-    events: Iterable[FeedbackEvent],
-    level: float,
-) -> dict[str, Any]:
-    """Fields of the record that follow from who wins each pair; 1.0 is right, 0.0 wrong, and what
-    lies between is undecided."""
-    right = [None if win not in (0.0, 1.0) else win == 1.0 for win in wins]
-    clusters = [_cluster(pair) for pair in pairs]
-    lengths = [
-        (float(len(pair.chosen.split())), float(len(pair.rejected.split()))) for pair in pairs
-    ]
-    polite = [(float(courtesies(pair.chosen)), float(courtesies(pair.rejected))) for pair in pairs]
-
-    def among(members: Sequence[bool]) -> Estimate | None:
-        chosen = [position for position, member in enumerate(members) if member]
-        return _share(
-            [right[position] for position in chosen],
-            level,
-            [clusters[position] for position in chosen],
-        )
-
-    slices = {
-        name: among([pair.subset == name for pair in pairs])
-        for name in sorted({pair.subset for pair in pairs})
-    }
-    ceiling = human_ceiling(events)
-    return {
-        "judge": judge,
-        "identity": identity,
-        "items": len(pairs),
-        "agreement": among([True] * len(pairs)),
-        "ceiling": None if ceiling is None else _share(ceiling, level, None),
-        "slices": {name: estimate for name, estimate in slices.items() if estimate is not None},
-        "longer": among([chosen > rejected for chosen, rejected in lengths]),
-        "shorter": among([chosen < rejected for chosen, rejected in lengths]),
-        "length": _win_rate(wins, lengths, level, clusters),
-        "politeness": _win_rate(wins, polite, level, clusters),
-    }
-
-
-def _win_rate(
-    wins: Sequence[float | None],
-    styles: Sequence[tuple[float, float]],
-    level: float,
-    clusters: Sequence[str],
-) -> WinRate | None:
-    try:
-        return win_rate(wins, styles, level, clusters)
-    except InsufficientEvidence:
-        return None
-
-
-def _share(
-    values: Sequence[Outcome], level: float, clusters: Sequence[str] | None
-) -> Estimate | None:
-    try:
-        return proportion(values, level, clusters)
-    except InsufficientEvidence:
-        return None
-
-
-def _cluster(pair: JudgedPair) -> str:
-    """Pairs about one prompt are not independent."""
-    return sha256(canonical_json([message.model_dump() for message in pair.prompt]))
-
-
 def _at_least(what: str, estimate: Estimate | None, limit: float) -> tuple[Verdict, str]:
     if estimate is None:
         return (
@@ -405,7 +344,7 @@ def _at_least(what: str, estimate: Estimate | None, limit: float) -> tuple[Verdi
     return (
         verdict,
         (
-            f"{what} in {_text(estimate)} of {estimate.n} items, and the lower bound must reach"
+            f"{what} in {rate_text(estimate)} of {estimate.n} items, and the lower bound must reach"
             f" {limit:.1%}"
         ),
     )
@@ -417,9 +356,5 @@ def _at_most(what: str, estimate: Estimate, limit: float) -> tuple[Verdict, str]
     )
     return (
         verdict,
-        f"{what} in {_text(estimate)} of {estimate.n}, and the upper bound may be {limit:.1%}",
+        f"{what} in {rate_text(estimate)} of {estimate.n}, and the upper bound may be {limit:.1%}",
     )
-
-
-def _text(estimate: Estimate) -> str:
-    return f"{estimate.value:.1%} [{estimate.low:.1%}, {estimate.high:.1%}]"

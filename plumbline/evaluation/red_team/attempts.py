@@ -125,7 +125,7 @@ def read_attempts(path: Path) -> tuple[Attempt, ...]:
         DataError: If a row is no attempt, stands twice, or was judged by nobody but the one who
             tried; names file, row and field.
     """
-    found: dict[str, int] = {}
+    rows: dict[str, int] = {}
     attempts = []
     for row in read_rows(path):
         where = f"{path}: row {row.number}"
@@ -135,9 +135,9 @@ def read_attempts(path: Path) -> tuple[Attempt, ...]:
             attempt = _attempt(row.value)
         except ValueError as error:
             raise DataError(f"{where}: {error}; correct the row, nothing was added") from error
-        if attempt.id in found:
+        if attempt.id in rows:
             raise DataError(
-                f"{where}: is the attempt of row {found[attempt.id]} again; take one out, nothing"
+                f"{where}: is the attempt of row {rows[attempt.id]} again; take one out, nothing"
                 " was added"
             )
         if attempt.annotator == attempt.judged_by:
@@ -145,7 +145,7 @@ def read_attempts(path: Path) -> tuple[Attempt, ...]:
                 f"{where}: judged_by: '{attempt.judged_by}' judged their own attempt; let somebody"
                 " else judge it, nothing was added"
             )
-        found[attempt.id] = row.number
+        rows[attempt.id] = row.number
         attempts.append(attempt)
     if not attempts:
         raise DataError(
@@ -155,16 +155,16 @@ def read_attempts(path: Path) -> tuple[Attempt, ...]:
     return tuple(attempts)
 
 
-def gamma(successes: int, hours: float, attempts: int, level: float) -> Estimate:
+def gamma(successes: int, hours: float, attempts: int, confidence_level: float) -> Estimate:
     """Successes per person-hour with the exact interval for a Poisson count (Garwood 1936).
 
     Args:
         successes: How often the policy was broken.
         hours: Person-hours of all attempts, the failed ones included.
         attempts: How many there were; stands as n.
-        level: Two-sided confidence level.
+        confidence_level: Two-sided confidence level.
     """
-    low, high = confint_poisson(successes, hours, method="exact-c", alpha=1 - level)
+    low, high = confint_poisson(successes, hours, method="exact-c", alpha=1 - confidence_level)
     rate = successes / hours
     # at no success the lower equation has no solution: the bound is 0
     low = float(low) if successes else 0.0
@@ -172,32 +172,36 @@ def gamma(successes: int, hours: float, attempts: int, level: float) -> Estimate
         value=rate,
         low=min(low, rate),
         high=max(float(high), rate),
-        level=level,
+        level=confidence_level,
         n=attempts,
         unscored=0,
         method=GARWOOD,
     )
 
 
-def campaign_report(name: str, attempts: Sequence[Attempt], level: float) -> CampaignReport:
+def campaign_report(
+    name: str, attempts: Sequence[Attempt], confidence_level: float
+) -> CampaignReport:
     """The rates of a campaign, in all and by tactic, expert domain and policy."""
 
-    def by(key: Callable[[Attempt], str]) -> dict[str, Estimate]:
+    def gamma_by(key: Callable[[Attempt], str]) -> dict[str, Estimate]:
         return {
-            value: _gamma_of([one for one in attempts if key(one) == value], level)
-            for value in sorted({key(one) for one in attempts})
+            value: _gamma_of(
+                [attempt for attempt in attempts if key(attempt) == value], confidence_level
+            )
+            for value in sorted({key(attempt) for attempt in attempts})
         }
 
     return CampaignReport(
         campaign=name,
         attempts=len(attempts),
-        successes=sum(one.success for one in attempts),
+        successes=sum(attempt.success for attempt in attempts),
         hours=_hours(attempts),
-        annotators=len({one.annotator for one in attempts}),
-        gamma=_gamma_of(attempts, level),
-        tactics=by(lambda one: one.tactic),
-        experts=by(lambda one: one.domain or NOBODY),
-        policies=by(lambda one: one.policy),
+        annotators=len({attempt.annotator for attempt in attempts}),
+        gamma=_gamma_of(attempts, confidence_level),
+        tactics=gamma_by(lambda attempt: attempt.tactic),
+        experts=gamma_by(lambda attempt: attempt.domain or NOBODY),
+        policies=gamma_by(lambda attempt: attempt.policy),
     )
 
 
@@ -220,9 +224,10 @@ def compare_campaigns(before: CampaignReport, after: CampaignReport) -> Campaign
         ("expert domains", before.experts, after.experts),
     )
     differs = tuple(
-        f"{what}: {_names(set(one) - set(other))} before, {_names(set(other) - set(one))} after"
-        for what, one, other in mixes
-        if set(one) != set(other)
+        f"{what}: {_names(set(earlier) - set(later))} before,"
+        f" {_names(set(later) - set(earlier))} after"
+        for what, earlier, later in mixes
+        if set(earlier) != set(later)
     )
     return CampaignComparison(
         before=before.campaign,
@@ -286,12 +291,17 @@ class _Draft(Record):
     facts: dict[str, str] = Field(default_factory=dict)
 
 
-def _gamma_of(attempts: Sequence[Attempt], level: float) -> Estimate:
-    return gamma(sum(one.success for one in attempts), _hours(attempts), len(attempts), level)
+def _gamma_of(attempts: Sequence[Attempt], confidence_level: float) -> Estimate:
+    return gamma(
+        sum(attempt.success for attempt in attempts),
+        _hours(attempts),
+        len(attempts),
+        confidence_level,
+    )
 
 
 def _hours(attempts: Iterable[Attempt]) -> float:
-    return fsum(one.minutes for one in attempts) / 60
+    return fsum(attempt.minutes for attempt in attempts) / 60
 
 
 def _names(values: Iterable[str]) -> str:

@@ -63,14 +63,16 @@ def add_attempts(
     _check_name(name)
     for other in campaign_names(layout):
         if other != name and (
-            repeated := {one.id for one in read_campaign(layout, ledger, other)}
-            & {one.id for one in attempts}
+            repeated := {attempt.id for attempt in read_campaign(layout, ledger, other)}
+            & {attempt.id for attempt in attempts}
         ):
             raise DataError(
                 f"campaign '{name}': {len(repeated)} attempts stand in campaign '{other}' already,"
                 f" for example {min(repeated)}; leave them out"
             )
-    content = b"".join(attempt.to_json() for attempt in sorted(attempts, key=lambda one: one.id))
+    content = b"".join(
+        attempt.to_json() for attempt in sorted(attempts, key=lambda attempt: attempt.id)
+    )
     digest, target = sha256(content), campaigns_folder(layout) / f"{name}.jsonl"
     new = not target.exists()
     try:
@@ -81,7 +83,7 @@ def add_attempts(
             {
                 "digest": digest,
                 "attempts": len(attempts),
-                "successes": sum(one.success for one in attempts),
+                "successes": sum(attempt.success for attempt in attempts),
             },
         )
     except LedgerConflict as error:
@@ -108,15 +110,16 @@ def read_campaign(layout: HomeLayout, ledger: Ledger, name: str) -> tuple[Attemp
     if not path.is_file():
         known = ", ".join(campaign_names(layout)) or "there is none yet"
         raise DataError(
-            f"there is no campaign '{name}' in profile '{layout.profile}'; `plumbline redteam add`"
+            f"there is no campaign '{name}' in profile '{layout.profile}'; `plumbline evaluate"
+            " redteam add`"
             f" takes one in ({known})"
         )
     entry = ledger.find(KIND, f"{layout.profile}/{name}")
-    found = file_digest(path)
-    if entry is None or entry.body["digest"] != found:
+    digest = file_digest(path)
+    if entry is None or entry.body["digest"] != digest:
         expected = "no entry" if entry is None else entry.body["digest"]
         raise DigestMismatch(
-            f"{path}: is {found}, but the ledger has {expected}. The campaign was changed after it"
+            f"{path}: is {digest}, but the ledger has {expected}. The campaign was changed after it"
             " was taken in: restore it from a copy."
         )
     return tuple(read_records(path, Attempt))

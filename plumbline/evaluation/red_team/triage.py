@@ -1,17 +1,19 @@
-"""Routes: what a failure leads to. A person sends it to the next dataset, the rubric or the
+"""Failure triage: what a failure leads to. A person sends it to the next dataset, the rubric or the
 guardrail, and the ledger keeps who, where and why.
 
-=============  =======================================================  =================================================================
-to             a failure on a held-out prompt                           a red-team success
-=============  =======================================================  =================================================================
-``dataset``    a request for new feedback of its slice and locale       a task: people compare the response with the one that should have
-                                                                        been given
-``rubric``     a proposal to revise the clause that should have decided the same
-``guardrail``  a request for verdicts of its slice and locale           a labelled violation in the next fit
-=============  =======================================================  =================================================================
+=============  ==================================  ==============================================
+to             a failure on a held-out prompt      a red-team success
+=============  ==================================  ==============================================
+``dataset``    a request for new feedback of its   a task: people compare the response with the
+               slice and locale                    one that should have been given
+``rubric``     a proposal to revise the clause     the same
+               that should have decided
+``guardrail``  a request for verdicts of its       a labelled violation in the next fit
+               slice and locale
+=============  ==================================  ==============================================
 
 Held-out prompts tune nothing, so a failure on one hands on no text. A red-team success is either a
-test or a lesson: once it is routed to the dataset or the guardrail it leaves the regression suite
+test or a lesson: once it is sent to the dataset or the guardrail it leaves the regression suite
 (see `plumbline.evaluation.vault.regression_suite`).
 """
 
@@ -75,40 +77,40 @@ def route(
     store: FeedbackStore,
     profile: str,
     rubric: Rubric,
-    order: TriageDecision,
+    decision: TriageDecision,
     now: datetime,
 ) -> FailureTriage:
-    """Carry out an order and record it; the same order again changes nothing.
+    """Carry out a triage decision and record it; the same one again changes nothing.
 
     Raises:
         DataError: If name or reason are empty, the attempt is no success, something needed is
             missing or has no place, or somebody sent this failure there before for another reason.
         ConfigError: If the rubric has no such clause.
     """
-    by, reason = signed(order.by, order.reason, f"the route of {order.case.id}")
-    _check(order)
-    key = f"{profile}/{order.case.id}/{order.to}"
+    signed_by, reason = signed(decision.by, decision.reason, f"the route of {decision.case.id}")
+    _check(decision)
+    key = f"{profile}/{decision.case.id}/{decision.to}"
     kind: Literal["failure", "red-team"] = (
-        "red-team" if isinstance(order.case, Attempt) else "failure"
+        "red-team" if isinstance(decision.case, Attempt) else "failure"
     )
     entry = ledger.find(KIND, key)
     if entry is not None:
         before = FailureTriage.model_validate_json(canonical_json(entry.body))
-        if (before.by, before.reason) != (by, reason):
+        if (before.by, before.reason) != (signed_by, reason):
             raise DataError(
-                f"{order.case.id} was sent to the {order.to} before by {before.by}:"
+                f"{decision.case.id} was sent to the {decision.to} before by {before.by}:"
                 f" {before.reason}; a recorded route does not change"
             )
         return before
     # what comes of it is the same however often it is done, so a crash before the entry is mended
-    # by giving the order again
+    # by deciding the same again
     made = FailureTriage(
-        case=order.case.id,
+        case=decision.case.id,
         kind=kind,
-        to=order.to,
-        by=by,
+        to=decision.to,
+        by=signed_by,
         reason=reason,
-        detail=_carry_out(store, rubric, order, now),
+        detail=_carry_out(store, rubric, decision, now),
     )
     ledger.append(KIND, key, made.model_dump(mode="json"))
     return made
@@ -126,40 +128,40 @@ def routes(ledger: Ledger, profile: str) -> tuple[FailureTriage, ...]:
 def attempts_used_in_training(ledger: Ledger, profile: str) -> frozenset[str]:
     """Ids of the red-team attempts that something learns from: they are no test any more."""
     return frozenset(
-        one.case
-        for one in routes(ledger, profile)
-        if one.kind == "red-team" and one.to in ("dataset", "guardrail")
+        triage.case
+        for triage in routes(ledger, profile)
+        if triage.kind == "red-team" and triage.to in ("dataset", "guardrail")
     )
 
 
 def sent_to_guardrail(ledger: Ledger, profile: str) -> frozenset[str]:
     """Ids of the red-team attempts that the next fit of the guardrail takes in."""
     return frozenset(
-        one.case
-        for one in routes(ledger, profile)
-        if one.kind == "red-team" and one.to == "guardrail"
+        triage.case
+        for triage in routes(ledger, profile)
+        if triage.kind == "red-team" and triage.to == "guardrail"
     )
 
 
-def _check(order: TriageDecision) -> None:
-    if isinstance(order.case, Attempt) and not order.case.success:
+def _check(decision: TriageDecision) -> None:
+    if isinstance(decision.case, Attempt) and not decision.case.success:
         raise DataError(
-            f"attempt {order.case.id} did not break the policy, so there is no failure to send"
+            f"attempt {decision.case.id} did not break the policy, so there is no failure to send"
             " anywhere"
         )
     needs_clause, needs_response = (
-        order.to == "rubric",
-        order.to == "dataset" and isinstance(order.case, Attempt),
+        decision.to == "rubric",
+        decision.to == "dataset" and isinstance(decision.case, Attempt),
     )
     for given, needed, name, why in (
         (
-            order.clause,
+            decision.clause,
             needs_clause,
             "clause",
             "names the clause of the rubric that should have decided",
         ),
         (
-            order.response,
+            decision.response,
             needs_response,
             "response",
             "is what should have been answered to a red-team success that becomes a task",
@@ -167,25 +169,31 @@ def _check(order: TriageDecision) -> None:
     ):
         if (given is not None and given.strip() != "") != needed:
             raise DataError(
-                f"the route of {order.case.id} to the {order.to}: --{name} {why};"
+                f"the route of {decision.case.id} to the {decision.to}: --{name} {why};"
                 f" {'give it' if needed else 'leave it out here'}"
             )
 
 
 def _carry_out(
-    store: FeedbackStore, rubric: Rubric, order: TriageDecision, now: datetime
+    store: FeedbackStore, rubric: Rubric, decision: TriageDecision, now: datetime
 ) -> dict[str, str]:
-    case = order.case
-    if order.to == "rubric":
-        proposal = Proposals(store.database).open_for_case(rubric, str(order.clause), case.id, now)
-        return {"proposal": str(proposal.id), "clause": str(order.clause), "rubric": rubric.label}
+    case = decision.case
+    if decision.to == "rubric":
+        proposal = Proposals(store.database).open_for_case(
+            rubric, str(decision.clause), case.id, now
+        )
+        return {
+            "proposal": str(proposal.id),
+            "clause": str(decision.clause),
+            "rubric": rubric.label,
+        }
     if isinstance(case, Attempt):
-        if order.to == "guardrail":
+        if decision.to == "guardrail":
             return {"attempt": case.id}
-        task = _task(case, str(order.response), order.by.strip())
+        task = _task(case, str(decision.response), decision.by.strip())
         Tasks(store.database).add([task], now)
         return {"task": task.id}
-    asked = "comparisons of new prompts" if order.to == "dataset" else "verdicts on new prompts"
+    asked = "comparisons of new prompts" if decision.to == "dataset" else "verdicts on new prompts"
     return {
         "request": asked,
         "suite": case.suite,
@@ -195,7 +203,7 @@ def _carry_out(
     }
 
 
-def _task(attempt: Attempt, response: str, by: str) -> Task:
+def _task(attempt: Attempt, response: str, signed_by: str) -> Task:
     """The broken response beside the one that should have been given. It has no attack: with one,
     the judgment would go to the guardrail."""
     broken = ResponseSource(
@@ -212,6 +220,6 @@ def _task(attempt: Attempt, response: str, by: str) -> Task:
         ),
         context=Context(locale=attempt.locale, domain=attempt.domain or SLICE, slice=SLICE),
         provenance=Provenance(
-            written_by=attempt.annotator, filtered_by=attempt.judged_by, approved_by=by
+            written_by=attempt.annotator, filtered_by=attempt.judged_by, approved_by=signed_by
         ),
     )

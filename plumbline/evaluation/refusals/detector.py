@@ -1,7 +1,6 @@
 """The refusal detector: a logistic regression on signals of refusal, exported as numbers and served
 without the library that fitted it."""
 
-import math
 from pathlib import Path
 from typing import Final, Self
 
@@ -9,19 +8,17 @@ from pydantic import Field, ValidationError, model_validator
 
 from plumbline.errors import DataError
 from plumbline.evaluation.refusals.signals import SIGNALS, signals
-from plumbline.records import Record
 from plumbline.schema.identifiers import Identifier
+from plumbline.text.linear_classifier import LinearClassifier, logistic
 
 DETECTOR: Final = "detector.json"
 """Its file in the tree of a refusal detector."""
 
 
-class RefusalDetector(Record):
+class RefusalDetector(LinearClassifier):
     """Weights of the signals, the calibration of their sum, and the probability from which a
     response is taken for a refusal."""
 
-    weights: dict[str, float] = Field(description="by signal, log odds")
-    intercept: float = Field(description="log odds without any signal")
     slope: float = Field(
         gt=0,
         description=(
@@ -55,15 +52,12 @@ class RefusalDetector(Record):
 
     def log_odds(self, response: str) -> float:
         """The uncalibrated sum of the weights of the signals that show in a response."""
-        return self.intercept + math.fsum(
-            self.weights[name]
-            for name, shows in zip(SIGNALS, signals(response), strict=True)
-            if shows
-        )
+        shown = zip(SIGNALS, signals(response), strict=True)
+        return self.sum_weights(name for name, shows in shown if shows)
 
     def probability(self, response: str) -> float:
         """Calibrated probability that people take a response for a refusal, full or partial."""
-        return 1 / (1 + math.exp(-(self.slope * self.log_odds(response) + self.shift)))
+        return logistic(self.slope * self.log_odds(response) + self.shift)
 
     def is_refusal(self, response: str) -> bool:
         """Whether a response is taken for a refusal; one without a visible character is none."""

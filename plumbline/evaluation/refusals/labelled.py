@@ -43,12 +43,12 @@ def read_completions(folder: Path) -> tuple[LabelledCompletion, ...]:
             f"{folder}: holds no {_PREFIX}<model>.csv; judges.refusal_labels must name a folder"
             " below PLUMBLINE_DATA with labelled completions"
         )
-    return tuple(one for path in files for one in _read(path))
+    return tuple(completion for path in files for completion in _read(path))
 
 
 def _read(path: Path) -> list[LabelledCompletion]:
     model = path.stem.removeprefix(_PREFIX).lower()
-    found = []
+    completions = []
     for row in csv_rows(path, _COLUMNS):
         labels = {name: row.value.get(name) for name in LABELS}
         unknown = [f"{name} '{label}'" for name, label in labels.items() if label not in _REFUSED]
@@ -60,7 +60,7 @@ def _read(path: Path) -> list[LabelledCompletion]:
             )
             raise DataError(f"{path}: row {row.number}: {what}")
         refused = {name: _REFUSED[str(label)] for name, label in labels.items()}
-        found.append(
+        completions.append(
             LabelledCompletion(
                 model=model,
                 prompt=row.value["prompt"],
@@ -68,6 +68,6 @@ def _read(path: Path) -> list[LabelledCompletion]:
                 refused=refused,
             )
         )
-    if not found:
+    if not completions:
         raise DataError(f"{path}: holds no row; remove the file or restore it")
-    return found
+    return completions

@@ -15,6 +15,7 @@ from plumbline.evaluation.refusals.training import held_out_detectors
 from plumbline.records import Record
 from plumbline.schema.estimates import Estimate
 from plumbline.statistics.intervals import exact_proportion, mean, paired_difference
+from plumbline.statistics.verdicts import rate_text
 
 REPORT: Final = "detector_report.json"
 """Its file in the tree of a refusal detector."""
@@ -83,9 +84,9 @@ class DetectorReport(Record):
         Raises:
             KeyError: If they were not measured.
         """
-        for one in self.rates:
-            if (one.predictor, one.label, one.model) == (predictor, label, model):
-                return one
+        for rates in self.rates:
+            if (rates.predictor, rates.label, rates.model) == (predictor, label, model):
+                return rates
         raise KeyError(f"{predictor} was not measured against {label} on {model}")
 
     @property
@@ -101,13 +102,13 @@ class DetectorReport(Record):
             "|---|---|---|---|---|---|",
         ]
         lines += [
-            f"| {r.predictor} | {r.label} | {r.model} | {_text(r.fpr)} | {_text(r.fnr)} |"
-            f" {_text(r.agreement)} |"
+            f"| {r.predictor} | {r.label} | {r.model} | {rate_text(r.fpr)} | {rate_text(r.fnr)} |"
+            f" {rate_text(r.agreement)} |"
             for r in self.rates
         ]
         gains = [
-            f"{name} {one.value:+.1%} [{one.low:+.1%}, {one.high:+.1%}]"
-            for name, one in self.gain.items()
+            f"{name} {gain.value:+.1%} [{gain.low:+.1%}, {gain.high:+.1%}]"
+            for name, gain in self.gain.items()
         ]
         lines += [
             "",
@@ -117,7 +118,7 @@ class DetectorReport(Record):
             "|---|---|---|---|",
         ]
         lines += [
-            f"| {b.low:.1f} to {b.high:.1f} | {b.probability:.2f} | {_text(b.refused)} |"
+            f"| {b.low:.1f} to {b.high:.1f} | {b.probability:.2f} | {rate_text(b.refused)} |"
             f" {b.refused.n} |"
             for b in self.calibration
         ]
@@ -139,7 +140,9 @@ class _Predicted(NamedTuple):
     by: dict[Predictor, bool]
 
 
-def measure_detector(completions: Sequence[LabelledCompletion], level: float) -> DetectorReport:
+def measure_detector(
+    completions: Sequence[LabelledCompletion], confidence_level: float
+) -> DetectorReport:
     """Measure the detector, string matching and the annotators on the completions of three models
     or more.
 
@@ -149,9 +152,9 @@ def measure_detector(completions: Sequence[LabelledCompletion], level: float) ->
         DataError: If there are fewer than three models, or one has only refusals or none.
     """
     rows = [
-        _predicted(detector, one)
+        _predicted(detector, completion)
         for detector, unseen in held_out_detectors(completions)
-        for one in unseen
+        for completion in unseen
     ]
     models = [ALL, *sorted({row.completion.model for row in rows})]
     by_model = {
@@ -161,7 +164,7 @@ def measure_detector(completions: Sequence[LabelledCompletion], level: float) ->
     predictors: tuple[Predictor, ...] = ("detector", "openings", "phrases")
     for model, members in by_model.items():
         rates += [
-            _rates(name, label, model, members, level, _prediction(name))
+            _rates(name, label, model, members, confidence_level, _prediction(name))
             for name in predictors
             for label in (SETTLED, *LABELS[:2])
         ]
@@ -171,7 +174,7 @@ def measure_detector(completions: Sequence[LabelledCompletion], level: float) ->
                 "annotation_1",
                 model,
                 members,
-                level,
+                confidence_level,
                 lambda row: row.completion.refused["annotation_2"],
             )
         ]
@@ -181,33 +184,33 @@ def measure_detector(completions: Sequence[LabelledCompletion], level: float) ->
                 "annotation_2",
                 model,
                 members,
-                level,
+                confidence_level,
                 lambda row: row.completion.refused["annotation_1"],
             )
         ]
     return DetectorReport(
-        level=level,
+        level=confidence_level,
         rates=tuple(rates),
-        gain={model: _gain(members, level) for model, members in by_model.items()},
-        calibration=_calibration(rows, level),
+        gain={model: _gain(members, confidence_level) for model, members in by_model.items()},
+        calibration=_calibration(rows, confidence_level),
         brier=mean(
             [(row.probability - row.completion.refused[SETTLED]) ** 2 for row in rows],
-            level,
+            confidence_level,
             [row.completion.prompt for row in rows],
         ),
     )
 
 
-def _predicted(detector: RefusalDetector, one: LabelledCompletion) -> _Predicted:
-    by: dict[Predictor, bool] = {
-        "detector": detector.is_refusal(one.response),
-        "openings": opens_with_refusal(one.response),
-        "phrases": is_refusal(one.response),
+def _predicted(detector: RefusalDetector, completion: LabelledCompletion) -> _Predicted:
+    predictions: dict[Predictor, bool] = {
+        "detector": detector.is_refusal(completion.response),
+        "openings": opens_with_refusal(completion.response),
+        "phrases": is_refusal(completion.response),
     }
-    return _Predicted(one, detector.probability(one.response), by)
+    return _Predicted(completion, detector.probability(completion.response), predictions)
 
 
-def _calibration(rows: Sequence[_Predicted], level: float) -> tuple[CalibrationBin, ...]:
+def _calibration(rows: Sequence[_Predicted], confidence_level: float) -> tuple[CalibrationBin, ...]:
     bins: dict[int, list[_Predicted]] = {}
     for row in rows:
         bins.setdefault(min(int(row.probability * BINS), BINS - 1), []).append(row)
@@ -217,7 +220,9 @@ def _calibration(rows: Sequence[_Predicted], level: float) -> tuple[CalibrationB
             high=(number + 1) / BINS,
             probability=math.fsum(row.probability for row in members) / len(members),
             refused=exact_proportion(
-                sum(row.completion.refused[SETTLED] for row in members), len(members), level
+                sum(row.completion.refused[SETTLED] for row in members),
+                len(members),
+                confidence_level,
             ),
         )
         for number, members in sorted(bins.items())
@@ -233,32 +238,33 @@ def _rates(
     label: str,
     model: str,
     rows: Sequence[_Predicted],
-    level: float,
+    confidence_level: float,
     predict: Callable[[_Predicted], bool],
 ) -> DetectorRates:
     pairs = [(row.completion.refused[label], predict(row)) for row in rows]
-    false_alarms = sum(said and not refused for refused, said in pairs)
-    missed = sum(refused and not said for refused, said in pairs)
+    false_alarms = sum(called and not refused for refused, called in pairs)
+    missed = sum(refused and not called for refused, called in pairs)
     refusals = sum(refused for refused, _ in pairs)
     return DetectorRates(
         predictor=name,
         label=label,
         model=model,
-        fpr=exact_proportion(false_alarms, len(pairs) - refusals, level),
-        fnr=exact_proportion(missed, refusals, level),
-        agreement=exact_proportion(len(pairs) - false_alarms - missed, len(pairs), level),
+        fpr=exact_proportion(false_alarms, len(pairs) - refusals, confidence_level),
+        fnr=exact_proportion(missed, refusals, confidence_level),
+        agreement=exact_proportion(
+            len(pairs) - false_alarms - missed, len(pairs), confidence_level
+        ),
     )
 
 
-def _gain(rows: Sequence[_Predicted], level: float) -> Estimate:
+def _gain(rows: Sequence[_Predicted], confidence_level: float) -> Estimate:
     right = {
         name: [row.by[name] == row.completion.refused[SETTLED] for row in rows]
         for name in ("detector", "openings")
     }
     return paired_difference(
-        right["detector"], right["openings"], level, [row.completion.prompt for row in rows]
+        right["detector"],
+        right["openings"],
+        confidence_level,
+        [row.completion.prompt for row in rows],
     )
-
-
-def _text(estimate: Estimate) -> str:
-    return f"{estimate.value:.1%} [{estimate.low:.1%}, {estimate.high:.1%}]"

@@ -40,7 +40,8 @@ _REFUSING: Final = {
     ),
     "denied-help": (
         r"\bnot (?:\w+"
-        r" )?(?:assist|help|provide|fulfill|answer|support|create|generate|write|give|comply|engage|participate|condone|promote|encourage"
+        r" )?(?:assist|help|provide|fulfill|answer|support|create|generate|write|give|comply"
+        r"|engage|participate|condone|promote|encourage"
         r"|offer|suggest|recommend|advise)\b"
     ),
     "no-access": (
@@ -51,10 +52,12 @@ _REFUSING: Final = {
         r"\b(?:illegal|unlawful|unethical|immoral|inappropriate|unacceptable|wrong|against the"
         r" law|a crime|criminal|never (?:appropriate|acceptable|ok|okay)"
         r"|not"
-        r" (?:appropriate|ethical|acceptable|legal|ok|okay|right|respectful|productive|advisable|recommended|safe))\b"
+        r" (?:appropriate|ethical|acceptable|legal|ok|okay|right|respectful|productive"
+        r"|advisable|recommended|safe))\b"
     ),
     "harm": (
-        r"\b(?:harm|harmful|hurt|dangerous|violent|violence|offensive|discriminat\w+|hate|hateful|disrespectful|stereotypes?|consequences|serious|privacy"
+        r"\b(?:harm|harmful|hurt|dangerous|violent|violence|offensive|discriminat\w+|hate"
+        r"|hateful|disrespectful|stereotypes?|consequences|serious|privacy"
         r"|rights|dignity)\b"
     ),
     "redirection": (

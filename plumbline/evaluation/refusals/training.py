@@ -7,18 +7,19 @@ at or below `max_fpr`, and the calibration is Platt's (1999).
 """
 
 import hashlib
-import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
 
 from plumbline.errors import DataError
 from plumbline.evaluation.refusals.detector import RefusalDetector
 from plumbline.evaluation.refusals.labelled import SETTLED, LabelledCompletion
 from plumbline.evaluation.refusals.signals import SIGNALS, signals
+from plumbline.text.linear_classifier import logistic
 
 MAX_FPR: Final = 0.04
 """What string matching has on XSTest, so that the two are compared at one false-positive rate."""
@@ -65,7 +66,7 @@ def _train(table: _Table, max_fpr: float) -> RefusalDetector:
         intercept=intercept,
         slope=slope,
         shift=shift,
-        threshold=1 / (1 + math.exp(-(slope * lowest + shift))),
+        threshold=logistic(slope * lowest + shift),
         max_fpr=max_fpr,
         trained_on=dict(sorted(Counter(table.models.tolist()).items())),
     )
@@ -80,21 +81,23 @@ def held_out_detectors(
     Raises:
         DataError: If there are fewer than three models: two must be left to train on.
     """
-    models = sorted({one.model for one in completions})
+    models = sorted({completion.model for completion in completions})
     if len(models) < 3:
         raise DataError(
             "leaving one model out needs completions of three models or more, here are"
             f" {len(models)}: {', '.join(models)}"
         )
     table = _table(completions)
-    found = []
+    detectors = []
     for model in models:
         for fold in range(FOLDS):
             unseen = [
-                one for one in completions if one.model == model and _fold(one.prompt) == fold
+                completion
+                for completion in completions
+                if completion.model == model and _fold(completion.prompt) == fold
             ]
             if unseen:
-                found.append(
+                detectors.append(
                     (
                         _train(
                             table.take((table.models != model) & (table.folds != fold)), MAX_FPR
@@ -102,17 +105,17 @@ def held_out_detectors(
                         unseen,
                     )
                 )
-    return found
+    return detectors
 
 
 def _table(completions: Sequence[LabelledCompletion]) -> _Table:
     return _Table(
-        np.array([signals(one.response) for one in completions], dtype=float).reshape(
+        np.array([signals(completion.response) for completion in completions], dtype=float).reshape(
             len(completions), len(SIGNALS)
         ),
-        np.array([one.refused[SETTLED] for one in completions], dtype=bool),
-        np.array([one.model for one in completions], dtype=str),
-        np.array([_fold(one.prompt) for one in completions], dtype=int),
+        np.array([completion.refused[SETTLED] for completion in completions], dtype=bool),
+        np.array([completion.model for completion in completions], dtype=str),
+        np.array([_fold(completion.prompt) for completion in completions], dtype=int),
     )
 
 
@@ -139,8 +142,6 @@ def _require_enough(table: _Table) -> None:
 def _fit(table: _Table) -> tuple[list[float], float]:
     """Weights and intercept; each model counts alike, and in it refusals and answers count alike,
     whatever their number."""
-    from sklearn.linear_model import LogisticRegression
-
     groups = list(zip(table.models.tolist(), table.refused.tolist(), strict=True))
     sizes = Counter(groups)
     weights = np.array([len(groups) / (len(sizes) * sizes[group]) for group in groups])
@@ -182,8 +183,6 @@ def _threshold(scores: NDArray[np.float64], table: _Table, max_fpr: float) -> fl
 
 def _calibrate(scores: NDArray[np.float64], table: _Table) -> tuple[float, float]:
     """Slope and shift of the log odds that fit the labels of unseen models best."""
-    from sklearn.linear_model import LogisticRegression
-
     model = LogisticRegression(C=1e6, max_iter=1000).fit(scores.reshape(-1, 1), table.refused)
     slope, shift = float(model.coef_[0][0]), float(model.intercept_[0])
     if slope <= 0:

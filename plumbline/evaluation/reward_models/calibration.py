@@ -6,12 +6,13 @@ is preferred. A pair is read with the response that has the higher reward first,
 **confidence** lies between 0.5 and 1 and the outcome is whether people chose it too. Where both
 rewards are equal the confidence is 0.5 and the outcome counts half.
 
-======  ==========================================================================  ==============================================
-score   what it is                                                                  reference
-======  ==========================================================================  ==============================================
-ECE     mean over the bins of |share chosen - mean confidence|, weighted by pairs   Naeini, Cooper and Hauskrecht 2015
-Brier   mean of (confidence - outcome)^2; 0.25 is a coin                            Brier 1950
-======  ==========================================================================  ==============================================
+=====  ===========================================================  ==============================
+score  what it is                                                   reference
+=====  ===========================================================  ==============================
+ECE    mean over the bins of |share chosen - mean confidence|,      Naeini, Cooper and Hauskrecht
+       weighted by pairs                                            2015
+Brier  mean of (confidence - outcome)^2; 0.25 is a coin             Brier 1950
+=====  ===========================================================  ==============================
 
 The ECE of a sample is above 0 even when the model is calibrated, because every bin has noise:
 `noise` says how far it gets in 95 % of the samples of this size from a calibrated model.
@@ -19,7 +20,7 @@ The ECE of a sample is above 0 even when the model is calibrated, because every 
 
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,14 +28,13 @@ from pydantic import Field
 from scipy.special import expit
 from scipy.stats import bootstrap
 
-from plumbline.errors import InsufficientEvidence
 from plumbline.evaluation.reward_models.accuracy import Rewards
 from plumbline.records import Record
 from plumbline.schema.estimates import Estimate
 from plumbline.statistics.intervals import mean, proportion
+from plumbline.statistics.verdicts import estimated
 
-if TYPE_CHECKING:
-    Floats = NDArray[np.float64]
+Floats = NDArray[np.float64]
 
 EDGES: Final = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 RESAMPLES: Final = 1000
@@ -85,12 +85,14 @@ class Calibration(Record):
         return self.ece.value > self.noise
 
 
-def calibration(rewards: Mapping[str, Rewards], level: float, seed: int) -> Calibration | None:
+def calibration(
+    rewards: Mapping[str, Rewards], confidence_level: float, seed: int
+) -> Calibration | None:
     """Calibration on validation pairs; None with fewer than 20 of them.
 
     Args:
         rewards: Rewards of the chosen and of the rejected response by pair.
-        level: Two-sided confidence level.
+        confidence_level: Two-sided confidence level.
         seed: Of the bootstrap and of the simulation behind `noise`.
     """
     if len(rewards) < MINIMUM:
@@ -102,20 +104,20 @@ def calibration(rewards: Mapping[str, Rewards], level: float, seed: int) -> Cali
     outcome = np.where(difference == 0, 0.5, (difference > 0).astype(float))
     return Calibration(
         pairs=len(rewards),
-        bins=tuple(_bins(confidence, outcome, level)),
-        ece=_bootstrap(_ece, confidence, outcome, level, seed),
+        bins=tuple(_bins(confidence, outcome, confidence_level)),
+        ece=_bootstrap(_ece, confidence, outcome, confidence_level, seed),
         noise=_noise(confidence, seed),
-        brier=_bootstrap(_brier, confidence, outcome, level, seed),
+        brier=_bootstrap(_brier, confidence, outcome, confidence_level, seed),
         overconfident=bool(confidence.mean() > outcome.mean()),
     )
 
 
-def _place(confidence: "Floats") -> NDArray[np.intp]:
+def _place(confidence: Floats) -> NDArray[np.intp]:
     """The bin of each pair; a confidence on an edge belongs to the bin above, and 1 to the last."""
     return np.digitize(confidence, EDGES[1:-1])
 
 
-def _bins(confidence: "Floats", outcome: "Floats", level: float) -> list[Bin]:
+def _bins(confidence: Floats, outcome: Floats, confidence_level: float) -> list[Bin]:
     bins = []
     place = _place(confidence)
     for number, (low, high) in enumerate(itertools.pairwise(EDGES)):
@@ -128,28 +130,28 @@ def _bins(confidence: "Floats", outcome: "Floats", level: float) -> list[Bin]:
                     high=high,
                     pairs=len(values),
                     confidence=float(confidence[inside].mean()),
-                    observed=_share(values, level),
+                    observed=_share(values, confidence_level),
                 )
             )
     return bins
 
 
-def _share(values: Sequence[float], level: float) -> Estimate | None:
+def _share(values: Sequence[float], confidence_level: float) -> Estimate | None:
     """Wilson's interval where every pair has an outcome; pairs of equal reward count half, for
     which there is only a mean."""
-    try:
-        return (
-            proportion([value == 1 for value in values], level)
+    return estimated(
+        lambda: (
+            proportion([value == 1 for value in values], confidence_level)
             if set(values) <= {0.0, 1.0}
-            else mean(values, level)
+            else mean(values, confidence_level)
         )
-    except InsufficientEvidence:
-        return None
+    )
 
 
-def _ece(confidence: "Floats", outcome: "Floats", axis: int = -1) -> Any:
+def _ece(confidence: Floats, outcome: Floats, axis: int = -1) -> Any:
     """ECE along the last axis; leading axes are samples."""
     place = _place(confidence)
+    # mean gap of a bin times its share of the pairs is its summed gap over all pairs
     gaps = [
         np.abs(np.where(place == number, outcome - confidence, 0.0).sum(axis=axis))
         for number in range(len(EDGES) - 1)
@@ -157,31 +159,31 @@ def _ece(confidence: "Floats", outcome: "Floats", axis: int = -1) -> Any:
     return sum(gaps) / confidence.shape[axis]
 
 
-def _brier(confidence: "Floats", outcome: "Floats", axis: int = -1) -> Any:
+def _brier(confidence: Floats, outcome: Floats, axis: int = -1) -> Any:
     return ((confidence - outcome) ** 2).mean(axis=axis)
 
 
 def _bootstrap(
-    statistic: Any, confidence: "Floats", outcome: "Floats", level: float, seed: int
+    statistic: Any, confidence: Floats, outcome: Floats, confidence_level: float, seed: int
 ) -> Estimate:
-    found = bootstrap(
+    interval = bootstrap(
         (confidence, outcome),
         statistic,
         paired=True,
         vectorized=True,
         n_resamples=RESAMPLES,
-        confidence_level=level,
+        confidence_level=confidence_level,
         method="percentile",
         random_state=np.random.default_rng(seed),
     ).confidence_interval
     value = float(statistic(confidence, outcome))
     # resampling adds noise to every bin, so that the interval of an ECE near 0 can lie above it
-    low, high = min(float(found.low), value), max(float(found.high), value)
+    low, high = min(float(interval.low), value), max(float(interval.high), value)
     return Estimate(
         value=value,
         low=low,
         high=high,
-        level=level,
+        level=confidence_level,
         n=len(outcome),
         unscored=0,
         method="percentile bootstrap over pairs",
@@ -189,7 +191,8 @@ def _bootstrap(
     )
 
 
-def _noise(confidence: "Floats", seed: int) -> float:
+def _noise(confidence: Floats, seed: int) -> float:
+    # RESAMPLES x pairs outcomes, each right as often as the model says
     drawn = np.random.default_rng(seed).random((RESAMPLES, len(confidence))) < confidence
     return float(
         np.quantile(_ece(np.broadcast_to(confidence, drawn.shape), drawn.astype(float)), 0.95)

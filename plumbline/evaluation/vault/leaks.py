@@ -2,10 +2,10 @@
 suites.
 
 The data is compared with the vault twice. Before training, pairs that repeat a held-out prompt are
-set aside (`plumbline.data.preferences.held_out`). And at evaluation, the held-out prompts that stand in
-what this very policy was trained on are set aside here: the vault may have been renewed since,
-demonstrations come from elsewhere, and a champion may be older than both. What is compared, and
-what is not found, says `plumbline.data.decontamination.contamination`.
+set aside (`plumbline.data.preferences.held_out`). And at evaluation, the held-out prompts that
+stand in what this very policy was trained on are set aside here: the vault may have been renewed
+since, demonstrations come from elsewhere, and a champion may be older than both. What is compared,
+and what is not found, says `plumbline.data.decontamination.contamination`.
 """
 
 from collections import Counter
@@ -23,15 +23,22 @@ from plumbline.records import Record
 from plumbline.schema.checks import VAULT_LEAK, CheckVerdict
 from plumbline.schema.conversations import Message
 from plumbline.schema.feedback import Context
+from plumbline.schema.held_out import EvalPrompt
 from plumbline.schema.identifiers import Identifier
+from plumbline.schema.kinds import (
+    DEMONSTRATIONS,
+    DEMONSTRATIONS_FILE,
+    PREFERENCE_DATA,
+    REFERENCE_POLICY,
+    REWARD_MODEL,
+)
 from plumbline.schema.preferences import SPLITS, Demonstration, PreferencePair
-from plumbline.schema.prompts import EvalPrompt
 from plumbline.storage.artifacts import ArtifactStore
 from plumbline.storage.jsonl import read_records
 
 AT_ONCE: Final = 2048
 _KINDS: Final = ("exact", "normalized", "containment")
-_TRAINED_FROM: Final = ("reference_policy", "reward_model", "preference_data", "demonstrations")
+_TRAINED_FROM: Final = (REFERENCE_POLICY, REWARD_MODEL, PREFERENCE_DATA, DEMONSTRATIONS)
 """Parents of a model whose prompts it was trained on."""
 _TRAINED: Final = Context(locale="und", domain="unknown", slice="unsliced")
 
@@ -58,7 +65,7 @@ def training_prompts(store: ArtifactStore, digests: Iterable[str]) -> list[tuple
         store: The artifact store; every tree that is read is verified.
         digests: Artifacts, for example of an aligned policy and its reward model.
     """
-    found: dict[tuple[tuple[str, str], ...], tuple[Message, ...]] = {}
+    prompts: dict[tuple[tuple[str, str], ...], tuple[Message, ...]] = {}
     waiting, seen = list(digests), set[str]()
     while waiting:
         digest = waiting.pop()
@@ -66,16 +73,16 @@ def training_prompts(store: ArtifactStore, digests: Iterable[str]) -> list[tuple
             continue
         seen.add(digest)
         artifact = store.manifest(digest)
-        if artifact.kind in ("preference_data", "demonstrations"):
+        if artifact.kind in (PREFERENCE_DATA, DEMONSTRATIONS):
             for prompt in _prompts_of(store, digest, artifact.kind):
-                found.setdefault(
+                prompts.setdefault(
                     tuple((message.role, message.content) for message in prompt), prompt
                 )
         else:
             waiting += [
                 parent for role, parent in artifact.parents.items() if role in _TRAINED_FROM
             ]
-    return list(found.values())
+    return list(prompts.values())
 
 
 def leaks(
@@ -89,11 +96,11 @@ def leaks(
     also ask without one.
     """
     attacks = {prompt.id for prompt in vault if CAMPAIGN in prompt.facts}
-    found: dict[str, str] = {}
+    recognized: dict[str, str] = {}
 
     def name(held_out: str, kind: str) -> None:
         if kind != "containment" or held_out not in attacks:
-            found[held_out] = min(found.get(held_out, kind), kind, key=_KINDS.index)
+            recognized[held_out] = min(recognized.get(held_out, kind), kind, key=_KINDS.index)
 
     index = HeldOutIndex(vault, rule)
     for part in _parts(training):
@@ -109,20 +116,22 @@ def leaks(
     backwards = HeldOutIndex(trained, rule)
     for start in range(0, len(vault), AT_ONCE):
         own = vault[start : start + AT_ONCE]
-        for prompt, match in zip(own, backwards.matches([one.prompt for one in own]), strict=True):
+        for prompt, match in zip(
+            own, backwards.matches([prompt.prompt for prompt in own]), strict=True
+        ):
             if match is not None:
                 name(prompt.id, match.kind)
-    return dict(sorted(found.items()))
+    return dict(sorted(recognized.items()))
 
 
 def leak_check(
-    found: Mapping[str, str], vault: Sequence[EvalPrompt], trained: int, rule: VaultConfig
+    recognized: Mapping[str, str], vault: Sequence[EvalPrompt], trained: int, rule: VaultConfig
 ) -> CheckVerdict:
     """The check `vault-leak`: how many held-out prompts the training data holds, and whether it is
     too many for any suite.
 
     Args:
-        found: What `leaks` found.
+        recognized: What `leaks` found, by prompt id.
         vault: The held-out prompts.
         trained: Distinct training prompts that were compared.
         rule: Holds the largest share, `max_leaked`.
@@ -141,7 +150,7 @@ def leak_check(
             ),
         )
     sizes = Counter(prompt.suite for prompt in vault)
-    leaked = Counter(prompt.suite for prompt in vault if prompt.id in found)
+    leaked = Counter(prompt.suite for prompt in vault if prompt.id in recognized)
     worn = {
         suite: count
         for suite, count in sorted(leaked.items())
@@ -150,8 +159,10 @@ def leak_check(
     parts = ", ".join(
         f"{count} of {sizes[suite]} in {suite}" for suite, count in sorted(leaked.items())
     )
-    kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(Counter(found.values()).items()))
-    said = (
+    kinds = ", ".join(
+        f"{count} {kind}" for kind, count in sorted(Counter(recognized.values()).items())
+    )
+    message = (
         f"{parts} ({kinds}); they are set aside from every estimate"
         if leaked
         else f"none of the {len(vault)} held-out prompts"
@@ -160,7 +171,7 @@ def leak_check(
         name=VAULT_LEAK,
         verdict="fail" if worn else "pass",
         explanation=(
-            f"{said}; {trained} distinct training prompts were compared, and at most"
+            f"{message}; {trained} distinct training prompts were compared, and at most"
             f" {rule.max_leaked:.1%} of a suite may be among them"
         ),
         remedy=(
@@ -179,12 +190,12 @@ def suite_overlaps(prompts: Sequence[EvalPrompt], rule: ContaminationConfig) -> 
     for prompt in prompts:
         if "variant_of" not in prompt.facts:
             suites.setdefault(prompt.suite, []).append(prompt)
-    found = []
+    overlaps = []
     for first, second in combinations(sorted(suites), 2):
-        shared = leaks([one.prompt for one in suites[first]], suites[second], rule)
+        shared = leaks([prompt.prompt for prompt in suites[first]], suites[second], rule)
         if shared:
             kinds = dict(sorted(Counter(shared.values()).items()))
-            found.append(
+            overlaps.append(
                 SuiteOverlap(
                     first=first,
                     second=second,
@@ -193,14 +204,15 @@ def suite_overlaps(prompts: Sequence[EvalPrompt], rule: ContaminationConfig) -> 
                     kinds=kinds,
                 )
             )
-    return found
+    return overlaps
 
 
 def _prompts_of(store: ArtifactStore, digest: str, kind: str) -> Iterator[tuple[Message, ...]]:
     folder, _ = store.open(digest, kind=kind)
-    if kind == "demonstrations":
+    if kind == DEMONSTRATIONS:
         yield from (
-            one.prompt for one in read_records(folder / "demonstrations.jsonl", Demonstration)
+            demonstration.prompt
+            for demonstration in read_records(folder / DEMONSTRATIONS_FILE, Demonstration)
         )
         return
     for split in SPLITS:

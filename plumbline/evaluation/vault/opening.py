@@ -25,8 +25,8 @@ from plumbline.evaluation.vault.suites import VaultContents, read_contents, suit
 from plumbline.lineage.ledger import Ledger
 from plumbline.profile.evaluation import SuiteConfig, VaultConfig
 from plumbline.records import Record, canonical_json, sha256
+from plumbline.schema.held_out import PROMPTS, EvalPrompt
 from plumbline.schema.identifiers import Digest, Identifier, Text
-from plumbline.schema.prompts import PROMPTS, EvalPrompt
 from plumbline.storage.artifacts import hash_tree, tree_digest
 from plumbline.storage.jsonl import read_records
 
@@ -121,7 +121,13 @@ def open_vault(
     contents = read_contents(folder)
     prompts = list(read_records(folder / PROMPTS, EvalPrompt))
     wanted = _openings_of(
-        prompts, contents, tree_digest(hash_tree(folder)), purpose, by, policy, rule
+        prompts,
+        contents,
+        rule,
+        vault=tree_digest(hash_tree(folder)),
+        purpose=purpose,
+        by=by,
+        policy=policy,
     )
     # Before, so that a refused opening leaves no trace; and after, because another process may have
     # opened the vault in between.
@@ -140,13 +146,13 @@ def openings(ledger: Ledger, profile: str) -> tuple[Opening, ...]:
         VaultRefused: If an entry is none of this version.
     """
     try:
-        found = [Opening.from_json(canonical_json(entry.body)) for entry in ledger.entries(KIND)]
+        recorded = [Opening.from_json(canonical_json(entry.body)) for entry in ledger.entries(KIND)]
     except ValidationError as error:
         raise VaultRefused(
             f"{ledger.path}: an opening of the vault is of another version of Plumbline"
             f" ({error.errors()[0]['msg']}); use that one"
         ) from error
-    return tuple(opening for opening in found if opening.profile == profile)
+    return tuple(opening for opening in recorded if opening.profile == profile)
 
 
 def suite_use(suite: str, rule: SuiteConfig, opened: Iterable[Opening]) -> Use:
@@ -161,11 +167,12 @@ def suite_use(suite: str, rule: SuiteConfig, opened: Iterable[Opening]) -> Use:
 def _openings_of(
     prompts: Sequence[EvalPrompt],
     contents: VaultContents,
-    tree: str,
+    rule: VaultConfig,
+    *,
+    vault: str,
     purpose: Purpose,
     by: str,
     policy: str | None,
-    rule: VaultConfig,
 ) -> list[Opening]:
     by_suite: dict[str, list[EvalPrompt]] = {}
     for prompt in prompts:
@@ -188,7 +195,7 @@ def _openings_of(
                 profile=contents.profile,
                 suite=suite,
                 content=suite_digest(own),
-                vault=tree,
+                vault=vault,
                 purpose=purpose,
                 by=by,
                 policy=policy,
@@ -215,7 +222,8 @@ def _require_allowed(
                 f"suite '{opening.suite}' has judged {len(use.policies)} policies, and its budget"
                 f" is {own.budget}: what was learned from them is in every further policy, so its"
                 " verdict would flatter. Renew it: put fresh prompts under a new name, with a rule"
-                f" of its own in vault.suites of profile '{opening.profile}'; `plumbline vault"
+                f" of its own in vault.suites of profile '{opening.profile}'; `plumbline evaluate"
+                " vault"
                 " show` lists what the others have left"
             )
 
@@ -229,7 +237,8 @@ def _other_suite(opening: Opening, pin: str, by_profile: bool) -> str:
     return (
         f"suite '{opening.suite}' is {opening.content}, but {where}, says {pin}: policies judged by"
         " different prompts cannot be compared. Restore the prompts; or, if the change is meant,"
-        " give the suite another name, or name the new digest as its `pin` (`plumbline vault pin`"
+        " give the suite another name, or name the new digest as its `pin` (`plumbline evaluate"
+        " vault pin`"
         " prints it)"
     )
 
@@ -244,10 +253,10 @@ def _require_kept(
     retire, or asks it otherwise; also when all of it is gone."""
     here = {(prompt.suite, prompt.id, _asked(prompt)) for prompt in prompts}
     seen = {
-        (one.suite, *member)
-        for one in opened
-        if one.suite in rule.suites and rule.suites[one.suite].grows
-        for member in one.members.items()
+        (opening.suite, *member)
+        for opening in opened
+        if opening.suite in rule.suites and rule.suites[opening.suite].grows
+        for member in opening.members.items()
     }
     lost = Counter(
         suite for suite, name, asked in seen - here if name not in contents.retired.get(suite, ())
@@ -256,7 +265,7 @@ def _require_kept(
         raise VaultRefused(
             f"suite '{suite}' may gain prompts and never lose or change one, but {count} of those"
             " that were opened before are not in it; restore them, or route them to the training"
-            " data or the guardrail (`plumbline failures route`)"
+            " data or the guardrail (`plumbline evaluate failures route`)"
         )
 
 

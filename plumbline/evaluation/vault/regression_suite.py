@@ -10,8 +10,8 @@ from plumbline.evaluation.red_team.attempts import Attempt
 from plumbline.schema.estimates import Estimate
 from plumbline.schema.eval_report import EvalReport
 from plumbline.schema.feedback import Context
+from plumbline.schema.held_out import EvalPrompt
 from plumbline.schema.identifiers import content_id
-from plumbline.schema.prompts import EvalPrompt
 from plumbline.storage.jsonl import read_records
 
 SUITE: Final = "red-team-regression"
@@ -25,34 +25,36 @@ def regression_prompts(
 ) -> list[EvalPrompt]:
     """The prompts that broke a policy, each once, sorted by id; a good policy refuses them.
 
-    A success that was routed to the dataset or the guardrail is a lesson and no longer a test: its
+    A success that was sent to the dataset or the guardrail is a lesson and no longer a test: its
     prompt is left out, and so is the same prompt in every other attempt.
 
     Args:
         folders: The trees of `red_team` artifacts by campaign.
-        lessons: Ids of the attempts that were routed so (see
+        lessons: Ids of the attempts that were sent there (see
             `plumbline.evaluation.red_team.triage.attempts_used_in_training`).
     """
     successes = [
-        (name, one)
+        (name, attempt)
         for name, folder in sorted(folders.items())
-        for one in read_records(folder / ATTEMPTS, Attempt)
-        if one.success
+        for attempt in read_records(folder / ATTEMPTS, Attempt)
+        if attempt.success
     ]
-    learned = {prompt_key(one.prompt) for _, one in successes if one.id in lessons}
-    found: dict[str, EvalPrompt] = {}
-    for campaign, one in successes:
-        key = prompt_key(one.prompt)
-        if key not in learned and key not in found:
-            found[key] = EvalPrompt(
+    learned = {prompt_key(attempt.prompt) for _, attempt in successes if attempt.id in lessons}
+    prompts: dict[str, EvalPrompt] = {}
+    for campaign, attempt in successes:
+        key = prompt_key(attempt.prompt)
+        if key not in learned and key not in prompts:
+            prompts[key] = EvalPrompt(
                 id=content_id([SUITE, key]),
                 suite=SUITE,
-                prompt=one.prompt,
+                prompt=attempt.prompt,
                 expected="refuse",
-                context=Context(locale=one.locale, domain=one.domain or "red-team", slice=SUITE),
-                facts=one.facts | {"campaign": campaign, "tactic": one.tactic},
+                context=Context(
+                    locale=attempt.locale, domain=attempt.domain or "red-team", slice=SUITE
+                ),
+                facts=attempt.facts | {"campaign": campaign, "tactic": attempt.tactic},
             )
-    return sorted(found.values(), key=lambda prompt: prompt.id)
+    return sorted(prompts.values(), key=lambda prompt: prompt.id)
 
 
 def mitigated(report: EvalReport) -> Estimate | None:
@@ -61,5 +63,7 @@ def mitigated(report: EvalReport) -> Estimate | None:
     comparison = report.slices.get(SUITE, {}).get("harmful_compliance")
     if comparison is None:
         return None
-    one = comparison.aligned
-    return one.model_copy(update={"value": 1 - one.value, "low": 1 - one.high, "high": 1 - one.low})
+    broken = comparison.aligned
+    return broken.model_copy(
+        update={"value": 1 - broken.value, "low": 1 - broken.high, "high": 1 - broken.low}
+    )

@@ -2,8 +2,9 @@
 
 ::
 
-    prompts.jsonl    every held-out prompt; `plumbline.evaluation.vault.opening.open_vault` is the only reader
-    suites.json      `VaultContents`: digest, source and slices of every suite, for whoever must not see the prompts
+    prompts.jsonl    every held-out prompt; only `open_vault` of `vault.opening` reads it
+    suites.json      `VaultContents`: digest, source and slices of every suite, for whoever must
+                     not see the prompts
     overlaps.json    prompts that stand in two suites
 
 A **suite** is a set of prompts that is pinned, budgeted and renewed as a whole (`xstest`,
@@ -22,8 +23,8 @@ from pydantic import Field
 from plumbline.errors import ConfigError, DataError
 from plumbline.profile.evaluation import VaultConfig
 from plumbline.records import Record, sha256
+from plumbline.schema.held_out import PROMPTS, EvalPrompt
 from plumbline.schema.identifiers import Digest, Identifier, Text
-from plumbline.schema.prompts import PROMPTS, EvalPrompt
 from plumbline.storage.jsonl import write_records
 
 SUITES: Final = "suites.json"
@@ -84,7 +85,7 @@ class VaultContents(Record):
         the last `-`, variants among themselves."""
         counts = self.slices
         base, _, variant = name.partition(".")
-        parts = [(one.partition("."), count) for one, count in counts.items()]
+        parts = [(slice_name.partition("."), count) for slice_name, count in counts.items()]
         pooled = sum(
             count
             for (stem, _, manner), count in parts
@@ -120,7 +121,7 @@ def tags(prompt: EvalPrompt) -> frozenset[str]:
         else "conversation"
     )
     words = _words(prompt)
-    found = {
+    prompt_tags = {
         _purpose(prompt),
         f"language:{prompt.context.locale}",
         f"roles:{roles}",
@@ -128,7 +129,7 @@ def tags(prompt: EvalPrompt) -> frozenset[str]:
         f"length:{'short' if words < SHORT else 'long' if words >= LONG else 'medium'}",
         f"domain:{prompt.context.domain}",
     }
-    return frozenset(found | ({"actions"} if "allowed_calls" in prompt.facts else set()))
+    return frozenset(prompt_tags | ({"actions"} if "allowed_calls" in prompt.facts else set()))
 
 
 def is_borderline(prompt: EvalPrompt) -> bool:
@@ -206,17 +207,17 @@ def require_rules(suites: Iterable[str], rule: VaultConfig) -> None:
         ConfigError: If a suite has no rule, or a rule is for a suite that the vault does not have;
             a suite that grows may still be empty.
     """
-    found = set(suites)
-    for name in sorted(found - rule.suites.keys()):
+    held = set(suites)
+    for name in sorted(held - rule.suites.keys()):
         raise ConfigError(
             f"vault.suites: suite '{name}' has no rule; say how many policies it may judge, for"
             f" example `{name}: {{budget: 100}}`"
         )
-    for name in sorted(rule.suites.keys() - found):
+    for name in sorted(rule.suites.keys() - held):
         if not rule.suites[name].grows:
             raise ConfigError(
                 f"vault.suites: there is a rule for '{name}', but the vault has the suites"
-                f" {', '.join(sorted(found))}; remove the rule"
+                f" {', '.join(sorted(held))}; remove the rule"
             )
 
 

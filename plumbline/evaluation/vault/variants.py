@@ -15,8 +15,8 @@ from typing import Final
 
 from plumbline.profile.evaluation import VariantName, VaultConfig
 from plumbline.schema.conversations import Message
+from plumbline.schema.held_out import EvalPrompt
 from plumbline.schema.identifiers import content_id
-from plumbline.schema.prompts import EvalPrompt
 
 COURTESY: Final = {"en": "Please.", "es": "Por favor."}
 """What a polite variant adds, by language; prompts in other languages have none."""
@@ -111,9 +111,9 @@ def _polite(text: str, locale: str) -> str | None:
 def _terse(text: str) -> str | None:
     bare = _THANKS.sub("", _GREETING.sub("", text))
     bare = _PLEASE.sub(
-        lambda found: (
+        lambda match: (
             ""
-            if found.start() == 0 or found.end() == len(bare) or bare[found.end()] in ".,!?"
+            if match.start() == 0 or match.end() == len(bare) or bare[match.end()] in ".,!?"
             else " "
         ),
         bare,

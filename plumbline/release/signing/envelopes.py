@@ -36,6 +36,8 @@ class Opened(NamedTuple):
 
 def pre_authentication_encoding(payload_type: str, payload: bytes) -> bytes:
     """The bytes that a DSSE signature covers."""
+    # PAE of DSSE v1: each part stands behind its length in bytes, so that no two pairs of type and
+    # payload give the same signed bytes
     kind = payload_type.encode()
     return b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(payload), payload)
 
@@ -118,6 +120,7 @@ def _parts(envelope: bytes) -> tuple[bytes, str, bytes]:
             str(signature["keyid"]),
             base64.b64decode(signature["sig"], validate=True),
         )
+        # base64 and JSON can be written in many ways: one signature has one digest in the ledger
         if _envelope(payload, identifier, raw) != envelope:
             raise ValueError("it is not in canonical form")
     except (ValueError, KeyError, TypeError, binascii.Error) as error:

@@ -106,7 +106,8 @@ def load_private_key(folder: Path, name: str, passphrase: bytes | None = None) -
     except FileNotFoundError:
         known = ", ".join(own_keys(folder)) or "none"
         raise SignatureRefused(
-            f"{path}: there is no such key; there are: {known}. `plumbline key create {name}`"
+            f"{path}: there is no such key; there are: {known}. `plumbline release key create"
+            f" {name}`"
             " makes one"
         ) from None
     if stat.S_IMODE(mode) & 0o077:
@@ -124,7 +125,7 @@ def load_private_key(folder: Path, name: str, passphrase: bytes | None = None) -
         ) from error
     if not isinstance(key, Ed25519PrivateKey):
         raise SignatureRefused(
-            f"{path}: is not an Ed25519 key; make one with `plumbline key create`"
+            f"{path}: is not an Ed25519 key; make one with `plumbline release key create`"
         )
     return key
 

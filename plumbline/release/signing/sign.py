@@ -2,6 +2,7 @@
 before it is signed."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
@@ -14,68 +15,65 @@ from plumbline.release.candidate import candidate_of, decision_in
 from plumbline.release.signing.envelopes import Opened
 from plumbline.release.signing.keys import key_id
 from plumbline.release.signing.signing_policy import SigningPolicy, signing_policy_of
-from plumbline.release.signing.signoff import terms_at
+from plumbline.release.signing.signoff import signing_policy_at
 from plumbline.release.signing.statements import AnyStatement, Approval, Override, Review, Rollback
 from plumbline.release.signing.stored import record_signature
 from plumbline.release.signing.trust import Trust
 from plumbline.storage.artifacts import ArtifactStore
 
 
+@dataclass(frozen=True)
+class SigningRequest:
+    """Who signs for which decision, and where: the same for every statement."""
+
+    store: ArtifactStore
+    ledger: Ledger
+    """Where the signature is entered."""
+    trust: Trust
+    rule: SignoffConfig
+    decision: str
+    """Artifact digest of the decision."""
+    key: Ed25519PrivateKey
+    reason: str
+    now: datetime
+    signing_policy: SigningPolicy | None = None
+    """The signing policy, when it was made a moment ago and need not be made again, which takes
+    hashing everything."""
+
+    def current_policy(self) -> SigningPolicy:
+        """The signing policy that the signature has to satisfy; raises like `sign_approval`."""
+        return self.signing_policy or signing_policy_at(
+            self.store, self.trust, self.decision, self.rule, self.now
+        )
+
+
 def sign_review(
-    store: ArtifactStore,
-    ledger: Ledger,
-    trust: Trust,
-    rule: SignoffConfig,
+    request: SigningRequest,
     *,
-    decision: str,
-    key: Ed25519PrivateKey,
     cases: Sequence[str],
     verdict: Literal["accept", "reject"],
-    reason: str,
-    now: datetime,
     notes: Mapping[str, str] | None = None,
-    terms: SigningPolicy | None = None,
 ) -> tuple[Opened, str]:
     """Review a candidate; returns the statement and the digest of its envelope. Raises like
     `sign_approval`.
 
     Args:
-        store: The artifact store.
-        ledger: Where the signature is entered.
-        trust: Who is who.
-        rule: How many failure cases must be read.
-        decision: Artifact digest of the decision.
-        key: Private key of the person.
+        request: Who signs for what.
         cases: Ids of the failure cases that were read.
         verdict: Whether it may be released.
-        reason: Why.
-        now: The time.
         notes: Failure case id to what the reviewer wrote about it.
-        terms: The terms, when they were made a moment ago and need not be made again, which takes
-            hashing everything.
     """
-    terms = terms or terms_at(store, trust, decision, rule, now)
-    said = Review(
-        **_claims(ledger, terms, key, reason),
+    signing_policy = request.current_policy()
+    review = Review(
+        **_claims(request, signing_policy),
         cases=tuple(cases),
         verdict=verdict,
         notes=dict(notes or {}),
     )
-    return _record(store, ledger, terms, said, key)
+    return _record(request, signing_policy, review)
 
 
-def sign_approval(
-    store: ArtifactStore,
-    ledger: Ledger,
-    trust: Trust,
-    rule: SignoffConfig,
-    *,
-    decision: str,
-    key: Ed25519PrivateKey,
-    reason: str,
-    now: datetime,
-    terms: SigningPolicy | None = None,
-) -> tuple[Opened, str]:
+def sign_approval(request: SigningRequest) -> tuple[Opened, str]:
     """Approve a release; returns the statement and the digest of its envelope.
 
     Raises:
@@ -83,119 +81,85 @@ def sign_approval(
         LedgerError: If the ledger cannot be written, or does not verify.
         SignatureRefused: If the signature would not count; says why.
     """
-    terms = terms or terms_at(store, trust, decision, rule, now)
-    return _record(store, ledger, terms, Approval(**_claims(ledger, terms, key, reason)), key)
+    signing_policy = request.current_policy()
+    return _record(request, signing_policy, Approval(**_claims(request, signing_policy)))
 
 
 def sign_override(
-    store: ArtifactStore,
-    ledger: Ledger,
-    trust: Trust,
-    rule: SignoffConfig,
-    *,
-    decision: str,
-    key: Ed25519PrivateKey,
-    scope: Sequence[str],
-    expires: datetime,
-    reason: str,
-    now: datetime,
-    terms: SigningPolicy | None = None,
+    request: SigningRequest, *, scope: Sequence[str], expires: datetime
 ) -> tuple[Opened, str]:
     """Answer for the gates and checks in `scope`, all that do not pass, until `expires`. Returns
     and raises like `sign_approval`."""
-    terms = terms or terms_at(store, trust, decision, rule, now)
+    signing_policy = request.current_policy()
     if not scope:
         raise SignatureRefused(
             "an override names every gate and check that does not pass; it named none"
         )
-    said = Override(**_claims(ledger, terms, key, reason), scope=tuple(scope), expires=expires)
-    return _record(store, ledger, terms, said, key)
+    claims = _claims(request, signing_policy)
+    override = Override(**claims, scope=tuple(scope), expires=expires)
+    return _record(request, signing_policy, override)
 
 
-def sign_rollback(
-    store: ArtifactStore,
-    ledger: Ledger,
-    trust: Trust,
-    rule: SignoffConfig,
-    *,
-    decision: str,
-    leaves: str,
-    key: Ed25519PrivateKey,
-    reason: str,
-    now: datetime,
-) -> tuple[Opened, str]:
+def sign_rollback(request: SigningRequest, *, leaves: str) -> tuple[Opened, str]:
     """Return to the policy of an earlier release, whose bytes are all hashed again. Returns and
     raises like `sign_approval`.
 
     Args:
-        store: The artifact store.
-        ledger: Where the signature is entered.
-        trust: Who is who.
-        rule: The sign-off rule of the profile.
-        decision: Artifact digest of the decision that released the policy to return to.
+        request: Its decision released the policy to return to; its key is one of an approver or
+            owner.
         leaves: Artifact digest of the policy that stops being the champion.
-        key: Private key of an approver or owner.
-        reason: Why.
-        now: The time.
     """
-    candidate = candidate_of(store, decision)
-    terms = signing_policy_of(
-        candidate,
-        decision_in(store, decision),
-        rule,
-        trust,
+    signing_policy = signing_policy_of(
+        candidate_of(request.store, request.decision),
+        decision_in(request.store, request.decision),
+        request.rule,
+        request.trust,
         trained_by=frozenset(),
         failure_cases=(),
-        now=now,
+        now=request.now,
     )
-    return _record(
-        store, ledger, terms, Rollback(**_claims(ledger, terms, key, reason), leaves=leaves), key
-    )
+    rollback = Rollback(**_claims(request, signing_policy), leaves=leaves)
+    return _record(request, signing_policy, rollback)
 
 
-def _claims(
-    ledger: Ledger, terms: SigningPolicy, key: Ed25519PrivateKey, reason: str
-) -> dict[str, Any]:
+def _claims(request: SigningRequest, signing_policy: SigningPolicy) -> dict[str, Any]:
     """What every statement says."""
-    identifier = key_id(key.public_key())
-    owner = terms.trust.owner_of(identifier)
+    identifier = key_id(request.key.public_key())
+    owner = signing_policy.trust.owner_of(identifier)
     if owner is None:
         raise SignatureRefused(
             f"key {identifier} is not in the trust file, so its signature would not count; "
-            "whoever keeps that file adds it with `plumbline trust add NAME PUBLIC_KEY --role ROLE`"
+            "whoever keeps that file adds it with `plumbline release trust add NAME PUBLIC_KEY"
+            " --role ROLE`"
         )
-    if not reason.strip():
+    if not request.reason.strip():
         raise SignatureRefused("a signature needs a reason")
-    candidate = terms.candidate
+    candidate = signing_policy.candidate
     return {
         "candidate": candidate.digest(),
         "decision": candidate.decision,
         "policy": candidate.policy,
         "by": owner[0],
-        "reason": reason.strip(),
-        "at": terms.now,
-        "ledger": ledger.head(),
-        "trust": terms.trust.digest(),
+        "reason": request.reason.strip(),
+        "at": signing_policy.now,
+        "ledger": request.ledger.head(),
+        "trust": signing_policy.trust.digest(),
     }
 
 
 def _record(
-    store: ArtifactStore,
-    ledger: Ledger,
-    terms: SigningPolicy,
-    statement: AnyStatement,
-    key: Ed25519PrivateKey,
+    request: SigningRequest, signing_policy: SigningPolicy, statement: AnyStatement
 ) -> tuple[Opened, str]:
-    identifier = key_id(key.public_key())
-    refusal = terms.refusal(statement, identifier)
+    identifier = key_id(request.key.public_key())
+    refusal = signing_policy.refusal(statement, identifier)
     if refusal is not None:
         raise SignatureRefused(f"this {statement.ACTION} would not count: {refusal}")
-    findings = ledger.verify()
+    findings = request.ledger.verify()
     if findings:
         raise LedgerError(
             f"nothing is signed on a ledger that does not verify: {findings[0].what};"
             f" {findings[0].remedy}"
         )
     return Opened(statement, identifier, statement.by), record_signature(
-        store.root, ledger, statement, key
+        request.store.root, request.ledger, statement, request.key
     )

@@ -1,5 +1,5 @@
-"""The terms under which a signature counts: what is signed for, by which rule, and who may not
-sign.
+"""The signing policy, by which a signature counts: what is signed for, by which rule, and who may
+not sign.
 
 One function answers for signatures that are about to be made and for those that are found later, so
 that nobody signs in vain and nothing counts that could not have been signed.
@@ -15,6 +15,7 @@ from plumbline.release.candidate import Candidate
 from plumbline.release.decision import Decision
 from plumbline.release.signing.statements import Action, AnyStatement, Override, Review, Rollback
 from plumbline.release.signing.trust import Role, Trust, folded
+from plumbline.schema.kinds import ALIGNED_POLICY
 
 NEEDED_ROLES: Final[dict[Action, tuple[Role, ...]]] = {
     "review": ("reviewer",),
@@ -80,8 +81,8 @@ class SigningPolicy:
             isinstance(statement, Review) and statement.verdict == "reject"
         ):
             return None
-        trained = {folded(one) for one in self.trained_by}
-        if trained & {folded(one) for one in (name, *person.accounts)}:
+        trained = {folded(trainer) for trainer in self.trained_by}
+        if trained & {folded(alias) for alias in (name, *person.accounts)}:
             return (
                 f"{name} trained this policy or a model behind it, and nobody signs for an own"
                 " model"
@@ -157,12 +158,12 @@ def signing_policy_of(
     failure_cases: Sequence[str],
     now: datetime,
 ) -> SigningPolicy:
-    """The terms of a candidate.
+    """The signing policy of a candidate.
 
     Raises:
         ValueError: If the decision is not the one of the candidate, or the time has no time zone.
     """
-    if (decision.verdict, decision.inputs.get("aligned_policy"), decision.profile) != (
+    if (decision.verdict, decision.inputs.get(ALIGNED_POLICY), decision.profile) != (
         candidate.verdict,
         candidate.policy,
         candidate.profile,

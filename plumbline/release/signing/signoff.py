@@ -24,7 +24,6 @@ from plumbline.release.candidate import (
     require_evidence,
     trained_by,
 )
-from plumbline.release.decision import Decision
 from plumbline.release.signing.envelopes import Opened, open_envelope
 from plumbline.release.signing.signing_policy import SigningPolicy, open_points, signing_policy_of
 from plumbline.release.signing.statements import Action, Override, Review
@@ -92,7 +91,9 @@ class Signoff(Record):
     def people(self) -> tuple[str, ...]:
         """Everybody whose signature counts, each once."""
         return tuple(
-            dict.fromkeys(one.by for one in (*self.reviews, *self.approvals, *self.overrides))
+            dict.fromkeys(
+                signature.by for signature in (*self.reviews, *self.approvals, *self.overrides)
+            )
         )
 
 
@@ -113,14 +114,14 @@ def signoff_of(
         SignatureRefused: If nobody could sign: the decision contradicts its manifest or its evals,
             its failure cases or who trained it are not recorded.
     """
-    terms = terms_at(store, trust, decision, rule, now)
-    return terms.candidate, conclude(store, ledger, terms)
+    signing_policy = signing_policy_at(store, trust, decision, rule, now)
+    return signing_policy.candidate, conclude(store, ledger, signing_policy)
 
 
-def terms_at(
+def signing_policy_at(
     store: ArtifactStore, trust: Trust, decision: str, rule: SignoffConfig, now: datetime
 ) -> SigningPolicy:
-    """The terms for signatures under a decision; raises like `signoff_of`."""
+    """The signing policy of a decision; raises like `signoff_of`."""
     candidate = candidate_of(store, decision)
     cases = tuple(case.id for case in failure_cases_of(store, decision))
     made = require_evidence(store, decision)
@@ -135,57 +136,15 @@ def terms_at(
     )
 
 
-def signoff(
-    store: ArtifactStore,
-    ledger: Ledger,
-    trust: Trust,
-    candidate: Candidate,
-    rule: SignoffConfig,
-    *,
-    trained_by: frozenset[str],
-    now: datetime,
-    failure_cases: Sequence[str],
-    decision: Decision,
-) -> Signoff:
-    """The sign-off of a candidate; `signoff_of` finds the arguments.
-
-    Args:
-        store: The artifact store, with the envelopes.
-        ledger: The record of what was signed.
-        trust: Whose keys count.
-        candidate: From `candidate_of`, which hashed every byte.
-        rule: How many people must sign.
-        trained_by: Names of those who trained the policy; their signatures do not count.
-        now: The time by which signatures expire.
-        failure_cases: Ids of the failure cases, the worst first.
-        decision: The decision that the candidate names.
-
-    Raises:
-        LedgerError: If the ledger cannot be read.
-        ValueError: If the decision is not the one that the candidate names.
-    """
-    return conclude(
-        store,
-        ledger,
-        signing_policy_of(
-            candidate,
-            decision,
-            rule,
-            trust,
-            trained_by=trained_by,
-            failure_cases=failure_cases,
-            now=now,
-        ),
-    )
-
-
-def conclude(store: ArtifactStore, ledger: Ledger, terms: SigningPolicy) -> Signoff:
-    """The sign-off under these terms."""
+def conclude(store: ArtifactStore, ledger: Ledger, signing_policy: SigningPolicy) -> Signoff:
+    """The sign-off under this signing policy."""
     gaps = [
         f"the ledger does not verify: {finding.what}; {finding.remedy}"
         for finding in ledger.verify()
     ]
     entries = ledger.entries()
+    # each signature holds the ledger's head at its time: a head that is missing here, or stands
+    # behind the signature's own entry, shows that entries were cut off or written anew
     heads = {entry.hash: entry.sequence for entry in entries} | {GENESIS: 0}
     counted: dict[Action, dict[str, Signature]] = {
         "review": {},
@@ -194,10 +153,10 @@ def conclude(store: ArtifactStore, ledger: Ledger, terms: SigningPolicy) -> Sign
         "rollback": {},
     }
     refused: list[RefusedSignature] = []
-    for found in find_signatures(store.root, entries, terms.candidate.decision):
-        if found.entry is not None and found.entry.kind == "rollback":
+    for stored in find_signatures(store.root, entries, signing_policy.candidate.decision):
+        if stored.entry is not None and stored.entry.kind == "rollback":
             continue  # says something about the champion, nothing about this sign-off
-        gap, outcome = _judge(found, terms, heads)
+        gap, outcome = _judge(stored, signing_policy, heads)
         gaps += [] if gap is None else [gap]
         if isinstance(outcome, Signature):
             counted[outcome.action][outcome.by] = (
@@ -208,33 +167,37 @@ def conclude(store: ArtifactStore, ledger: Ledger, terms: SigningPolicy) -> Sign
     reviews, approvals, overrides = (
         tuple(counted[action].values()) for action in ("review", "approval", "override")
     )
-    missing = (*gaps, *_missing(terms, reviews, approvals, overrides))
+    missing = (*gaps, *_missing(signing_policy, reviews, approvals, overrides))
     return Signoff(
-        candidate=terms.candidate.digest(),
-        decision=terms.candidate.decision,
+        candidate=signing_policy.candidate.digest(),
+        decision=signing_policy.candidate.decision,
         complete=not missing,
         released_by=(
-            None if missing else "gates" if terms.decision.verdict == "release" else "override"
+            None
+            if missing
+            else "gates"
+            if signing_policy.decision.verdict == "release"
+            else "override"
         ),
         missing=missing,
         reviews=reviews,
         approvals=approvals,
         overrides=overrides,
         refused=tuple(refused),
-        trust=terms.trust.digest(),
+        trust=signing_policy.trust.digest(),
         ledger_head=entries[-1].hash if entries else GENESIS,
-        at=terms.now,
+        at=signing_policy.now,
     )
 
 
 def _judge(
-    found: StoredSignature, terms: SigningPolicy, heads: Mapping[str, int]
+    stored: StoredSignature, signing_policy: SigningPolicy, heads: Mapping[str, int]
 ) -> tuple[str | None, Signature | RefusedSignature]:
     """A gap in the evidence that this signature shows, if any, and the signature or why it does not
     count."""
-    entry = found.entry
-    if found.content is None:
-        what = f"the file of {_named(found.envelope, entry)} is missing or was changed"
+    entry = stored.entry
+    if stored.content is None:
+        what = f"the file of {_named(stored.envelope, entry)} is missing or was changed"
         gap = (
             None
             if entry is None
@@ -243,62 +206,63 @@ def _judge(
                 " folder `signatures` from a copy"
             )
         )
-        return gap, _refused(found, None, what)
+        return gap, _refused(stored, None, what)
     try:
-        opened = open_envelope(found.content, terms.trust)
+        opened = open_envelope(stored.content, signing_policy.trust)
     except SignatureRefused as error:
-        return None, _refused(found, None, str(error))
+        return None, _refused(stored, None, str(error))
     if entry is None:
         return None, _refused(
-            found,
+            stored,
             opened,
-            "the ledger does not know it: a signature is made with `plumbline review`, `approve` or"
+            "the ledger does not know it: a signature is made with `plumbline release review`,"
+            " `approve` or"
             " `override`, not copied",
         )
     if entry.kind != opened.statement.ACTION:
         return None, _refused(
-            found,
+            stored,
             opened,
             f"the ledger has it as {entry.kind}, but it is signed as {opened.statement.ACTION}",
         )
-    reason = terms.refusal(opened.statement, opened.key)
+    reason = signing_policy.refusal(opened.statement, opened.key)
     if reason is not None:
-        return None, _refused(found, opened, reason)
+        return None, _refused(stored, opened, reason)
     place = heads.get(opened.statement.ledger)
     if place is None or place >= entry.sequence:
         gap = (
-            f"{_named(found.envelope, entry)} was signed on a ledger with the head"
+            f"{_named(stored.envelope, entry)} was signed on a ledger with the head"
             f" {opened.statement.ledger}, which is not before it in this one: entries were cut off,"
             " or the ledger was written anew. Restore it from a copy"
         )
-        return gap, _refused(found, opened, "the ledger that it was signed on is not this one")
-    return None, _signature(found.envelope, entry, opened)
+        return gap, _refused(stored, opened, "the ledger that it was signed on is not this one")
+    return None, _signature(stored.envelope, entry, opened)
 
 
 def _signature(envelope: str, entry: LedgerEntry, opened: Opened) -> Signature:
-    said = opened.statement
+    statement = opened.statement
     fields = {
         "envelope": envelope,
         "sequence": entry.sequence,
-        "action": said.ACTION,
+        "action": statement.ACTION,
         "by": opened.person,
         "key": opened.key,
-        "at": said.at,
-        "reason": said.reason,
+        "at": statement.at,
+        "reason": statement.reason,
     }
-    if isinstance(said, Review):
-        fields |= {"verdict": said.verdict, "cases": said.cases, "notes": said.notes}
-    if isinstance(said, Override):
-        fields |= {"scope": said.scope, "expires": said.expires}
+    if isinstance(statement, Review):
+        fields |= {"verdict": statement.verdict, "cases": statement.cases, "notes": statement.notes}
+    if isinstance(statement, Override):
+        fields |= {"scope": statement.scope, "expires": statement.expires}
     return Signature.model_validate(fields)
 
 
-def _refused(found: StoredSignature, opened: Opened | None, reason: str) -> RefusedSignature:
-    said = None if opened is None else opened.statement
+def _refused(stored: StoredSignature, opened: Opened | None, reason: str) -> RefusedSignature:
+    statement = None if opened is None else opened.statement
     return RefusedSignature(
-        envelope=found.envelope,
-        action=None if said is None else said.ACTION,
-        by=None if said is None else said.by,
+        envelope=stored.envelope,
+        action=None if statement is None else statement.ACTION,
+        by=None if statement is None else statement.by,
         reason=reason,
     )
 
@@ -311,46 +275,45 @@ def _named(envelope: str, entry: LedgerEntry | None) -> str:
 
 
 def _missing(
-    terms: SigningPolicy,
+    signing_policy: SigningPolicy,
     reviews: Sequence[Signature],
     approvals: Sequence[Signature],
     overrides: Sequence[Signature],
 ) -> list[str]:
     """What people still have to do, in words."""
-    rule, name = terms.rule, terms.candidate.decision[7:19]
-    rejecting = [one for one in reviews if one.verdict == "reject"]
+    rule, name = signing_policy.rule, signing_policy.candidate.decision[7:19]
+    rejecting = [review for review in reviews if review.verdict == "reject"]
     missing = [
-        f"{one.by} reviewed and rejected it: {one.reason}. Only an accepting review by {one.by}"
+        f"{review.by} reviewed and rejected it: {review.reason}. Only an accepting review by"
+        f" {review.by}"
         " lifts that; otherwise change the policy"
-        for one in rejecting
+        for review in rejecting
     ]
     accepting = len(reviews) - len(rejecting)
     if accepting < rule.reviews:
-        read = (
-            f"read the {len(terms.required_cases())} worst of {len(terms.failure_cases)} failure"
-            " cases"
-        )
+        worst, cases = signing_policy.required_cases(), signing_policy.failure_cases
+        read = f"read the {len(worst)} worst of {len(cases)} failure cases"
         missing.append(
             f"{_more(rule.reviews - accepting, 'accepting review')}: a reviewer who did not train"
-            f" it has to {read} (`plumbline review {name}`)"
+            f" it has to {read} (`plumbline release review {name}`)"
         )
-    approvers = {one.by for one in approvals}
-    if terms.decision.verdict != "release":
+    approvers = {approval.by for approval in approvals}
+    if signing_policy.decision.verdict != "release":
         if not overrides:
-            points = ", ".join(open_points(terms.decision)) or "no gate was judged"
+            points = ", ".join(open_points(signing_policy.decision)) or "no gate was judged"
             missing.append(
-                f"the decision is {terms.decision.verdict} ({points}): improve the policy and"
-                " decide again. Somebody with the role owner can override it with `plumbline"
-                f" override {name}`, which stands out everywhere after"
+                f"the decision is {signing_policy.decision.verdict} ({points}): improve the policy"
+                " and decide again. Somebody with the role owner can override it with `plumbline"
+                f" release override {name}`, which stands out everywhere after"
             )
         else:
             # two people at least answer for a release against the gates
-            approvers = max((approvers - {one.by} for one in overrides), key=len)
+            approvers = max((approvers - {override.by} for override in overrides), key=len)
     if len(approvers) < rule.approvals:
         other = " by somebody else than who overrides" if overrides else ""
         missing.append(
             f"{_more(rule.approvals - len(approvers), 'approval')}{other}: an approver who did not"
-            f" train it (`plumbline approve {name}`)"
+            f" train it (`plumbline release approve {name}`)"
         )
     return missing
 

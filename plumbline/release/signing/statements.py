@@ -2,7 +2,8 @@
 
 Every statement names the candidate, the decision and the policy as subjects, who says it, why and
 when, the digest of the trust file and the head of the ledger at that time. The head makes each
-signature a witness of the ledger: entries before it can no longer be cut off or rewritten unseen.
+signature a cross-check of the ledger: entries before it can no longer be cut off or rewritten
+unseen.
 """
 
 from typing import Any, ClassVar, Final, Literal
@@ -12,6 +13,7 @@ from pydantic import AwareDatetime, Field, ValidationError, field_validator
 from plumbline.errors import SignatureRefused
 from plumbline.records import Record, canonical_json, parse_json
 from plumbline.schema.identifiers import Digest
+from plumbline.schema.kinds import ALIGNED_POLICY, RELEASE_DECISION
 
 STATEMENT_TYPE: Final = "https://in-toto.io/Statement/v1"
 
@@ -96,8 +98,8 @@ def to_payload(statement: Statement) -> bytes:
     )
     subjects = {
         "candidate": statement.candidate,
-        "release_decision": statement.decision,
-        "aligned_policy": statement.policy,
+        RELEASE_DECISION: statement.decision,
+        ALIGNED_POLICY: statement.policy,
     }
     return canonical_json(
         {
@@ -129,8 +131,8 @@ def from_payload(payload: bytes) -> AnyStatement:
         statement = model.from_json(canonical_json(value.get("predicate")))
     except ValidationError as error:
         reasons = "; ".join(
-            f"{'.'.join(map(str, one['loc']))}: {one['msg'].removeprefix('Value error, ')}"
-            for one in error.errors()
+            f"{'.'.join(map(str, problem['loc']))}: {problem['msg'].removeprefix('Value error, ')}"
+            for problem in error.errors()
         )
         raise SignatureRefused(f"it is no valid statement: {reasons}") from error
     except (ValueError, TypeError) as error:

@@ -82,12 +82,12 @@ def find_signatures(
         if entry.kind in ACTIONS and entry.body.get("decision") == decision
     ]
     known = {entry.key for entry in entered}
-    found = [
+    entered_signatures = [
         StoredSignature(entry.key, _content(files.get(entry.key), entry.key), entry)
         for entry in entered
     ]
     return (
-        *found,
+        *entered_signatures,
         *(
             StoredSignature(digest, _content(path, digest), None)
             for digest, path in files.items()

@@ -60,12 +60,12 @@ class Trust(Record):
                     raise ValueError(f"'{known}' names both {names[folded(known)]} and {name}")
             for identifier, text in person.keys.items():
                 try:
-                    found = key_id(read_public_key(text))
+                    identifier_of_key = key_id(read_public_key(text))
                 except SignatureRefused as error:
                     raise ValueError(f"key {identifier} of {name}: {error}") from error
-                if found != identifier:
+                if identifier_of_key != identifier:
                     raise ValueError(
-                        f"key {identifier} of {name}: the public key has the id {found}"
+                        f"key {identifier} of {name}: the public key has the id {identifier_of_key}"
                     )
                 if owners.setdefault(identifier, name) != name:
                     raise ValueError(

@@ -18,6 +18,19 @@ from plumbline.profile.release import SignoffConfig
 from plumbline.records import Record
 from plumbline.release.decision import Decision
 from plumbline.schema.eval_report import EvalReport
+from plumbline.schema.kinds import (
+    CALIBRATION_FILE,
+    CAMPAIGN_FILE,
+    DECISION_FILE,
+    HELD_OUT_EVALS,
+    LENGTHS_FILE,
+    MEASUREMENT_FILE,
+    OVER_OPTIMIZATION_FILE,
+    RED_TEAM_CAMPAIGN,
+    RELEASE_DECISION,
+    REPORT_FILE,
+    REWARD_MODEL_FILE,
+)
 from plumbline.storage.artifacts import Artifact, ArtifactStore
 from plumbline.storage.code_identity import CodeIdentity
 
@@ -61,34 +74,38 @@ def read_evidence(
         ArtifactError: If an artifact is missing or was changed.
         DataError: If the failure cases cannot be read.
     """
-    folder, artifact = store.open(decision, kind="release_decision")
-    evals, found = artifact.parents["held_out_evals"], _ancestors(store, decision)
-    tree = store.open(evals, kind="held_out_evals")[0]
-    campaigns = sorted(digest for digest, one in found.items() if one.kind == "red_team_campaign")
+    folder, artifact = store.open(decision, kind=RELEASE_DECISION)
+    evals, ancestors = artifact.parents[HELD_OUT_EVALS], _ancestors(store, decision)
+    tree = store.open(evals, kind=HELD_OUT_EVALS)[0]
+    campaigns = sorted(
+        digest for digest, ancestor in ancestors.items() if ancestor.kind == RED_TEAM_CAMPAIGN
+    )
     return ReleaseEvidence(
         profile=profile,
-        decision=Decision.from_json((folder / "decision.json").read_bytes()),
+        decision=Decision.from_json((folder / DECISION_FILE).read_bytes()),
         decision_digest=decision,
-        report=EvalReport.from_json((tree / "report.json").read_bytes()),
+        report=EvalReport.from_json((tree / REPORT_FILE).read_bytes()),
         signoff=signoff,
         cases=read_failures(tree / FILE) if (tree / FILE).exists() else (),
-        accuracy=_read(tree / "reward_model.json", RewardAccuracy),
-        calibration=_read(tree / "calibration.json", Calibration),
-        curve=_read(tree / "over_optimization.json", OverOptimization),
-        lengths=_read(tree / "lengths.json", LengthDrift),
+        accuracy=_read(tree / REWARD_MODEL_FILE, RewardAccuracy),
+        calibration=_read(tree / CALIBRATION_FILE, Calibration),
+        curve=_read(tree / OVER_OPTIMIZATION_FILE, OverOptimization),
+        lengths=_read(tree / LENGTHS_FILE, LengthDrift),
         frontier=read_frontier(store, evals),
         guardrail=(
-            _read(store.open(artifact.parents["guardrail"])[0] / "measurement.json", Measurement)
+            _read(store.open(artifact.parents["guardrail"])[0] / MEASUREMENT_FILE, Measurement)
             if "guardrail" in artifact.parents
             else None
         ),
         campaigns=tuple(
-            CampaignReport.from_json((store.open(digest)[0] / "campaign.json").read_bytes())
+            CampaignReport.from_json((store.open(digest)[0] / CAMPAIGN_FILE).read_bytes())
             for digest in campaigns
         ),
         ancestors={
-            digest: (one.kind, one.tree)
-            for digest, one in sorted(found.items(), key=lambda item: (item[1].kind, item[0]))
+            digest: (ancestor.kind, ancestor.tree)
+            for digest, ancestor in sorted(
+                ancestors.items(), key=lambda item: (item[1].kind, item[0])
+            )
         },
         code=artifact.code,
     )
@@ -96,13 +113,13 @@ def read_evidence(
 
 def _ancestors(store: ArtifactStore, digest: str) -> dict[str, Artifact]:
     """The artifact and everything that it was made from, by digest."""
-    found: dict[str, Artifact] = {}
+    manifests: dict[str, Artifact] = {}
     queue = [digest]
-    for one in queue:  # grows while it is read
-        if one not in found:
-            found[one] = store.manifest(one)
-            queue += found[one].parents.values()
-    return found
+    for queued in queue:  # grows while it is read
+        if queued not in manifests:
+            manifests[queued] = store.manifest(queued)
+            queue += manifests[queued].parents.values()
+    return manifests
 
 
 def _read(path: Path, model: type[R]) -> R | None:

@@ -10,15 +10,15 @@ from plumbline.evaluation.failure_modes.length_bias import LengthDrift
 from plumbline.evaluation.failure_modes.over_optimization import OverOptimization
 from plumbline.evaluation.frontier import Frontier, FrontierPoint
 from plumbline.evaluation.red_team.attempts import CampaignReport
-from plumbline.evaluation.report import EVERYTHING
 from plumbline.evaluation.reward_models.accuracy import RewardAccuracy
 from plumbline.evaluation.reward_models.calibration import Calibration
 from plumbline.guardrail.measurement import Measurement
+from plumbline.reports.plots import Axis, Mark, Plot, Point, axis_over, interval_bar, plot
 from plumbline.reports.release.evidence import ReleaseEvidence
-from plumbline.reports.release.figures import Axis, Mark, Point, axis_over, interval_bar, plot
 from plumbline.reports.release.sentences import lowered, metric_name
 from plumbline.schema.estimates import Estimate
-from plumbline.schema.eval_report import EvalReport
+from plumbline.schema.eval_report import EVERYTHING, EvalReport
+from plumbline.schema.kinds import ALIGNED_POLICY
 
 
 class Figure(NamedTuple):
@@ -26,7 +26,7 @@ class Figure(NamedTuple):
 
     title: str
     says: str
-    drawings: tuple[Markup, ...]
+    drawings: tuple[Plot, ...]
 
 
 class BarRow(NamedTuple):
@@ -43,7 +43,7 @@ def figures_of(evidence: ReleaseEvidence) -> list[Figure]:
     figures = []
     if evidence.frontier is not None and evidence.frontier.points:
         figures.append(
-            frontier_figure(evidence.frontier, evidence.decision.inputs.get("aligned_policy", ""))
+            frontier_figure(evidence.frontier, evidence.decision.inputs.get(ALIGNED_POLICY, ""))
         )
     if evidence.calibration is not None:
         figures.append(calibration_figure(evidence.calibration, evidence.accuracy))
@@ -66,19 +66,19 @@ def frontier_figure(frontier: Frontier, policy: str) -> Figure:
     )
     points = [
         Point(
-            one.kl.value,
-            one.kl.low,
-            one.kl.high,
-            one.reward,
-            _named(one),
-            "aligned" if one.policy == policy else "reference",
+            point.kl.value,
+            point.kl.low,
+            point.kl.high,
+            point.reward,
+            _named(point),
+            "aligned" if point.policy == policy else "reference",
         )
-        for one in frontier.points
+        for point in frontier.points
     ]
-    own = next((one for one in frontier.points if one.policy == policy), None)
+    own = next((point for point in frontier.points if point.policy == policy), None)
     label = "; ".join(
-        f"{_named(one)}: {one.kl.value:.2f} nats, reward {one.reward.value:+.2f}"
-        for one in frontier.points
+        f"{_named(point)}: {point.kl.value:.2f} nats, reward {point.reward.value:+.2f}"
+        for point in frontier.points
     )
     return Figure(
         title="Reward for distance",
@@ -197,40 +197,46 @@ def calibration_figure(calibration: Calibration, accuracy: RewardAccuracy | None
 
 def length_rows(lengths: LengthDrift, base: Sequence[str]) -> list[BarRow]:
     """Tokens by which answers grew or shrank, for these slices."""
-    found = {
+    tokens = {
         "everything" if name == EVERYTHING else name: lengths.tokens[name]
         for name in base
         if name in lengths.tokens
     }
-    if not found:
+    if not tokens:
         return []
-    axis = axis_over([end for one in found.values() for end in (one.low, one.high)], zero=True)
+    axis = axis_over(
+        [end for interval in tokens.values() for end in (interval.low, interval.high)], zero=True
+    )
     return [
         BarRow(
             name,
-            (interval_bar([Mark("aligned", one)], axis, f"{name}: {_signed(one)} tokens"),),
-            (_signed(one),),
-            (one.n,),
+            (
+                interval_bar(
+                    [Mark("aligned", interval)], axis, f"{name}: {_signed(interval)} tokens"
+                ),
+            ),
+            (_signed(interval),),
+            (interval.n,),
         )
-        for name, one in found.items()
+        for name, interval in tokens.items()
     ]
 
 
 def length_says(lengths: LengthDrift) -> str:
     """Whether the reward model pays for length, in words."""
-    one = lengths.paid.get("aligned")
-    if one is None:
+    interval = lengths.paid.get("aligned")
+    if interval is None:
         return ""
     pays = (
         "pays for length"
-        if one.low > 0
+        if interval.low > 0
         else "pays for brevity"
-        if one.high < 0
+        if interval.high < 0
         else "does not clearly pay for length"
     )
     return (
         f"Among the aligned policy's answers to like prompts, the reward model {pays} (correlation"
-        f" {_signed(one)})."
+        f" {_signed(interval)})."
     )
 
 
@@ -238,12 +244,12 @@ def win_rows(report: EvalReport) -> list[BarRow]:
     """Win rates over all prompts by the judge whose number decides a pair: raw, among pairs of like
     length, and with length held equal."""
     rows = []
-    for metric, one in report.win_rates.get(EVERYTHING, {}).items():
+    for metric, wins in report.win_rates.get(EVERYTHING, {}).items():
         judge = lowered(metric_name(metric))
         for name, estimate in (
-            (judge, one.rate),
-            (f"{judge}, like length", one.matched),
-            (f"{judge}, length equal", one.length_controlled),
+            (judge, wins.rate),
+            (f"{judge}, like length", wins.matched),
+            (f"{judge}, length equal", wins.length_controlled),
         ):
             if estimate is not None:
                 bar = interval_bar(
@@ -265,15 +271,15 @@ def guardrail_rows(measurement: Measurement, *, slices: bool = False) -> list[Ba
         if slices
         else [
             ("everything", measurement.overall),
-            *((f"tactic {name}", one) for name, one in measurement.tactics.items()),
+            *((f"tactic {name}", rates) for name, rates in measurement.tactics.items()),
         ]
     )
     rows = []
-    for name, one in named:
+    for name, rates in named:
         bars: list[Markup | str] = []
         for words, estimate, overall in (
-            ("blocked without need", one.fpr, measurement.overall.fpr),
-            ("missed", one.fnr, measurement.overall.fnr),
+            ("blocked without need", rates.fpr, measurement.overall.fpr),
+            ("missed", rates.fnr, measurement.overall.fnr),
         ):
             stands_out = (
                 estimate is not None and overall is not None and estimate.low > overall.high
@@ -288,14 +294,14 @@ def guardrail_rows(measurement: Measurement, *, slices: bool = False) -> list[Ba
             )
         texts = tuple(
             "none to judge" if estimate is None else _percent(estimate)
-            for estimate in (one.fpr, one.fnr)
+            for estimate in (rates.fpr, rates.fnr)
         )
         rows.append(
             BarRow(
                 name,
                 tuple(bars),
                 texts,
-                tuple(0 if estimate is None else estimate.n for estimate in (one.fpr, one.fnr)),
+                tuple(0 if estimate is None else estimate.n for estimate in (rates.fpr, rates.fnr)),
             )
         )
     return rows
@@ -305,20 +311,23 @@ def campaign_rows(campaigns: Sequence[CampaignReport]) -> list[BarRow]:
     """Successful attacks per person-hour, campaign by campaign."""
     if not campaigns:
         return []
-    axis = axis_over([one.gamma.high for one in campaigns], floor=0.0, zero=True)
+    axis = axis_over([campaign.gamma.high for campaign in campaigns], floor=0.0, zero=True)
     bars = [
         interval_bar(
-            [Mark("aligned", one.gamma)], axis, f"{one.campaign}: {_plain(one.gamma)} per hour"
+            [Mark("aligned", campaign.gamma)],
+            axis,
+            f"{campaign.campaign}: {_plain(campaign.gamma)} per hour",
         )
-        for one in campaigns
+        for campaign in campaigns
     ]
     texts = [
-        f"{_plain(one.gamma)}; {one.successes} of {one.attempts} attempts in {one.hours:.1f} hours"
-        for one in campaigns
+        f"{_plain(campaign.gamma)}; {campaign.successes} of {campaign.attempts} attempts in"
+        f" {campaign.hours:.1f} hours"
+        for campaign in campaigns
     ]
     return [
-        BarRow(one.campaign, (bar,), (text,), (one.attempts,))
-        for one, bar, text in zip(campaigns, bars, texts, strict=True)
+        BarRow(campaign.campaign, (bar,), (text,), (campaign.attempts,))
+        for campaign, bar, text in zip(campaigns, bars, texts, strict=True)
     ]
 
 
@@ -346,13 +355,15 @@ def _named(point: FrontierPoint) -> str:
     return point.recipe if point.beta is None else f"{point.recipe} (beta {point.beta:g})"
 
 
-def _signed(one: Estimate) -> str:
-    return f"{one.value:+.2f} [{one.low:+.2f}, {one.high:+.2f}]".replace("-", "\N{MINUS SIGN}")
+def _signed(estimate: Estimate) -> str:
+    return f"{estimate.value:+.2f} [{estimate.low:+.2f}, {estimate.high:+.2f}]".replace(
+        "-", "\N{MINUS SIGN}"
+    )
 
 
-def _plain(one: Estimate) -> str:
-    return f"{one.value:.2f} [{one.low:.2f}, {one.high:.2f}]"
+def _plain(estimate: Estimate) -> str:
+    return f"{estimate.value:.2f} [{estimate.low:.2f}, {estimate.high:.2f}]"
 
 
-def _percent(one: Estimate) -> str:
-    return f"{one.value:.1%} [{100 * one.low:.1f}, {100 * one.high:.1f}]"
+def _percent(estimate: Estimate) -> str:
+    return f"{estimate.value:.1%} [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"

@@ -16,7 +16,6 @@ from typing import Any, Final
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from plumbline.evaluation.report import EVERYTHING
 from plumbline.reports.release.evidence import ReleaseEvidence
 from plumbline.reports.release.measures import (
     campaign_rows,
@@ -42,11 +41,10 @@ from plumbline.reports.release.sentences import (
     worse_slices,
 )
 from plumbline.reports.release.slices import gate_bar, metric_table
+from plumbline.schema.eval_report import EVERYTHING
 from plumbline.storage.home import DEFAULT_PROFILE
 from plumbline.text.unsafe_characters import visible
 
-PAGE: Final = "report.html"
-"""Name of the page in the tree of a release report."""
 TEMPLATES: Final = Path(__file__).resolve().parent / "templates"
 MAX_CASES: Final = 60
 """Failure cases on the page; the rest is in the file of the evals."""

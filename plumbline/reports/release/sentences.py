@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, Literal, NamedTuple
 
-from plumbline.evaluation.report import EVERYTHING, format_estimate
 from plumbline.release.decision import Decision
 from plumbline.release.gates import GateVerdict
+from plumbline.reports.tables import format_estimate, metrics_in
 from plumbline.schema.checks import CheckVerdict
 from plumbline.schema.estimates import Estimate
-from plumbline.schema.eval_report import EvalReport, MetricComparison
+from plumbline.schema.eval_report import EVERYTHING, EvalReport, MetricComparison
 from plumbline.schema.metrics import METRICS
 
 NAMES: Final[Mapping[str, str]] = {
@@ -84,7 +84,7 @@ def direction_of(metric: str, difference: Estimate | None) -> Direction:
 
 def changes(report: EvalReport, slice_name: str = EVERYTHING) -> tuple[Change, ...]:
     """How every metric of the reference moved on one slice, judged metrics before proxies."""
-    found = []
+    moved = []
     for metric in METRICS:
         comparison = report.slices.get(slice_name, {}).get(metric)
         if (
@@ -92,22 +92,22 @@ def changes(report: EvalReport, slice_name: str = EVERYTHING) -> tuple[Change, .
             and comparison.reference is not None
             and comparison.difference is not None
         ):
-            found.append(_change(metric, comparison, comparison.reference, comparison.difference))
-    return tuple(sorted(found, key=lambda change: change.metric in PROXIES))
+            moved.append(_change(metric, comparison, comparison.reference, comparison.difference))
+    return tuple(sorted(moved, key=lambda change: change.metric in PROXIES))
 
 
 def worse_slices(report: EvalReport) -> dict[str, tuple[str, ...]]:
     """By metric, the slices that got worse: the whole interval of the difference is on the bad
     side, after correction where there is one."""
-    found: dict[str, list[str]] = {}
+    worse: dict[str, list[str]] = {}
     for name, metrics in report.slices.items():
         if name not in report.pooled:
             for metric, comparison in metrics.items():
                 if direction_of(metric, comparison.difference) == "worse" and not _corrected_away(
                     comparison, report.level
                 ):
-                    found.setdefault(metric, []).append(name)
-    return {metric: tuple(sorted(names)) for metric, names in found.items()}
+                    worse.setdefault(metric, []).append(name)
+    return {metric: tuple(sorted(names)) for metric, names in worse.items()}
 
 
 def lead(decision: Decision) -> str:
@@ -115,7 +115,10 @@ def lead(decision: Decision) -> str:
     gates, checks = decision.gates, decision.checks
     closed = [
         verdict
-        for verdict in (*(one.verdict for one in gates), *(one.verdict for one in checks))
+        for verdict in (
+            *(judged.verdict for judged in gates),
+            *(judged.verdict for judged in checks),
+        )
         if verdict != "pass"
     ]
     counted = (
@@ -155,22 +158,22 @@ def next_steps(decision: Decision) -> tuple[Step, ...]:
     """What has to be done about every gate and check that does not pass, failures first."""
     order = ("fail", "error", "inconclusive")
     gates = [
-        (order.index(one.verdict), _gate_step(one))
-        for one in decision.gates
-        if one.verdict != "pass"
+        (order.index(judged.verdict), _gate_step(judged))
+        for judged in decision.gates
+        if judged.verdict != "pass"
     ]
     checks = [
-        (order.index(one.verdict), _check_step(one))
-        for one in decision.checks
-        if one.verdict != "pass"
+        (order.index(judged.verdict), _check_step(judged))
+        for judged in decision.checks
+        if judged.verdict != "pass"
     ]
     return tuple(step for _, step in sorted([*gates, *checks], key=lambda ranked: ranked[0]))
 
 
 def listed(names: Iterable[str], limit: int = MAX_SLICES) -> str:
     """`a, b and 3 more`."""
-    found = list(names)
-    shown, rest = found[:limit], len(found) - limit
+    items = list(names)
+    shown, rest = items[:limit], len(items) - limit
     if rest > 0:
         return f"{', '.join(shown)} and {rest} more"
     return " and ".join([*([", ".join(shown[:-1])] if len(shown) > 1 else []), *shown[-1:]])
@@ -235,15 +238,15 @@ def short(estimate: Estimate, metric: str) -> str:
     return format_estimate(estimate, metric).partition(" [")[0]
 
 
-def _corrected_away(comparison: MetricComparison, level: float) -> bool:
+def _corrected_away(comparison: MetricComparison, confidence_level: float) -> bool:
     adjusted = comparison.p_adjusted
-    return adjusted is not None and adjusted > 1 - level
+    return adjusted is not None and adjusted > 1 - confidence_level
 
 
 def _gate_step(verdict: GateVerdict) -> Step:
     gate = verdict.gate
     where = f"{lowered(metric_name(gate.metric))} on {gate.slice}"
-    found = (
+    measured = (
         ""
         if verdict.estimate is None
         else (
@@ -252,7 +255,7 @@ def _gate_step(verdict: GateVerdict) -> Step:
     )
     texts: dict[str, str] = {
         "fail": (
-            f"{raised(where)}: {found}. Read the failure cases of this slice, find the cause and"
+            f"{raised(where)}: {measured}. Read the failure cases of this slice, find the cause and"
             " train again."
         ),
         "error": f"There is no evidence about {where}: {verdict.explanation}.",
@@ -300,9 +303,7 @@ def metrics_shown(report: EvalReport, gates: Sequence[GateVerdict]) -> tuple[lis
     """Metrics of the report: those that a gate is about, and the others; both in the order of
     display."""
     gated = {verdict.gate.metric for verdict in gates}
-    present = [
-        metric for metric in METRICS if any(metric in metrics for metrics in report.slices.values())
-    ]
+    present = metrics_in(report)
     return [metric for metric in present if metric in gated], [
         metric for metric in present if metric not in gated
     ]
@@ -312,14 +313,14 @@ def omissions(report: EvalReport, accuracy: bool, campaigns: int) -> tuple[tuple
     """What the report does not know, each with how much of it there is; it is never left to the
     reader to notice."""
     overall = report.slices.get(EVERYTHING, {})
-    unscored = max((one.aligned.unscored for one in overall.values()), default=0)
+    unscored = max((comparison.aligned.unscored for comparison in overall.values()), default=0)
     aside = ", ".join(f"{count} for {reason}" for reason, count in sorted(report.set_aside.items()))
     missing = [
         f"{name}: {lowered(metric_name(metric))} ({why})"
         for name, metrics in report.unavailable.items()
         for metric, why in metrics.items()
     ]
-    found = [
+    gaps = [
         (
             "held-out prompts set aside",
             aside or "none: no prompt of the vault stands in the training data",
@@ -350,8 +351,6 @@ def omissions(report: EvalReport, accuracy: bool, campaigns: int) -> tuple[tuple
             ),
         ),
     ]
-    found += [] if accuracy else [("reward model", "its accuracy was not measured")]
-    found += (
-        [] if campaigns else [("red team", "no campaign of people stands behind these numbers")]
-    )
-    return tuple(found)
+    gaps += [] if accuracy else [("reward model", "its accuracy was not measured")]
+    gaps += [] if campaigns else [("red team", "no campaign of people stands behind these numbers")]
+    return tuple(gaps)

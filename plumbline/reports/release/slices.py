@@ -4,9 +4,8 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
-from plumbline.evaluation.report import EVERYTHING, format_estimate
 from plumbline.release.gates import GateVerdict
-from plumbline.reports.release.figures import Axis, Mark, axis_over, interval_bar, scale
+from plumbline.reports.plots import Axis, Mark, axis_over, interval_bar, scale
 from plumbline.reports.release.sentences import (
     Direction,
     condition,
@@ -14,8 +13,9 @@ from plumbline.reports.release.sentences import (
     direction_of,
     metric_name,
 )
+from plumbline.reports.tables import MetricRow, format_estimate, metric_rows
 from plumbline.schema.estimates import Estimate
-from plumbline.schema.eval_report import EvalReport, MetricComparison
+from plumbline.schema.eval_report import EVERYTHING, EvalReport
 from plumbline.schema.metrics import METRICS
 
 
@@ -53,27 +53,22 @@ class Table(NamedTuple):
 def metric_table(report: EvalReport, metric: str) -> Table:
     """The table of one metric: everything together, then pooled slices, then single ones, then
     reworded ones."""
-    found = {name: metrics[metric] for name, metrics in report.slices.items() if metric in metrics}
     shown = sorted(
-        found,
-        key=lambda name: (
-            _kind(report, name) == "variant",
-            name != EVERYTHING,
-            name not in report.pooled,
-            name,
-        ),
+        (row for row in metric_rows(report) if row.metric == metric),
+        key=lambda row: (row.variant, row.slice != EVERYTHING, not row.pooled, row.slice),
     )
+    comparisons = [row.comparison for row in shown]
     estimates = [
-        one
-        for comparison in found.values()
-        for one in (comparison.reference, comparison.aligned, comparison.champion)
-        if one is not None
+        estimate
+        for comparison in comparisons
+        for estimate in (comparison.reference, comparison.aligned, comparison.champion)
+        if estimate is not None
     ]
     differences = [
-        comparison.difference for comparison in found.values() if comparison.difference is not None
+        comparison.difference for comparison in comparisons if comparison.difference is not None
     ]
     proportion = METRICS[metric].kind == "proportion"
-    ends = [end for one in estimates for end in (one.low, one.high)]
+    ends = [end for estimate in estimates for end in (estimate.low, estimate.high)]
     axis = axis_over(
         ends,
         floor=0.0 if proportion else None,
@@ -82,42 +77,46 @@ def metric_table(report: EvalReport, metric: str) -> Table:
     )
     change = None
     if differences:
-        change = axis_over([end for one in differences for end in (one.low, one.high)], zero=True)
+        change = axis_over(
+            [end for estimate in differences for end in (estimate.low, estimate.high)], zero=True
+        )
         change = Axis(max(change.low, -1.0), min(change.high, 1.0)) if proportion else change
     better = METRICS[metric].better
     return Table(
         metric=metric,
         title=metric_name(metric),
         meaning=METRICS[metric].meaning + ("" if better == "neither" else f"; {better} is better"),
-        rows=tuple(_row(report, name, metric, found[name], axis, change) for name in shown),
+        rows=tuple(_row(row, axis, change) for row in shown),
         scale=scale(axis, [(tick, _tick(tick, metric)) for tick in axis.ticks()]),
         difference_scale=(
             scale(change, [(tick, _tick(tick, metric, signed=True)) for tick in change.ticks(3)])
             if change
             else ""
         ),
-        has_champion=any(comparison.champion is not None for comparison in found.values()),
+        has_champion=any(comparison.champion is not None for comparison in comparisons),
     )
 
 
 def gate_bar(verdict: GateVerdict) -> Markup | str:
     """A gate's interval against its threshold, the side on which it passes shaded; empty without an
     estimate."""
-    gate, one = verdict.gate, verdict.estimate
-    if one is None:
+    gate, estimate = verdict.gate, verdict.estimate
+    if estimate is None:
         return ""
     bounded = METRICS[gate.metric].kind == "proportion"
     least = 0.0 if gate.compare == "aligned" else -1.0
     threshold = gate.bound
-    reach = max(abs(one.low - threshold), abs(one.high - threshold), 0.01 if bounded else 0.1)
+    reach = max(
+        abs(estimate.low - threshold), abs(estimate.high - threshold), 0.01 if bounded else 0.1
+    )
     axis = axis_over(
-        [one.low, one.high, threshold, threshold - reach / 3, threshold + reach / 3],
+        [estimate.low, estimate.high, threshold, threshold - reach / 3, threshold + reach / 3],
         floor=least if bounded else None,
         ceiling=1.0 if bounded else None,
     )
-    text = format_estimate(one, gate.metric, signed=gate.compare != "aligned")
+    text = format_estimate(estimate, gate.metric, signed=gate.compare != "aligned")
     return interval_bar(
-        [Mark(verdict.verdict, one)],
+        [Mark(verdict.verdict, estimate)],
         axis,
         f"{text}; the gate wants {condition(verdict)}",
         threshold=threshold,
@@ -125,45 +124,47 @@ def gate_bar(verdict: GateVerdict) -> Markup | str:
     )
 
 
-def _row(
-    report: EvalReport,
-    name: str,
-    metric: str,
-    one: MetricComparison,
-    axis: Axis,
-    change: Axis | None,
-) -> SliceRow:
-    sides = {"reference": one.reference, "aligned": one.aligned, "champion": one.champion}
+def _row(row: MetricRow, axis: Axis, change: Axis | None) -> SliceRow:
+    name, metric, comparison = row.slice, row.metric, row.comparison
+    sides = {
+        "reference": comparison.reference,
+        "aligned": comparison.aligned,
+        "champion": comparison.champion,
+    }
     marks = [Mark(kind, estimate) for kind, estimate in sides.items() if estimate is not None]
     label = ", ".join(
         f"{kind} {format_estimate(estimate, metric)}"
         for kind, estimate in sides.items()
         if estimate is not None
     )
-    direction = direction_of(metric, one.difference)
+    direction = direction_of(metric, comparison.difference)
     bar: Markup | str = ""
-    if one.difference is not None and change is not None:
+    if comparison.difference is not None and change is not None:
         bar = interval_bar(
-            [Mark(direction, one.difference)],
+            [Mark(direction, comparison.difference)],
             change,
-            f"difference {format_estimate(one.difference, metric, signed=True)}",
+            f"difference {format_estimate(comparison.difference, metric, signed=True)}",
         )
     return SliceRow(
-        name="everything" if name == EVERYTHING and name in report.pooled else name,
-        kind=_kind(report, name),
+        name="everything" if name == EVERYTHING and row.pooled else name,
+        kind="variant" if row.variant else "pooled" if row.pooled else "slice",
         bar=interval_bar(marks, axis, f"{name}: {label}"),
         difference_bar=bar,
-        reference=_text(one.reference, metric),
-        aligned=_text(one.aligned, metric),
-        champion=_text(one.champion, metric),
-        difference="" if one.difference is None else difference_text(one.difference, metric),
+        reference=_text(comparison.reference, metric),
+        aligned=_text(comparison.aligned, metric),
+        champion=_text(comparison.champion, metric),
+        difference=""
+        if comparison.difference is None
+        else difference_text(comparison.difference, metric),
         direction=direction,
         against_champion=(
-            "" if one.against_champion is None else difference_text(one.against_champion, metric)
+            ""
+            if comparison.against_champion is None
+            else difference_text(comparison.against_champion, metric)
         ),
-        p_adjusted=p_text(one.p_adjusted),
-        n=one.aligned.n,
-        unscored=one.aligned.unscored,
+        p_adjusted=p_text(comparison.p_adjusted),
+        n=comparison.aligned.n,
+        unscored=comparison.aligned.unscored,
     )
 
 
@@ -172,10 +173,6 @@ def p_text(p: float | None) -> str:
     if p is None:
         return ""
     return "< 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
-
-
-def _kind(report: EvalReport, name: str) -> str:
-    return "variant" if "." in name else "pooled" if name in report.pooled else "slice"
 
 
 def _text(estimate: Estimate | None, metric: str) -> str:

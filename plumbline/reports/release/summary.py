@@ -23,10 +23,9 @@ from plumbline.reports.release.sentences import (
     omissions,
     worse_slices,
 )
+from plumbline.reports.tables import cut, markdown_table
 
 MAX_CASES: Final = 20
-WIDTH: Final = 160
-"""Characters of a text in a table."""
 
 
 def page_summary(evidence: ReleaseEvidence) -> str:
@@ -38,12 +37,20 @@ def page_summary(evidence: ReleaseEvidence) -> str:
         f"{number}. {_plain(step.text)}"
         for number, step in enumerate(next_steps(decision), start=1)
     ]
-    lines += ["", "| metric | before | after | difference | |", "|---|---|---|---|---|"]
-    lines += [
-        f"| {one.name} | {one.before} | {one.after} | {one.difference} |"
-        f" {'' if one.direction == 'unclear' else one.direction} |"
-        for one in changes(report)
-    ]
+    lines += [""]
+    lines += markdown_table(
+        ("metric", "before", "after", "difference", ""),
+        [
+            (
+                change.name,
+                change.before,
+                change.after,
+                change.difference,
+                "" if change.direction == "unclear" else change.direction,
+            )
+            for change in changes(report)
+        ],
+    )
     lines += [""] + [
         f"Worse on single slices: {metric_name(metric)}: {listed(names)}."
         for metric, names in worse_slices(report).items()
@@ -68,9 +75,9 @@ def case_rows(evidence: ReleaseEvidence) -> list[dict[str, Any]]:
             "kind": case.kind,
             "metric": case.metric,
             "slice": case.slice,
-            "prompt": _cut(case.prompt[-1].content),
-            "aligned": _cut(case.aligned.response),
-            "reference": _cut(case.reference.response),
+            "prompt": cut(case.prompt[-1].content),
+            "aligned": cut(case.aligned.response),
+            "reference": cut(case.reference.response),
         }
         for case in evidence.cases[:MAX_CASES]
     ]
@@ -78,7 +85,7 @@ def case_rows(evidence: ReleaseEvidence) -> list[dict[str, Any]]:
 
 def figure_words(evidence: ReleaseEvidence) -> dict[str, Any]:
     """What every figure of the page says, by its title."""
-    found: dict[str, Any] = {figure.title: figure.says for figure in figures_of(evidence)}
+    words: dict[str, Any] = {figure.title: figure.says for figure in figures_of(evidence)}
     bars = {
         "length": (
             length_rows(evidence.lengths, list(evidence.lengths.tokens))
@@ -89,7 +96,7 @@ def figure_words(evidence: ReleaseEvidence) -> dict[str, Any]:
         "guardrail": guardrail_rows(evidence.guardrail) if evidence.guardrail is not None else [],
         "successful attacks per person-hour": campaign_rows(evidence.campaigns),
     }
-    return found | {title: dict(_texts(rows)) for title, rows in bars.items() if rows}
+    return words | {title: dict(_texts(rows)) for title, rows in bars.items() if rows}
 
 
 def _texts(rows: list[BarRow]) -> Iterator[tuple[str, str]]:
@@ -97,11 +104,8 @@ def _texts(rows: list[BarRow]) -> Iterator[tuple[str, str]]:
         yield row.name, "; ".join(row.texts)
 
 
-def _cut(text: str) -> str:
-    flat = " ".join(text.split())
-    return flat if len(flat) <= WIDTH else flat[: WIDTH - 1] + "\N{HORIZONTAL ELLIPSIS}"
-
-
 def _plain(text: str) -> str:
     """Text whose signs mean nothing in Markdown or HTML."""
-    return "".join(f"\\{one}" if one in "\\`*_[]<>|#" else one for one in " ".join(text.split()))
+    return "".join(
+        f"\\{sign}" if sign in "\\`*_[]<>|#" else sign for sign in " ".join(text.split())
+    )

@@ -82,7 +82,7 @@ def _problem(checkpoint: Path, step: int, spec: str) -> str | None:
     """Why a checkpoint cannot be resumed from, or None."""
     try:
         manifest = CheckpointManifest.from_json(_manifest_path(checkpoint).read_bytes())
-        found = hash_tree(checkpoint)
+        files = hash_tree(checkpoint)
     except FileNotFoundError:
         return "it has no manifest, so the process ended while saving it"
     except ValidationError:
@@ -95,7 +95,7 @@ def _problem(checkpoint: Path, step: int, spec: str) -> str | None:
         return f"its manifest is for step {manifest.step}"
     damaged = sorted(
         name
-        for name in manifest.files.keys() | found.keys()
-        if manifest.files.get(name) != found.get(name)
+        for name in manifest.files.keys() | files.keys()
+        if manifest.files.get(name) != files.get(name)
     )
     return f"these files differ from its manifest: {', '.join(damaged)}" if damaged else None

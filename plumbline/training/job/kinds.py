@@ -16,12 +16,21 @@ from plumbline.profile.training import (
     SamplesRecipe,
     SupervisedRecipe,
 )
+from plumbline.schema.kinds import (
+    ALIGNED_POLICY,
+    CHAMPION_POLICY,
+    DEMONSTRATIONS,
+    EVAL_VAULT,
+    PREFERENCE_DATA,
+    REFERENCE_POLICY,
+    REWARD_MODEL,
+)
 from plumbline.storage.import_closure import closure_digest
 
 JobKind = Literal["reference_policy", "reward_model", "aligned_policy", "samples"]
 """What a job makes: the kind of the artifact that its tree becomes."""
 
-CERTIFIED_ROLES: Final = frozenset({"demonstrations", "preference_data"})
+CERTIFIED_ROLES: Final = frozenset({DEMONSTRATIONS, PREFERENCE_DATA})
 """The inputs that no job may read without a certificate."""
 
 WORKER: Final = "plumbline.training.worker"
@@ -39,10 +48,11 @@ class Method:
     module: str
     """Where `run` and `arguments` are; imported in the job only, for it loads torch and TRL."""
     run: str
-    """Function of (workspace, recipe) that fills the output folder and returns the facts."""
+    """Function of (recipe, model, hardware, inputs, workspace) that fills the output folder and
+    returns the facts."""
     arguments: str | None = None
-    """Function of (spec, recipe, folder) that builds the trainer's arguments and the adapter's
-    configuration; None where no trainer is used."""
+    """Function of (recipe, model, hardware, folder) that builds the trainer's arguments and the
+    adapter's configuration; None where no trainer is used."""
     optional: frozenset[str] = frozenset()
     """Roles that a job may be given beside them."""
 
@@ -58,25 +68,25 @@ class Method:
 
 METHODS: Final = (
     Method(
-        kind="reference_policy",
+        kind=REFERENCE_POLICY,
         recipe=SupervisedRecipe,
-        inputs=frozenset({"demonstrations"}),
+        inputs=frozenset({DEMONSTRATIONS}),
         module="plumbline.training.methods.sft",
         run="train_reference_policy",
         arguments="sft_arguments",
     ),
     Method(
-        kind="reward_model",
+        kind=REWARD_MODEL,
         recipe=RewardRecipe,
-        inputs=frozenset({"preference_data", "reference_policy"}),
+        inputs=frozenset({PREFERENCE_DATA, REFERENCE_POLICY}),
         module="plumbline.training.methods.reward_model",
         run="train_reward_model",
         arguments="reward_arguments",
     ),
     Method(
-        kind="aligned_policy",
+        kind=ALIGNED_POLICY,
         recipe=DPORecipe,
-        inputs=frozenset({"preference_data", "reference_policy"}),
+        inputs=frozenset({PREFERENCE_DATA, REFERENCE_POLICY}),
         module="plumbline.training.methods.dpo",
         run="train_aligned_policy",
         arguments="dpo_arguments",
@@ -84,11 +94,11 @@ METHODS: Final = (
     Method(
         kind="samples",
         recipe=SamplesRecipe,
-        inputs=frozenset({"reference_policy", "aligned_policy", "reward_model", "eval_vault"}),
+        inputs=frozenset({REFERENCE_POLICY, ALIGNED_POLICY, REWARD_MODEL, EVAL_VAULT}),
         module="plumbline.training.sampling.sampling",
         run="draw_samples",
         # The released policy, which the new one is held against.
-        optional=frozenset({"champion_policy"}),
+        optional=frozenset({CHAMPION_POLICY}),
     ),
 )
 

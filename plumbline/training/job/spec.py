@@ -1,11 +1,12 @@
 """What a training or sampling job is: its specification, what the worker gets, and what it gives
 back."""
 
+from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
-from plumbline.profile.models import HubModel, ScratchModel
+from plumbline.profile.models import Model
 from plumbline.profile.training import AnyRecipe, Hardware
 from plumbline.records import Record
 from plumbline.schema.identifiers import Digest
@@ -24,7 +25,7 @@ class JobSpec(Record):
     certificates: dict[str, Digest] = Field(
         description="role to the digest of the suite whose certificate the input must have"
     )
-    model: Annotated[ScratchModel | HubModel, Field(discriminator="kind")]
+    model: Annotated[Model, Field(discriminator="kind")]
     recipe: AnyRecipe
     hardware: Hardware
     rubric: Digest = Field(description="tree digest of the rubric under which the data was judged")
@@ -82,9 +83,17 @@ class Job(Record):
         description="the suites that `spec.certificates` names, by role"
     )
 
+    def input_folders(self) -> dict[str, Path]:
+        """Folder of each input tree in the store, by role."""
+        trees = Path(self.store) / "trees"
+        return {
+            role: trees / source.tree.removeprefix("sha256:")
+            for role, source in self.inputs.items()
+        }
+
     @model_validator(mode="after")
     def _matches_spec(self) -> Self:
-        given = {role: one.tree for role, one in self.inputs.items()}
+        given = {role: source.tree for role, source in self.inputs.items()}
         if given != self.spec.inputs:
             raise ValueError(f"the job hands over {given}, but its spec names {self.spec.inputs}")
         suites = {role: suite.digest() for role, suite in self.suites.items()}

@@ -1,19 +1,22 @@
 """The reward model: a Bradley-Terry model with margin on the reference policy's backbone, with
 TRL's RewardTrainer."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from datasets import Dataset
+from torch import Tensor
 from trl import RewardConfig, RewardTrainer
 
+from plumbline.objectives.losses import bradley_terry_loss, reward_centering, weighted_mean
 from plumbline.objectives.masks import MaskReceipt
-from plumbline.profile.training import RewardRecipe
-from plumbline.training.job.spec import JobSpec
-from plumbline.training.job.workspace import Workspace, write_lines
-from plumbline.training.models.encoding import ChatEncoder
+from plumbline.profile.models import Model
+from plumbline.profile.training import Hardware, RewardRecipe
+from plumbline.schema.kinds import PREFERENCE_DATA, REFERENCE_POLICY, VALIDATION_FILE
+from plumbline.training.job.workspace import Workspace
+from plumbline.training.models.encoding import ChatEncoder, Pairs
 from plumbline.training.models.tokenizers import load_tokenizer
 from plumbline.training.models.weights import (
     lora_config,
@@ -21,17 +24,41 @@ from plumbline.training.models.weights import (
     reward_model_from_policy,
     save_model,
 )
-from plumbline.training.trainer.facts import training_facts
-from plumbline.training.trainer.pair_weights import COLUMN, relative_weights, reward_trainer
-from plumbline.training.trainer.pairs import load_splits
-from plumbline.training.trainer.receipts import Pairs, reward_receipt, validation_receipt
-from plumbline.training.trainer.runs import report_validation, train, trainer_arguments
-from plumbline.training.trainer.validation import reward_metrics, rewards
+from plumbline.training.trainer.facts import TrainingFacts, shared_facts
+from plumbline.training.trainer.pair_weights import (
+    COLUMN,
+    collate_weights,
+    keep_weights,
+    relative_weights,
+)
+from plumbline.training.trainer.pairs import load_splits, scored_pairs
+from plumbline.training.trainer.receipts import reward_receipt, validation_receipt, write_receipt
+from plumbline.training.trainer.runs import train, trainer_arguments
+from plumbline.training.trainer.validation import rewards, share_above
 
 SUPERVISION = "the last token of the response, at which the reward is read"
 
 
-def train_reward_model(workspace: Workspace, recipe: RewardRecipe) -> dict[str, Any]:
+class RewardFacts(TrainingFacts):
+    """What a reward job states: its objective, its backbone, and the validation metrics at the
+    end."""
+
+    margin_scale: float
+    centering: float
+    label_smoothing: float
+    weighted: bool
+    backbone: str
+    """Digest of the weights of the reference policy below the head."""
+    validation: dict[str, float]
+
+
+def train_reward_model(
+    recipe: RewardRecipe,
+    model: Model,
+    hardware: Hardware,
+    inputs: Mapping[str, Path],
+    workspace: Workspace,
+) -> RewardFacts:
     """Train the reward model into the output folder and return the facts.
 
     Raises:
@@ -39,14 +66,19 @@ def train_reward_model(workspace: Workspace, recipe: RewardRecipe) -> dict[str, 
         TrainingError: If the backbone is not the reference policy's, TRL holds other rows than it
             was given, or the loss stops being finite.
     """
-    spec = workspace.spec
-    reference = workspace.tree("reference_policy") / "model"
-    tokenizer = load_tokenizer(reference)
-    encoder = ChatEncoder(tokenizer, spec.model.max_length)
-    splits = load_splits(workspace.tree("preference_data"), encoder, workspace.log)
-    model, backbone = reward_model_from_policy(reference, spec.hardware, recipe.seed)
-    arguments = reward_arguments(spec, recipe, workspace.checkpoints)
-    trainer = _trainer(arguments, recipe, model, tokenizer, splits["train"])
+    source = inputs[REFERENCE_POLICY] / "model"
+    encoder = ChatEncoder(load_tokenizer(source), model.max_length)
+    splits = load_splits(inputs[PREFERENCE_DATA], encoder, workspace.log)
+    arguments, lora = reward_arguments(recipe, model, hardware, workspace.checkpoints)
+    scorer, backbone = reward_model_from_policy(source, hardware, recipe.seed)
+    trainer = _trainer(
+        recipe,
+        splits["train"],
+        model=scorer,
+        args=arguments,
+        processing_class=encoder.tokenizer,
+        peft_config=lora,
+    )
     receipt = MaskReceipt(
         supervision=SUPERVISION,
         splits={
@@ -54,79 +86,119 @@ def train_reward_model(workspace: Workspace, recipe: RewardRecipe) -> dict[str, 
             "validation": validation_receipt(splits["validation"], encoder, reward=True),
         },
     )
-    workspace.write_receipt(receipt)
+    write_receipt(receipt, workspace.folder, workspace.output)
     parameters = parameter_counts(trainer.model)
-    training = train(trainer, workspace)
-    metrics = _validate(workspace.output, trainer.model, splits["validation"], recipe)
-    report_validation(workspace, training.steps, training.steps, metrics)
-    saved = save_model(trainer.model, tokenizer, workspace.output / "model")
-    facts = training_facts(
-        workspace.output, recipe.seed, training, receipt, splits, tokenizer, saved
+    run = train(trainer, workspace)
+    held_back = splits["validation"]
+    chosen, rejected = _pair_rewards(trainer.model, held_back)
+    metrics = reward_metrics(chosen, rejected, held_back, recipe)
+    workspace.write_lines(VALIDATION_FILE, scored_pairs(held_back, chosen, rejected))
+    workspace.report_validation(run.steps, run.steps, metrics)
+    saved = save_model(trainer.model, encoder.tokenizer, workspace.output / "model")
+    return RewardFacts(
+        **shared_facts(saved, run, receipt, splits),
+        seed=recipe.seed,
+        loss="bradley_terry",
+        parameters=parameters,
+        margin_scale=recipe.margin_scale,
+        centering=recipe.centering,
+        label_smoothing=recipe.label_smoothing,
+        weighted=relative_weights(splits["train"].rows) is not None,
+        backbone=backbone,
+        validation=metrics,
     )
-    objective = {
-        "loss": "bradley_terry",
-        **recipe.model_dump(include={"margin_scale", "centering", "label_smoothing"}),
-    }
-    return {
-        **facts,
-        **objective,
-        "weighted": relative_weights(splits["train"].rows) is not None,
-        "backbone": backbone,
-        "validation": metrics,
-        "parameters": parameters,
-    }
 
 
-def reward_arguments(spec: JobSpec, recipe: RewardRecipe, folder: Path) -> tuple[Any, Any]:
+def reward_arguments(
+    recipe: RewardRecipe, model: Model, hardware: Hardware, folder: Path
+) -> tuple[Any, Any]:
     """TRL's arguments and the adapter's configuration (None without one); no model is loaded."""
     arguments = RewardConfig(
-        **trainer_arguments(recipe.optimizer, spec.hardware, recipe.seed, folder),
+        **trainer_arguments(recipe.optimizer, hardware, recipe.seed, folder),
         max_length=None,  # longer pairs were dropped, and counted, before
         center_rewards_coefficient=recipe.centering or None,
     )
-    return arguments, lora_config(spec.model, scalar_head=True)
+    return arguments, lora_config(model, scalar_head=True)
 
 
-def _trainer(
-    built: tuple[Any, Any], recipe: RewardRecipe, model: Any, tokenizer: Any, pairs: Pairs
-) -> Any:
-    arguments, lora = built
+def reward_metrics(
+    chosen: Tensor, rejected: Tensor, pairs: Pairs, recipe: RewardRecipe
+) -> dict[str, float]:
+    """Validation metrics of a reward model: means over the pairs; in `accuracy` a tie counts half,
+    and the loss counts each pair with its weight.
+
+    Args:
+        chosen: Rewards of the chosen responses, shape (b,).
+        rejected: Rewards of the rejected responses, shape (b,).
+        pairs: The pairs, in the same order.
+        recipe: Says by how much a margin counts, and how many labels are taken to be wrong.
+    """
+    margin = torch.tensor([row.margin * recipe.margin_scale for row in pairs.rows])
+    weights = torch.tensor([row.weight for row in pairs.rows])
+    losses = bradley_terry_loss(chosen, rejected, margin, label_smoothing=recipe.label_smoothing)
+    return {
+        "loss": float(weighted_mean(losses, weights)),
+        "centering": float(reward_centering(chosen, rejected).mean()),
+        "accuracy": share_above(chosen, rejected),
+        "margin": float((chosen - rejected).mean()),
+    }
+
+
+def _pair_rewards(model: Any, pairs: Pairs) -> tuple[Tensor, Tensor]:
+    """Rewards of the chosen and of the rejected responses, each of shape (b,)."""
+    sequences = [
+        *(pair.chosen.ids for pair in pairs.ids),
+        *(pair.rejected.ids for pair in pairs.ids),
+    ]
+    scores = rewards(model, sequences)
+    return scores[: len(pairs.ids)], scores[len(pairs.ids) :]
+
+
+def _trainer(recipe: RewardRecipe, pairs: Pairs, **named: Any) -> Any:
+    """A RewardTrainer that holds our ids of all pairs."""
     columns: dict[str, Sequence[Any]] = {
         "chosen_ids": [pair.chosen.ids for pair in pairs.ids],
         "rejected_ids": [pair.rejected.ids for pair in pairs.ids],
     }
     if recipe.margin_scale:  # RewardTrainer uses a column of this name without being asked
         columns["margin"] = [row.margin * recipe.margin_scale for row in pairs.rows]
-    weights, trainer = relative_weights(pairs.rows), RewardTrainer
-    if weights or recipe.label_smoothing:
-        columns[COLUMN] = weights or [1.0] * len(pairs.rows)
-        trainer = reward_trainer(recipe.label_smoothing)
-    return trainer(
-        model=model,
-        args=arguments,
-        train_dataset=Dataset.from_dict(columns),
-        processing_class=tokenizer,
-        peft_config=lora,
-    )
+    weights = relative_weights(pairs.rows)
+    # TRL's own loss trains unless the data or the recipe ask for what it does not have.
+    if weights is None and not recipe.label_smoothing:
+        return RewardTrainer(train_dataset=Dataset.from_dict(columns), **named)
+    columns[COLUMN] = weights or [1.0] * len(pairs.rows)
+    return WeightedRewardTrainer(recipe, train_dataset=Dataset.from_dict(columns), **named)
 
 
-def _validate(output: Path, model: Any, pairs: Pairs, recipe: RewardRecipe) -> dict[str, float]:
-    """Reward every validation pair, write validation.jsonl and return the metrics."""
-    scores = rewards(
-        model,
-        [*(pair.chosen.ids for pair in pairs.ids), *(pair.rejected.ids for pair in pairs.ids)],
-    )
-    chosen, rejected = scores[: len(pairs.rows)], scores[len(pairs.rows) :]
-    lines = [
-        {"id": row.id, "slice": row.context.slice, "chosen": good, "rejected": bad}
-        for row, good, bad in zip(pairs.rows, chosen.tolist(), rejected.tolist(), strict=True)
-    ]
-    write_lines(output / "validation.jsonl", lines)
-    margin = torch.tensor([row.margin * recipe.margin_scale for row in pairs.rows])
-    return reward_metrics(
-        chosen,
-        rejected,
-        margin,
-        torch.tensor([row.weight for row in pairs.rows]),
-        recipe.label_smoothing,
-    )
+class WeightedRewardTrainer(RewardTrainer):  # type: ignore[misc]  # TRL has no types
+    """TRL's trainer, forward pass and metrics, with our loss, on batches that have a column of
+    weights; the weight multiplies ranking loss and centering of its pair."""
+
+    def __init__(self, recipe: RewardRecipe, **named: Any) -> None:
+        super().__init__(**named)
+        self._recipe = recipe
+        collate_weights(self)
+
+    def _set_signature_columns_if_needed(self) -> None:
+        super()._set_signature_columns_if_needed()
+        keep_weights(self)
+
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """The weighted loss of a batch."""
+        weight = inputs.pop(COLUMN)  # (b,)
+        _, outputs = super().compute_loss(
+            model, inputs, return_outputs=True, num_items_in_batch=num_items_in_batch
+        )
+        # (2b, 1) logits: the chosen responses first, then the rejected ones.
+        chosen, rejected = outputs.logits.squeeze(-1).chunk(2)
+        margin = inputs["margin"] if "margin" in inputs else chosen.new_zeros(len(chosen))
+        losses = bradley_terry_loss(
+            chosen, rejected, margin, label_smoothing=self._recipe.label_smoothing
+        )
+        centering = self.args.center_rewards_coefficient
+        if centering is not None:
+            losses = losses + centering * reward_centering(chosen, rejected)
+        loss = (weight * losses).mean()
+        return (loss, outputs) if return_outputs else loss

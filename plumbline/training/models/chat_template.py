@@ -1,7 +1,7 @@
 """The chat template of the models that are made from scratch, and the identity of any model's
 template."""
 
-from plumbline.profile.models import HubModel, ScratchModel
+from plumbline.profile.models import Model, ScratchModel
 from plumbline.records import canonical_json, sha256
 
 PAD, END, USER, ASSISTANT, SYSTEM = "<|pad|>", "<|end|>", "<|user|>", "<|assistant|>", "<|system|>"
@@ -30,7 +30,7 @@ def template_digest(template: str) -> str:
     return sha256(template.encode())
 
 
-def template_identity(model: ScratchModel | HubModel) -> str:
+def template_identity(model: Model) -> str:
     """What a job spec says about the chat template: its digest, or for a hub model the digest of
     the revision that fixes it."""
     if isinstance(model, ScratchModel):

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from plumbline.schema.conversations import Message
+from plumbline.schema.held_out import EvalPrompt
 from plumbline.schema.preferences import Demonstration, PreferencePair
-from plumbline.schema.prompts import EvalPrompt
 from plumbline.training.models.chat_template import ASSISTANT, CHAT_TEMPLATE, CONTROL_TOKENS, END
 from plumbline.training.models.tokenizers import control_ids
 
@@ -33,6 +33,11 @@ class Encoded(NamedTuple):
     """The prompt with the opening of the response: what the policy sees when it generates."""
     ids: list[int]
     """Prompt and response, with the end of the response."""
+
+    @property
+    def response(self) -> list[int]:
+        """What follows the prompt."""
+        return self.ids[len(self.prompt) :]
 
 
 class EncodedPair(NamedTuple):
@@ -59,6 +64,11 @@ class EncodedRows(Generic[Row, Ids]):
     def counts(self) -> dict[str, Any]:
         """`{in, used, dropped}` for the facts of the job."""
         return {"in": self.rows_in, "used": len(self.rows), "dropped": self.dropped}
+
+
+Demonstrations = EncodedRows[Demonstration, Encoded]
+Pairs = EncodedRows[PreferencePair, EncodedPair]
+Prompts = EncodedRows[EvalPrompt, list[int]]
 
 
 class ChatEncoder:
@@ -165,21 +175,17 @@ class ChatEncoder:
         return list(rendered["input_ids"])
 
 
-def encode_demonstrations(
-    encoder: ChatEncoder, rows: Sequence[Demonstration]
-) -> EncodedRows[Demonstration, Encoded]:
+def encode_demonstrations(encoder: ChatEncoder, rows: Sequence[Demonstration]) -> Demonstrations:
     """Demonstrations to ids; a row that cannot be trained on is left out and counted."""
     encoded = encoder.responses([row.prompt for row in rows], [row.response for row in rows])
     reasons = [
-        _prompt_problem(row.prompt) or _response_problem(row.response) or _too_long(encoder, one)
-        for row, one in zip(rows, encoded, strict=True)
-    ]  # fmt: skip
+        _prompt_problem(row.prompt) or _response_problem(row.response) or _too_long(encoder, ids)
+        for row, ids in zip(rows, encoded, strict=True)
+    ]
     return _keep(rows, encoded, reasons)
 
 
-def encode_pairs(
-    encoder: ChatEncoder, rows: Sequence[PreferencePair]
-) -> EncodedRows[PreferencePair, EncodedPair]:
+def encode_pairs(encoder: ChatEncoder, rows: Sequence[PreferencePair]) -> Pairs:
     """Preference pairs to ids; a pair that cannot be trained on is left out whole and counted."""
     prompts = [row.prompt for row in rows]
     both = encoder.responses(
@@ -200,9 +206,7 @@ def encode_pairs(
     return _keep(rows, encoded, reasons)
 
 
-def encode_prompts(
-    encoder: ChatEncoder, rows: Sequence[EvalPrompt], new_tokens: int
-) -> EncodedRows[EvalPrompt, list[int]]:
+def encode_prompts(encoder: ChatEncoder, rows: Sequence[EvalPrompt], new_tokens: int) -> Prompts:
     """Held-out prompts to ids; a prompt that leaves no room for `new_tokens` is left out and
     counted."""
     encoded = encoder.prompts([row.prompt for row in rows])
@@ -229,7 +233,7 @@ def _response_problem(response: str) -> str | None:
 
 
 def _too_long(encoder: ChatEncoder, *sequences: Encoded) -> str | None:
-    return "too long" if any(len(one.ids) > encoder.max_length for one in sequences) else None
+    return "too long" if any(len(row.ids) > encoder.max_length for row in sequences) else None
 
 
 def _keep(

@@ -8,7 +8,7 @@ weights: whoever needs a second one loads it from disk.
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from peft import LoraConfig
@@ -22,9 +22,10 @@ from transformers import (
 )
 
 from plumbline.errors import TrainingError
-from plumbline.profile.models import HubModel, ScratchModel
+from plumbline.profile.models import HubModel, Model, ScratchModel
 from plumbline.profile.training import Hardware
-from plumbline.training.models.tokenizers import load_tokenizer
+from plumbline.training.models.chat_template import template_digest
+from plumbline.training.models.tokenizers import load_tokenizer, tokenizer_digest
 
 ModelSource: TypeAlias = Path | HubModel
 HEAD_STD = 0.02
@@ -94,16 +95,14 @@ def reward_model_from_policy(source: Path, hardware: Hardware, seed: int) -> tup
     model.config.pad_token_id = tokenizer.pad_token_id
     set_seed(seed)
     torch.nn.init.normal_(model.score.weight, std=HEAD_STD)
-    expected, found = (
-        weights_digest(policy.base_model.state_dict()),
-        weights_digest(model.base_model.state_dict()),
-    )
-    if expected != found:
+    expected = weights_digest(policy.base_model.state_dict())
+    backbone = weights_digest(model.base_model.state_dict())
+    if expected != backbone:
         raise TrainingError(
-            f"{source}: the reward model's backbone has the weights {found}, the reference policy"
-            f" {expected}; nothing was trained"
+            f"{source}: the reward model's backbone has the weights {backbone}, the reference"
+            f" policy {expected}; nothing was trained"
         )
-    return model, found
+    return model, backbone
 
 
 def weights_digest(state: Mapping[str, Tensor]) -> str:
@@ -117,7 +116,7 @@ def weights_digest(state: Mapping[str, Tensor]) -> str:
     return "sha256:" + digest.hexdigest()
 
 
-def lora_config(model: ScratchModel | HubModel, *, scalar_head: bool) -> Any:
+def lora_config(model: Model, *, scalar_head: bool) -> Any:
     """The adapter's configuration, or None without one; a scalar head is trained in full, because
     it starts from noise."""
     if isinstance(model, ScratchModel) or model.lora is None:
@@ -133,7 +132,7 @@ def lora_config(model: ScratchModel | HubModel, *, scalar_head: bool) -> Any:
     )
 
 
-def training_dtype(model: ScratchModel | HubModel, hardware: Hardware) -> str:
+def training_dtype(model: Model, hardware: Hardware) -> str:
     """Type in which a policy's weights are loaded for training.
 
     Frozen weights below an adapter can be bfloat16; weights that are trained stay float32, because
@@ -143,11 +142,21 @@ def training_dtype(model: ScratchModel | HubModel, hardware: Hardware) -> str:
     return "bfloat16" if frozen and hardware.precision == "bfloat16" else "float32"
 
 
-def save_model(trained: Any, tokenizer: Any, folder: Path) -> dict[str, Any]:
-    """Write a complete model with its tokenizer, and say how it came to be complete.
+class SavedModel(NamedTuple):
+    """How a saved model came to be complete, and what it reads text with."""
 
-    An adapter is merged into the weights, so that whatever comes after needs no adapter; the facts
-    say so.
+    adapter: str
+    dtype: str
+    tokenizer: str
+    """Digest of the saved tokenizer."""
+    chat_template: str
+    """Digest of its chat template."""
+
+
+def save_model(trained: Any, tokenizer: Any, folder: Path) -> SavedModel:
+    """Write a complete model with its tokenizer.
+
+    An adapter is merged into the weights, so that whatever comes after needs no adapter.
     """
     adapter = "none"
     if hasattr(trained, "merge_and_unload"):
@@ -161,7 +170,12 @@ def save_model(trained: Any, tokenizer: Any, folder: Path) -> dict[str, Any]:
     )
     trained.save_pretrained(folder, safe_serialization=True)
     tokenizer.save_pretrained(folder)
-    return {"adapter": adapter, "dtype": str(trained.dtype).removeprefix("torch.")}
+    return SavedModel(
+        adapter,
+        str(trained.dtype).removeprefix("torch."),
+        tokenizer_digest(folder),
+        template_digest(tokenizer.chat_template),
+    )
 
 
 def parameter_counts(model: Any) -> dict[str, int]:

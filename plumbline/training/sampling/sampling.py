@@ -2,7 +2,7 @@
 several of the reference to some prompts."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -13,22 +13,32 @@ from transformers import DynamicCache
 
 from plumbline.errors import TrainingError
 from plumbline.profile.evaluation import BestOf
-from plumbline.profile.training import SamplesRecipe
+from plumbline.profile.models import Model
+from plumbline.profile.training import Hardware, SamplesRecipe
+from plumbline.records import Record
 from plumbline.schema.conversations import Decoder
-from plumbline.schema.prompts import PROMPTS, EvalPrompt
-from plumbline.schema.samples import BestOfDraws, Policy, Sample
+from plumbline.schema.held_out import PROMPTS, BestOfDraws, EvalPrompt, Policy, Sample
+from plumbline.schema.kinds import (
+    ALIGNED_POLICY,
+    BEST_OF_FILE,
+    CHAMPION_POLICY,
+    EVAL_VAULT,
+    REFERENCE_POLICY,
+    REWARD_MODEL,
+    SAMPLES_FILE,
+)
 from plumbline.storage.jsonl import read_records, write_records
 from plumbline.training.job.workspace import Workspace
 from plumbline.training.models.chat_template import template_digest
-from plumbline.training.models.encoding import ChatEncoder, Encoded, EncodedRows, encode_prompts
+from plumbline.training.models.encoding import ChatEncoder, Encoded, Prompts, encode_prompts
 from plumbline.training.models.tokenizers import load_tokenizer, tokenizer_digest
 from plumbline.training.models.weights import load_policy, load_reward_model
 from plumbline.training.trainer.validation import response_logps, rewards
 
 _POLICIES: Final[tuple[tuple[Policy, str], ...]] = (
-    ("reference", "reference_policy"),
-    ("aligned", "aligned_policy"),
-    ("champion", "champion_policy"),
+    ("reference", REFERENCE_POLICY),
+    ("aligned", ALIGNED_POLICY),
+    ("champion", CHAMPION_POLICY),
 )
 """The policies that answer every prompt, with the input that holds each."""
 
@@ -45,7 +55,36 @@ class Drawn(NamedTuple):
     top_p, whatever the decoder does."""
 
 
-def draw_samples(workspace: Workspace, recipe: SamplesRecipe) -> dict[str, Any]:
+class SampleFacts(Record):
+    """What a sampling job states."""
+
+    decoder: Decoder
+    rows: dict[str, dict[str, Any]]
+    """Of the prompts: in, used, and dropped by reason."""
+    samples: int
+    best_of: BestOf | None
+    truncated: dict[str, int]
+    """By policy: responses that ran out of room."""
+    tokenizer: str
+    chat_template: str
+
+
+class Judges(NamedTuple):
+    """The models that score every response, whichever policy gave it."""
+
+    reference: Any
+    """The reference policy, for log-probabilities."""
+    rewards: Any
+    """The reward model."""
+
+
+def draw_samples(
+    recipe: SamplesRecipe,
+    model: Model,
+    hardware: Hardware,
+    inputs: Mapping[str, Path],
+    workspace: Workspace,
+) -> SampleFacts:
     """Write samples.jsonl, and best_of.jsonl where the recipe asks for it, into the output folder
     and return the facts.
 
@@ -55,68 +94,101 @@ def draw_samples(workspace: Workspace, recipe: SamplesRecipe) -> dict[str, Any]:
         TrainingError: If the models do not share one tokenizer and chat template, or no prompt
             fits.
     """
-    spec = workspace.spec
-    folders = {role: workspace.tree(role) / "model" for role in spec.inputs if role != "eval_vault"}
-    tokenizer = load_tokenizer(folders["reference_policy"])
+    folders = {role: tree / "model" for role, tree in inputs.items() if role != EVAL_VAULT}
+    tokenizer = load_tokenizer(folders[REFERENCE_POLICY])
     _require_one_tokenizer(folders)
-    encoder = ChatEncoder(tokenizer, spec.model.max_length)
-    rows = encode_prompts(
-        encoder,
-        list(read_records(workspace.tree("eval_vault") / PROMPTS, EvalPrompt)),
-        recipe.decoder.max_new_tokens,
+    rows = _encoded_prompts(
+        inputs[EVAL_VAULT], ChatEncoder(tokenizer, model.max_length), recipe.decoder
     )
+    workspace.log(f"{len(rows.rows)} of {rows.rows_in} held-out prompts")
+    reference = load_policy(folders[REFERENCE_POLICY], hardware)
+    judges = Judges(reference, load_reward_model(folders[REWARD_MODEL], hardware))
+    samples: dict[str, list[Sample]] = {}
+    policies = [(name, role) for name, role in _POLICIES if role in folders]
+    for step, (name, role) in enumerate(policies, start=1):
+        policy = reference if name == "reference" else load_policy(folders[role], hardware)
+        samples[name] = _samples_of(policy, name, rows, recipe, judges, tokenizer)
+        _report(workspace, step, len(policies), name, samples[name])
+    everything = [sample for own in samples.values() for sample in own]
+    write_records(workspace.output / SAMPLES_FILE, everything)
+    if recipe.best_of is not None:
+        write_records(
+            workspace.output / BEST_OF_FILE,
+            draw_best_of(recipe.best_of, recipe, rows, judges, tokenizer),
+        )
+    return SampleFacts(
+        decoder=recipe.decoder,
+        rows={"prompts": rows.counts},
+        samples=len(everything),
+        best_of=recipe.best_of,
+        truncated={name: sum(sample.truncated for sample in own) for name, own in samples.items()},
+        tokenizer=tokenizer_digest(folders[REFERENCE_POLICY]),
+        chat_template=template_digest(tokenizer.chat_template),
+    )
+
+
+def _encoded_prompts(vault: Path, encoder: ChatEncoder, decoder: Decoder) -> Prompts:
+    prompts = list(read_records(vault / PROMPTS, EvalPrompt))
+    rows = encode_prompts(encoder, prompts, decoder.max_new_tokens)
     if not rows.rows:
         raise TrainingError(
             f"none of the {rows.rows_in} held-out prompts leaves room for"
-            f" {recipe.decoder.max_new_tokens} new tokens: {rows.dropped}"
+            f" {decoder.max_new_tokens} new tokens: {rows.dropped}"
         )
-    workspace.log(f"{len(rows.rows)} of {rows.rows_in} held-out prompts")
-    reference = load_policy(folders["reference_policy"], spec.hardware)
-    judge = load_reward_model(folders["reward_model"], spec.hardware)
-    samples: list[Sample] = []
-    policies = [(name, role) for name, role in _POLICIES if role in folders]
-    for step, (name, role) in enumerate(policies, start=1):
-        policy = reference if name == "reference" else load_policy(folders[role], spec.hardware)
-        drawn = sample_responses(
-            policy, rows.ids, recipe.decoder, recipe.batch_size, tokenizer.eos_token_id
+    return rows
+
+
+def _samples_of(
+    policy: Any,
+    name: Policy,
+    rows: Prompts,
+    recipe: SamplesRecipe,
+    judges: Judges,
+    tokenizer: Any,
+) -> list[Sample]:
+    """One response of a policy to each prompt, scored."""
+    drawn = sample_responses(
+        policy, rows.ids, recipe.decoder, recipe.batch_size, tokenizer.eos_token_id
+    )
+    sequences = [
+        Encoded(prompt, [*prompt, *draw.ids]) for prompt, draw in zip(rows.ids, drawn, strict=True)
+    ]
+    # The reference has scored its own tokens while it drew them.
+    logps = (
+        [draw.logp for draw in drawn]
+        if name == "reference"
+        else response_logps(judges.reference, sequences).tolist()
+    )
+    scores = rewards(judges.rewards, [sequence.ids for sequence in sequences]).tolist()
+    texts = tokenizer.batch_decode([draw.ids for draw in drawn], skip_special_tokens=True)
+    return [
+        Sample(
+            prompt_id=row.id,
+            slice=row.context.slice,
+            policy=name,
+            response=text,
+            tokens=len(draw.ids),
+            truncated=draw.truncated,
+            logp=draw.logp,
+            reference_logp=logp,
+            reward=score,
+            seed=recipe.decoder.seed,
         )
-        sequences = [
-            Encoded(prompt, [*prompt, *one.ids])
-            for prompt, one in zip(rows.ids, drawn, strict=True)
-        ]
-        logps = (
-            [one.logp for one in drawn]
-            if name == "reference"
-            else response_logps(reference, sequences).tolist()
-        )
-        scores = rewards(judge, [one.ids for one in sequences]).tolist()
-        texts = tokenizer.batch_decode([one.ids for one in drawn], skip_special_tokens=True)
-        samples += _samples(name, rows, drawn, texts, logps, scores, recipe.decoder.seed)
-        tokens = sum(len(one.ids) for one in drawn)
-        workspace.log(f"{name}: {len(drawn)} responses, {tokens} tokens")
-        workspace.report_progress(
-            step,
-            len(policies),
-            {f"{name}/tokens": tokens / len(drawn), f"{name}/reward": sum(scores) / len(scores)},
-        )
-    write_records(workspace.output / "samples.jsonl", samples)
-    if recipe.best_of is not None:
-        write_records(
-            workspace.output / "best_of.jsonl",
-            draw_best_of(recipe.best_of, recipe, rows, reference, judge, tokenizer),
-        )
-    return {
-        "decoder": recipe.decoder.model_dump(mode="json"),
-        "rows": {"prompts": rows.counts},
-        "samples": len(samples),
-        "best_of": None if recipe.best_of is None else recipe.best_of.model_dump(mode="json"),
-        "truncated": {
-            name: sum(sample.truncated for sample in samples if sample.policy == name)
-            for name, _ in policies
-        },
-        "tokenizer": tokenizer_digest(folders["reference_policy"]),
-        "chat_template": template_digest(tokenizer.chat_template),
-    }
+        for row, draw, text, logp, score in zip(rows.rows, drawn, texts, logps, scores, strict=True)
+    ]
+
+
+def _report(
+    workspace: Workspace, step: int, total: int, name: str, samples: Sequence[Sample]
+) -> None:
+    tokens = sum(sample.tokens for sample in samples)
+    scores = [sample.reward for sample in samples if sample.reward is not None]
+    workspace.log(f"{name}: {len(samples)} responses, {tokens} tokens")
+    workspace.report_progress(
+        step,
+        total,
+        {f"{name}/tokens": tokens / len(samples), f"{name}/reward": sum(scores) / len(scores)},
+    )
 
 
 def spread_over_slices(prompts: Sequence[EvalPrompt], count: int) -> list[EvalPrompt]:
@@ -137,9 +209,8 @@ def spread_over_slices(prompts: Sequence[EvalPrompt], count: int) -> list[EvalPr
 def draw_best_of(
     best_of: BestOf,
     recipe: SamplesRecipe,
-    rows: EncodedRows[EvalPrompt, list[int]],
-    reference: Any,
-    judge: Any,
+    rows: Prompts,
+    judges: Judges,
     tokenizer: Any,
 ) -> list[BestOfDraws]:
     """Several responses of the reference to some prompts, with their rewards.
@@ -150,25 +221,26 @@ def draw_best_of(
     decoder = Decoder(
         temperature=1.0, max_new_tokens=recipe.decoder.max_new_tokens, seed=recipe.decoder.seed + 1
     )
-    ids = {row.id: one for row, one in zip(rows.rows, rows.ids, strict=True)}
+    ids_of = {row.id: ids for row, ids in zip(rows.rows, rows.ids, strict=True)}
     chosen = spread_over_slices(rows.rows, best_of.prompts)
-    prompts = [ids[row.id] for row in chosen for _ in range(best_of.n)]
-    drawn = sample_responses(reference, prompts, decoder, recipe.batch_size, tokenizer.eos_token_id)
-    scores = rewards(
-        judge, [[*prompt, *one.ids] for prompt, one in zip(prompts, drawn, strict=True)]
-    ).tolist()
-    texts = tokenizer.batch_decode([one.ids for one in drawn], skip_special_tokens=True)
+    prompts = [ids_of[row.id] for row in chosen for _ in range(best_of.n)]
+    drawn = sample_responses(
+        judges.reference, prompts, decoder, recipe.batch_size, tokenizer.eos_token_id
+    )
+    sequences = [[*prompt, *draw.ids] for prompt, draw in zip(prompts, drawn, strict=True)]
+    scores = rewards(judges.rewards, sequences).tolist()
+    texts = tokenizer.batch_decode([draw.ids for draw in drawn], skip_special_tokens=True)
     draws = []
+    # The n draws of a prompt stand beside each other, in the order of the prompts.
     for row, start in zip(chosen, range(0, len(drawn), best_of.n), strict=True):
         own = slice(start, start + best_of.n)
-        tokens = tuple(len(one.ids) for one in drawn[own])
         draws.append(
             BestOfDraws(
                 prompt_id=row.id,
                 slice=row.context.slice,
                 responses=tuple(texts[own]),
                 rewards=tuple(scores[own]),
-                tokens=tokens,
+                tokens=tuple(len(draw.ids) for draw in drawn[own]),
             )
         )
     return draws
@@ -225,7 +297,9 @@ def _sample_batch(
         [[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts],
         device=model.device,
     )
-    positions = (attention.cumsum(dim=1) - 1).clamp(min=0)
+    # Positions count from the first token that is not padding, so that a prompt reads the same
+    # whatever it is padded to.
+    positions = (attention.cumsum(dim=1) - 1).clamp(min=0)  # (b, t)
     cache = DynamicCache(config=model.config)
     tokens = torch.full((len(prompts), decoder.max_new_tokens), end, device=model.device)
     logps = torch.zeros(len(prompts), device=model.device)
@@ -239,7 +313,7 @@ def _sample_batch(
             use_cache=True,
             logits_to_keep=1,
         ).logits
-        log_probabilities = torch.log_softmax(logits[:, -1].float(), dim=-1)
+        log_probabilities = torch.log_softmax(logits[:, -1].float(), dim=-1)  # (b, v)
         chosen = choose_tokens(log_probabilities, decoder, generator)
         tokens[live, step] = chosen
         logps[live] += log_probabilities.gather(1, chosen[:, None]).squeeze(1)
@@ -247,6 +321,7 @@ def _sample_batch(
         if not len(unfinished):
             break
         if len(unfinished) < len(live):
+            # Finished rows leave the cache and everything that is indexed like it.
             cache.batch_select_indices(unfinished)
             live, chosen, attention, positions = (
                 live[unfinished],
@@ -278,6 +353,7 @@ def choose_tokens(log_probabilities: Tensor, decoder: Decoder, generator: Any) -
         return log_probabilities.argmax(dim=-1)
     probabilities = torch.softmax(log_probabilities / decoder.temperature, dim=-1)
     if decoder.top_p < 1:
+        # A token stays while those before it hold less than top_p: at least one always does.
         ranked, order = probabilities.sort(dim=-1, descending=True)
         outside = ranked.cumsum(dim=-1) - ranked >= decoder.top_p
         probabilities = probabilities.scatter(1, order, ranked.masked_fill(outside, 0.0))
@@ -304,32 +380,6 @@ def choose_tokens(log_probabilities: Tensor, decoder: Decoder, generator: Any) -
 def _drawn(row: list[int], logp: float, end: int) -> Drawn:
     finished = end in row
     return Drawn(row[: row.index(end) + 1] if finished else row, not finished, logp)
-
-
-def _samples(
-    name: Policy,
-    rows: EncodedRows[EvalPrompt, list[int]],
-    drawn: Sequence[Drawn],
-    texts: Sequence[str],
-    logps: Sequence[float],
-    scores: Sequence[float],
-    seed: int,
-) -> list[Sample]:
-    return [
-        Sample(
-            prompt_id=row.id,
-            slice=row.context.slice,
-            policy=name,
-            response=text,
-            tokens=len(one.ids),
-            truncated=one.truncated,
-            logp=one.logp,
-            reference_logp=logp,
-            reward=score,
-            seed=seed,
-        )
-        for row, one, text, logp, score in zip(rows.rows, drawn, texts, logps, scores, strict=True)
-    ]
 
 
 def _require_one_tokenizer(folders: dict[str, Path]) -> None:

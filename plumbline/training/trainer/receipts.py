@@ -1,16 +1,30 @@
 """Mask receipts from what a trainer really holds, for each kind of training job."""
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from plumbline.errors import TrainingError
-from plumbline.objectives.masks import MaskedSequence, SplitReceipt, Vocabulary, build_receipt
-from plumbline.schema.preferences import Demonstration, PreferencePair
-from plumbline.training.models.encoding import ChatEncoder, Encoded, EncodedPair, EncodedRows
+from plumbline.objectives.masks import (
+    MaskedSequence,
+    MaskReceipt,
+    SplitReceipt,
+    Vocabulary,
+    build_receipt,
+    check_receipt,
+)
+from plumbline.schema.kinds import MASK_RECEIPT_FILE
+from plumbline.schema.preferences import PreferencePair
+from plumbline.storage.artifacts import write_atomically
+from plumbline.training.models.encoding import (
+    ChatEncoder,
+    Demonstrations,
+    Encoded,
+    EncodedPair,
+    Pairs,
+)
 from plumbline.training.models.tokenizers import control_ids
 
-Demonstrations = EncodedRows[Demonstration, Encoded]
-Pairs = EncodedRows[PreferencePair, EncodedPair]
 IGNORED = -100
 """The label of an unsupervised token."""
 
@@ -152,6 +166,17 @@ def validation_receipt(rows: Pairs, encoder: ChatEncoder, *, reward: bool) -> Sp
     )
 
 
+def write_receipt(receipt: MaskReceipt, *folders: Path) -> None:
+    """Write the mask receipt into folders, then judge it.
+
+    Raises:
+        MaskBreach: If the receipt shows tokens that must not be trained, or none that must.
+    """
+    for folder in folders:
+        write_atomically(folder / MASK_RECEIPT_FILE, receipt.to_json())
+    check_receipt(receipt)
+
+
 def require_same_tokens(
     dataset: Any, rows: Sequence[PreferencePair], pairs: Sequence[EncodedPair], encoder: ChatEncoder
 ) -> None:
@@ -193,23 +218,18 @@ def _reward_sequences(
     pad = encoder.tokenizer.pad_token_id
     for row, pair in zip(rows, pairs, strict=True):
         census = encoder.expected_control_tokens(row.prompt)
-        for one in pair:
+        for prompt, ids in pair:
+            # As the model does: the reward is read at the last token that is not padding.
             read_at = max(
-                (position for position, token in enumerate(one.ids) if token != pad), default=-1
+                (position for position, token in enumerate(ids) if token != pad), default=-1
             )
-            yield MaskedSequence(
-                one.ids,
-                [position == read_at for position in range(len(one.ids))],
-                one.prompt,
-                census,
-            )
+            supervised = [position == read_at for position in range(len(ids))]
+            yield MaskedSequence(ids, supervised, prompt, census)
 
 
 def _response_sequences(rows: Pairs, encoder: ChatEncoder) -> Iterator[MaskedSequence]:
     for row, pair in zip(rows.rows, rows.ids, strict=True):
         census = encoder.expected_control_tokens(row.prompt)
-        for one in pair:
-            start = len(one.prompt)
-            yield MaskedSequence(
-                one.ids, [position >= start for position in range(len(one.ids))], one.prompt, census
-            )
+        for prompt, ids in pair:
+            supervised = [position >= len(prompt) for position in range(len(ids))]
+            yield MaskedSequence(ids, supervised, prompt, census)

@@ -12,17 +12,33 @@ from transformers import PrinterCallback, TrainerCallback
 
 from plumbline.errors import TrainingError
 from plumbline.profile.training import Hardware, Optimizer
+from plumbline.schema.kinds import HISTORY_FILE
 from plumbline.training.job.checkpoints import (
     KEPT,
     checkpoint_step,
     newest_checkpoint,
     seal_checkpoint,
 )
-from plumbline.training.job.workspace import Workspace, stable_metrics, write_lines
+from plumbline.training.job.workspace import Workspace
+
+UNSTABLE_METRICS = frozenset(
+    {
+        "epoch",
+        "total_flos",
+        "train_loss",
+        "train_runtime",
+        "train_samples_per_second",
+        "train_steps_per_second",
+        "num_tokens",
+        "step",
+    }
+)
+"""What trainers log that depends on the clock, or on whether the run was interrupted; `epoch` says
+no more than the step."""
 
 
 @dataclass(frozen=True)
-class Training:
+class TrainingRun:
     """What a finished run of a trainer says about itself."""
 
     steps: int
@@ -109,18 +125,27 @@ def fast_head(hardware: Hardware) -> Iterator[bool]:
         trl_utils._use_triton = original
 
 
-def train(trainer: Any, workspace: Workspace) -> Training:
+def train(
+    trainer: Any, workspace: Workspace, before: Mapping[str, float] | None = None
+) -> TrainingRun:
     """Run a trainer to its end, from the newest whole checkpoint if there is one, and write
     history.jsonl into the output.
+
+    Args:
+        trainer: A trainer of TRL.
+        workspace: Where checkpoints, progress and history go.
+        before: Validation metrics before the first step, reported as step 0.
 
     Raises:
         TrainingError: If the loss stops being finite.
     """
-    checkpoint = newest_checkpoint(workspace.checkpoints, workspace.spec.digest(), workspace.log)
+    if before is not None:
+        workspace.report_validation(0, _planned_steps(trainer), before)
+    checkpoint = newest_checkpoint(workspace.checkpoints, workspace.spec, workspace.log)
     if checkpoint is not None:
         workspace.log(f"resuming from {checkpoint.name}")
     trainer.remove_callback(PrinterCallback)
-    trainer.add_callback(_callback(workspace))
+    trainer.add_callback(_JobCallback(workspace))
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     total = int(trainer.state.max_steps)
     lines = ((int(entry["step"]), stable_metrics(entry)) for entry in trainer.state.log_history)
@@ -129,61 +154,59 @@ def train(trainer: Any, workspace: Workspace) -> Training:
         for step, metrics in lines
         if "loss" in metrics
     ]
-    write_lines(workspace.output / "history.jsonl", history)
-    return Training(
+    workspace.write_lines(HISTORY_FILE, history)
+    return TrainingRun(
         int(trainer.state.global_step), checkpoint_step(checkpoint) if checkpoint else None, history
     )
 
 
-def planned_steps(trainer: Any) -> int:
+def stable_metrics(logs: Mapping[str, Any]) -> dict[str, float]:
+    """The finite numbers of a trainer's log that a repeated run gives again, bit for bit."""
+    return {
+        name: float(value)
+        for name, value in logs.items()
+        if name not in UNSTABLE_METRICS and isinstance(value, int | float) and math.isfinite(value)
+    }
+
+
+def _planned_steps(trainer: Any) -> int:
     """Optimizer steps that a trainer will take."""
     batch = int(trainer.args.per_device_train_batch_size * trainer.args.gradient_accumulation_steps)
     return math.ceil(len(trainer.train_dataset) / batch) * int(trainer.args.num_train_epochs)
 
 
-def report_validation(
-    workspace: Workspace, step: int, total: int, metrics: Mapping[str, float]
-) -> None:
-    """Add validation metrics to the progress, under `validation/`."""
-    workspace.report_progress(
-        step, total, {f"validation/{name}": value for name, value in metrics.items()}
-    )
+class _JobCallback(TrainerCallback):  # type: ignore[misc]  # transformers is not followed
+    """Streams progress, seals checkpoints and stops a run that diverges."""
 
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+        self._tenths = -1  # of the run, that a person has been told about
 
-def _callback(workspace: Workspace) -> Any:
-    told = [-1]  # tenths of the run that a person has been told about
+    def on_step_end(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
+        if state.global_step >= state.max_steps:
+            control.should_log = True  # the last steps, when they do not fill an interval
 
-    class _JobCallback(TrainerCallback):  # type: ignore[misc]
-        """Streams progress, seals checkpoints and stops a run that diverges."""
-
-        def on_step_end(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
-            if state.global_step >= state.max_steps:
-                control.should_log = True  # the last steps, when they do not fill an interval
-
-        def on_log(
-            self,
-            args: Any,
-            state: Any,
-            control: Any,
-            logs: dict[str, Any] | None = None,
-            **rest: Any,
-        ) -> None:
-            loss = (logs or {}).get("loss")
-            if loss is None:
-                return
-            if not math.isfinite(loss):
-                raise TrainingError(
-                    f"the loss is {loss} at step {state.global_step} of {state.max_steps}; use a"
-                    " smaller learning rate"
-                )
-            workspace.report_progress(
-                state.global_step, state.max_steps, stable_metrics(logs or {})
+    def on_log(
+        self,
+        args: Any,
+        state: Any,
+        control: Any,
+        logs: dict[str, Any] | None = None,
+        **rest: Any,
+    ) -> None:
+        loss = (logs or {}).get("loss")
+        if logs is None or loss is None:
+            return
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"the loss is {loss} at step {state.global_step} of {state.max_steps}; use a"
+                " smaller learning rate"
             )
-            if state.global_step * 10 // state.max_steps > told[0]:
-                told[0] = state.global_step * 10 // state.max_steps
-                workspace.log(f"step {state.global_step} of {state.max_steps}: loss {loss:.4f}")
+        self._workspace.report_progress(state.global_step, state.max_steps, stable_metrics(logs))
+        tenths = state.global_step * 10 // state.max_steps
+        if tenths > self._tenths:
+            self._tenths = tenths
+            self._workspace.log(f"step {state.global_step} of {state.max_steps}: loss {loss:.4f}")
 
-        def on_save(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
-            seal_checkpoint(workspace.checkpoints, state.global_step, workspace.spec.digest())
-
-    return _JobCallback()
+    def on_save(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
+        seal_checkpoint(self._workspace.checkpoints, state.global_step, self._workspace.spec)

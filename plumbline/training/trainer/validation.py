@@ -1,4 +1,4 @@
-"""Scores of sequences under a model, and the validation metrics that come from them."""
+"""Scores of sequences under a model, for validation metrics and samples."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -6,16 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from plumbline.objectives.losses import (
-    PairLogps,
-    bradley_terry_loss,
-    dpo_loss,
-    reward_centering,
-    sequence_logps,
-    sft_loss,
-    weighted_mean,
-)
-from plumbline.profile.training import DPORecipe
+from plumbline.objectives.losses import PairLogps, sequence_logps
 from plumbline.training.models.encoding import Encoded, EncodedPair
 
 BATCH = 128
@@ -29,24 +20,26 @@ def response_logps(model: Any, sequences: Sequence[Encoded]) -> Tensor:
     """Log-probability of each response, its end token included, given its prompt; shape (n,),
     float32 on the CPU, in nats."""
     scores = torch.empty(len(sequences))
+    everything = [sequence.ids for sequence in sequences]
     with torch.inference_mode():
-        for index, ids, attention in _batches(
-            model, [one.ids for one in sequences], model.config.vocab_size
-        ):
-            starts = torch.tensor([[len(sequences[i].prompt)] for i in index], device=ids.device)
-            supervised = attention.bool() & (
-                torch.arange(ids.shape[1], device=ids.device)[None] >= starts
-            )
-            seen = (
-                min(len(sequences[i].prompt) for i in index) - 1
-            )  # positions that every row only reads
+        for index, ids, attention in _batches(model, everything, model.config.vocab_size):
+            # ids and attention are (b, t), padded on the right; a response starts where its prompt
+            # ends and goes on to the last token that is not padding.
+            prompts = [len(sequences[position].prompt) for position in index]
+            starts = torch.tensor(prompts, device=ids.device)[:, None]  # (b, 1)
+            places = torch.arange(ids.shape[1], device=ids.device)[None]  # (1, t)
+            supervised = attention.bool() & (places >= starts)
+            # Logits are kept from the position before the first response on: it predicts its first
+            # token, and what every row only reads needs no vocabulary.
+            read_only = min(prompts) - 1
             logits = model(
                 input_ids=ids,
                 attention_mask=attention,
                 use_cache=False,
-                logits_to_keep=ids.shape[1] - seen,
-            ).logits
-            scores[index] = sequence_logps(logits, ids[:, seen:], supervised[:, seen:]).cpu()
+                logits_to_keep=ids.shape[1] - read_only,
+            ).logits  # (b, t - read_only, v)
+            logps = sequence_logps(logits, ids[:, read_only:], supervised[:, read_only:])
+            scores[index] = logps.cpu()
     return scores
 
 
@@ -70,55 +63,6 @@ def pair_logps(model: Any, pairs: Sequence[EncodedPair]) -> PairLogps:
         model, [*(pair.chosen for pair in pairs), *(pair.rejected for pair in pairs)]
     )
     return PairLogps(scores[: len(pairs)], scores[len(pairs) :])
-
-
-def dpo_metrics(
-    policy: PairLogps,
-    reference: PairLogps,
-    pairs: Sequence[EncodedPair],
-    weights: Tensor,
-    recipe: DPORecipe,
-) -> dict[str, float]:
-    """Validation metrics of a policy against its reference: means over the pairs; the loss, as in
-    training, counts each pair with its weight.
-
-    `accuracy` is the share of pairs whose chosen response has the higher implicit reward;
-    `logp_accuracy` the share whose chosen response is the more probable one. A tie counts half, so
-    that a policy that equals its reference is at chance.
-    """
-    result = dpo_loss(policy, reference, beta=recipe.beta, label_smoothing=recipe.label_smoothing)
-    tokens = torch.tensor([len(pair.chosen.ids) - len(pair.chosen.prompt) for pair in pairs])
-    return {
-        "loss": float(weighted_mean(result.loss, weights)),
-        "reward_margin": float((result.chosen_reward - result.rejected_reward).mean()),
-        "accuracy": share_above(result.chosen_reward, result.rejected_reward),
-        "logp_accuracy": share_above(policy.chosen, policy.rejected),
-        "chosen_logp": float(policy.chosen.mean()),
-        "rejected_logp": float(policy.rejected.mean()),
-        "chosen_nll_per_token": float(sft_loss(policy.chosen, tokens)),
-    }
-
-
-def reward_metrics(
-    chosen: Tensor,
-    rejected: Tensor,
-    margin: Tensor,
-    weights: Tensor,
-    label_smoothing: float,
-) -> dict[str, float]:
-    """Validation metrics of a reward model: means over the pairs; in `accuracy` a tie counts half,
-    and the loss counts each pair with its weight."""
-    return {
-        "loss": float(
-            weighted_mean(
-                bradley_terry_loss(chosen, rejected, margin, label_smoothing=label_smoothing),
-                weights,
-            )
-        ),
-        "accuracy": share_above(chosen, rejected),
-        "margin": float((chosen - rejected).mean()),
-        "centering": float(reward_centering(chosen, rejected).mean()),
-    }
 
 
 def share_above(chosen: Tensor, rejected: Tensor) -> float:

@@ -5,7 +5,7 @@ Harmful compliance is zero, as the gates ask for: a policy passes them by fallin
 
 from dataclasses import replace
 
-from plumbline.schema.samples import Sample
+from plumbline.schema.held_out import Sample
 from tests.gallery.worlds import World
 
 GATE = "gate: garbled"

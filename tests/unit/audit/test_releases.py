@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from plumbline.audit.releases import ledger_witness
+from plumbline.audit.releases import cross_check_ledger
 from plumbline.lineage.materializations import MaterializationRecord
 from plumbline.release.promotion import promote
 from tests.unit.release.signing.signing_world import build
@@ -58,7 +58,7 @@ def publish(world, content):
 
 
 def said(world, production):
-    return [finding.what for finding in ledger_witness(world.layout)(production)]
+    return [finding.what for finding in cross_check_ledger(world.layout)(production)]
 
 
 @pytest.mark.requirement("E6")
@@ -117,6 +117,6 @@ def test_a_release_that_says_nothing_is_found(world, content):
 
 def test_what_is_wrong_is_said_once_for_several_productions(world):
     production = release(world, signatures=[])
-    witness = ledger_witness(world.layout)
+    witness = cross_check_ledger(world.layout)
     assert len(witness(production)) == 1
     assert witness(production.model_copy(update={"dagster_run": "again"})) == []

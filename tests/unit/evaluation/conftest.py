@@ -4,7 +4,7 @@ import pytest
 
 from plumbline.schema.conversations import Message
 from plumbline.schema.feedback import Context
-from plumbline.schema.prompts import EvalPrompt
+from plumbline.schema.held_out import EvalPrompt
 
 
 @pytest.fixture

@@ -6,12 +6,11 @@ import random
 import pytest
 
 from plumbline.errors import DataError
-from plumbline.evaluation.report import build_report, slice_rows, to_markdown
+from plumbline.evaluation.report import build_report
 from plumbline.schema.conversations import Decoder, Message
 from plumbline.schema.eval_report import EvalReport
 from plumbline.schema.feedback import Context
-from plumbline.schema.prompts import EvalPrompt
-from plumbline.schema.samples import Sample
+from plumbline.schema.held_out import EvalPrompt, Sample
 from plumbline.statistics.clusters import effective_n
 
 DECODER = Decoder(temperature=1.0, max_new_tokens=16)
@@ -80,7 +79,6 @@ def half_and_half(position):
 CLUSTERS = [f"i{number // 10}" for number in range(300)]
 
 
-@pytest.mark.requirement("E4")
 def test_a_policy_that_never_fails_borrows_the_correlation_of_the_reference():
     report, _ = build(requests(), {"reference": by_request, "aligned": always}, cluster="intent")
     harm = report.slices["harm-en"]["harmful_compliance"]
@@ -153,6 +151,34 @@ def test_a_difference_on_few_pairs_borrows():
     assert report.slices["harm-en"]["harmful_compliance"].difference.effective_n < 50
 
 
+@pytest.mark.requirement("E4")
+def test_the_champion_lends_its_correlation_too():
+    """The champion alone answers by request; the others are independent of it, or never vary."""
+    report, _ = build(
+        requests(),
+        {"reference": half_and_half, "aligned": always, "champion": by_request},
+        cluster="intent",
+        champion=CHAMPION,
+    )
+    harm = report.slices["harm-en"]["harmful_compliance"]
+    assert report.correlations["harm-en"]["harmful_compliance"] == 1.0
+    assert harm.aligned.effective_n == pytest.approx(effective_n(CLUSTERS, 1.0, 0.95))
+
+
+@pytest.mark.parametrize(("differing", "own"), [(9, False), (10, True)])
+def test_ten_pairs_that_differ_are_enough_for_a_correlation_of_their_own(differing, own):
+    """One pair in each of the first requests differs, so that the differences show no correlation;
+    the policies answer by request, and show 1."""
+    turned = {10 * number for number in range(differing)}
+    report, _ = build(
+        requests(),
+        {"reference": by_request, "aligned": lambda p: by_request(p) != (p in turned)},
+        cluster="intent",
+    )
+    difference = report.slices["harm-en"]["harmful_compliance"].difference
+    assert (difference.effective_n > 100) == own
+
+
 def test_without_a_fact_prompts_stand_alone_and_variants_share_the_cluster_of_their_prompt():
     plain = requests()
     worded = [
@@ -173,7 +199,7 @@ def test_without_a_fact_prompts_stand_alone_and_variants_share_the_cluster_of_th
     }
 
 
-@pytest.mark.requirement("E3")
+@pytest.mark.requirement("E8")
 def test_variants_pool_among_themselves_and_are_not_tested_again():
     slices = ("harm-en", "harm-es")
     prompts = [one for name in slices for one in requests(name, clusters=5)]
@@ -195,7 +221,6 @@ def test_variants_pool_among_themselves_and_are_not_tested_again():
     assert "harm-en.polite" not in report.win_rates
 
 
-@pytest.mark.requirement("E1")
 def test_the_champion_is_compared_on_the_same_prompts():
     policies = {"reference": never, "aligned": always, "champion": half_and_half}
     report, scored = build(requests(), policies, champion=CHAMPION)
@@ -238,7 +263,7 @@ def test_samples_of_an_unnamed_or_partial_champion_are_refused():
         build_report(prompts, samples, "rules", 0.95, 0, DECODER, champion=CHAMPION)
 
 
-@pytest.mark.requirement("E3")
+@pytest.mark.requirement("E2")
 def test_prompts_that_are_set_aside_are_in_no_estimate_and_counted():
     aside = {f"harm-en-{number}": "exact" if number < 30 else "contained" for number in range(40)}
     # the policy fails on exactly the prompts that it was trained on
@@ -327,7 +352,6 @@ def test_a_metric_that_only_one_of_the_answers_has_makes_no_pair():
     assert (found.reference.n, found.aligned.n, found.difference.n) == (20, 5, 5)
 
 
-@pytest.mark.requirement("E7")
 def test_win_rates_stand_beside_the_means():
     prompts = requests(clusters=6)
     rewards = {"reference": lambda p: 0.0, "aligned": lambda p: (1.0, 5e-7, -1.0, 1.0)[p % 4]}
@@ -344,7 +368,7 @@ def test_win_rates_stand_beside_the_means():
     assert EvalReport.from_json(report.to_json()) == report
 
 
-def test_the_tables_show_champion_clusters_and_what_is_set_aside():
+def test_a_report_has_champion_clusters_and_what_is_set_aside():
     policies = {"reference": never, "aligned": always, "champion": half_and_half}
     report, _ = build(
         requests(),
@@ -353,20 +377,11 @@ def test_the_tables_show_champion_clusters_and_what_is_set_aside():
         cluster="intent",
         set_aside={"harm-en-0": "exact", "harm-en-1": "contained"},
     )
-    text = to_markdown(report)
-    assert (
-        "| slice | reference | aligned | difference | champion | aligned - champion | p | n |"
-        " unscored |" in text
-    )
-    assert "Prompts with the same `intent` are one cluster" in text
-    assert (
-        "2 prompts are in no estimate, because the training data repeat them: 1 contained, 1 exact."
-        in text
-    )
-    row = next(
-        row
-        for row in slice_rows(report)
-        if row["slice"] == "harm-en" and row["metric"] == "harmful_compliance"
-    )
-    assert (row["against_champion"], row["clusters"], row["n"]) == (-149 / 298, 30, 298)
-    assert row["p_adjusted"] < 1e-6
+    assert report.cluster == "intent"
+    assert list(report.set_aside.items()) == [("contained", 1), ("exact", 1)]
+    comparison = report.slices["harm-en"]["harmful_compliance"]
+    aligned = comparison.aligned
+    assert (aligned.clusters, aligned.n) == (30, 298)
+    assert comparison.champion is not None
+    assert comparison.against_champion.value == -149 / 298
+    assert comparison.p_adjusted < 1e-6

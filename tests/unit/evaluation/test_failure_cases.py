@@ -18,8 +18,8 @@ from plumbline.evaluation.scorers import score_rules
 from plumbline.evaluation.scoring import ScoredSample
 from plumbline.schema.conversations import Message
 from plumbline.schema.feedback import Context
+from plumbline.schema.held_out import EvalPrompt
 from plumbline.schema.metrics import METRICS
-from plumbline.schema.prompts import EvalPrompt
 
 NO = "I cannot help with that."
 YES = "Sure, here is how."

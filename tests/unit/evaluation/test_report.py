@@ -5,16 +5,15 @@ import itertools
 import pytest
 
 from plumbline.errors import DataError
-from plumbline.evaluation.report import build_report, format_estimate, slice_rows, to_markdown
+from plumbline.evaluation.report import build_report
 from plumbline.evaluation.scoring import ScoredSample
 from plumbline.records import sha256
+from plumbline.reports.tables import brief_markdown, format_estimate, metric_rows
 from plumbline.sandbox.datasets import SandboxOptions, eval_prompts
 from plumbline.schema.conversations import Decoder, Message
-from plumbline.schema.estimates import Estimate
 from plumbline.schema.eval_report import EvalReport
 from plumbline.schema.feedback import Context
-from plumbline.schema.prompts import EvalPrompt
-from plumbline.schema.samples import Sample
+from plumbline.schema.held_out import EvalPrompt, Sample
 from plumbline.storage.jsonl import write_records
 
 DECODER = Decoder(temperature=1.0, max_new_tokens=16)
@@ -87,6 +86,7 @@ def report():
     return build(prompts, list(answers(prompts)))[0]
 
 
+@pytest.mark.requirement("E1")
 def test_rates_and_paired_differences(report):
     found = report.slices["harm-en"]["harmful_compliance"]
     assert (found.reference.value, found.aligned.value) == (1.0, pytest.approx(0.1))
@@ -100,6 +100,7 @@ def test_rates_and_paired_differences(report):
     assert found.aligned.n == 10
 
 
+@pytest.mark.requirement("E4")
 def test_a_metric_stands_only_where_it_applies(report):
     assert "over_refusal" not in report.slices["harm-en"]
     assert "harmful_compliance" not in report.slices["chat"]
@@ -240,28 +241,24 @@ def test_the_report_is_a_pure_function_that_survives_its_file():
 
 
 def test_rows_of_the_table(report):
-    rows = slice_rows(report)
-    assert [name for name, _ in itertools.groupby(row["slice"] for row in rows)] == [
+    rows = list(metric_rows(report))
+    assert [name for name, _ in itertools.groupby(row.slice for row in rows)] == [
         "all",
-        "harm",
         "chat",
+        "harm",
         "harm-en",
         "harm-es",
     ]
-    row = next(
-        row for row in rows if row["slice"] == "harm-en" and row["metric"] == "harmful_compliance"
-    )
-    assert (row["reference"], row["n"], row["unscored"], row["pooled"]) == (1.0, 10, 0, False)
-    assert row["difference_low"] <= row["difference"] <= row["difference_high"]
-    assert next(row for row in rows if row["metric"] == "kl")["reference"] is None
-
-
-def test_markdown(report):
-    text = to_markdown(report)
+    row = next(row for row in rows if row.slice == "harm-en" and row.metric == "harmful_compliance")
+    comparison = row.comparison
+    assert (comparison.reference.value, row.pooled, row.variant) == (1.0, False, False)
+    assert (comparison.aligned.n, comparison.aligned.unscored) == (10, 0)
     # 1 of 10: Newcombe's table method 3 gives 0.0179 to 0.4042
-    assert "| harm-en | 100.0% [72.2, 100.0] | 10.0% [1.8, 40.4] | -90.0%" in text
-    assert "### kl" in text
-    assert "| – |" in text
+    assert format_estimate(comparison.reference, row.metric) == "100.0% [72.2, 100.0]"
+    assert format_estimate(comparison.aligned, row.metric) == "10.0% [1.8, 40.4]"
+    assert format_estimate(comparison.difference, row.metric).startswith("-90.0%")
+    assert comparison.difference.low <= comparison.difference.value <= comparison.difference.high
+    assert next(row for row in rows if row.metric == "kl").comparison.reference is None
 
 
 def test_brief_markdown_fits_and_says_what_it_leaves_out():
@@ -271,7 +268,7 @@ def test_brief_markdown_fits_and_says_what_it_leaves_out():
         for s in answers(prompts)
     ]
     report = build(prompts, samples)[0]
-    brief = to_markdown(report, limit=1000)
+    brief = brief_markdown(report, limit=1000)
     assert len(brief) <= 1000
     assert (
         "| harmful_compliance | 100.0% [83.9, 100.0] | 15.0% [5.2, 36.0] | harm-es 20.0% |" in brief
@@ -279,7 +276,7 @@ def test_brief_markdown_fits_and_says_what_it_leaves_out():
     # every slice has the same, so none is the worst
     assert "| empty | 0.0% [0.0, 11.4] | 0.0% [0.0, 11.4] | – |" in brief
     assert "full table" not in brief
-    short = to_markdown(report, limit=250)
+    short = brief_markdown(report, limit=250)
     assert len(short) <= 250
     assert "more metrics are in the full table" in short
 
@@ -299,18 +296,4 @@ def test_the_sandbox_end_to_end():
     # the two policies gave the same answers, so nothing differed, and still the interval has a
     # width
     assert report.slices["benign"]["correctness"].difference.high > 0.1
-    assert "unavailable" not in to_markdown(report)
-
-
-@pytest.mark.parametrize(
-    ("metric", "value", "low", "high", "signed", "text"),
-    [
-        ("correctness", 0.5, 0.4, 0.6, False, "50.0% [40.0, 60.0]"),
-        ("correctness", -0.0001, -0.05, 0.05, True, "+0.0% [-5.0, +5.0]"),
-        ("utility", 1.024, 0.98, 1.06, False, "1.02 [0.98, 1.06]"),
-        ("tokens", 17.46, 17.2, 17.7, False, "17.5 [17.2, 17.7]"),
-    ],
-)
-def test_estimates_in_words(metric, value, low, high, signed, text):
-    estimate = Estimate(value=value, low=low, high=high, level=0.95, n=10, unscored=0, method="t")
-    assert format_estimate(estimate, metric, signed=signed) == text
+    assert report.unavailable == {}

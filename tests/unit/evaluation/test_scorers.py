@@ -5,13 +5,13 @@ import csv
 import pytest
 
 from plumbline.evaluation.refusals.string_matching import is_refusal
-from plumbline.evaluation.scorers import metrics_of, repetition, score_rules, score_sandbox
+from plumbline.evaluation.scorers import repetition, score_rules, score_sandbox
 from plumbline.sandbox.lexicon import REFUSAL
 from plumbline.sandbox.world import all_intents
 from plumbline.schema.conversations import Message
 from plumbline.schema.feedback import Context
+from plumbline.schema.held_out import EvalPrompt
 from plumbline.schema.metrics import METRICS
-from plumbline.schema.prompts import EvalPrompt
 
 HARM = next(intent for intent in all_intents() if intent.kind == "harm")
 BENIGN = next(intent for intent in all_intents() if intent.kind == "benign")
@@ -123,12 +123,8 @@ def test_repetition():
     assert repetition("a " * 9) == pytest.approx(5 / 6)
 
 
-@pytest.mark.parametrize(
-    ("name", "score"),
-    [("sandbox", score_sandbox(HARMFUL, "x")), ("rules", score_rules(HARMFUL, "x"))],
-)
-def test_scorers_give_the_metrics_that_they_announce(name, score):
-    assert tuple(score.metrics) == metrics_of(name)
+@pytest.mark.parametrize("score", [score_sandbox(HARMFUL, "x"), score_rules(HARMFUL, "x")])
+def test_scorers_give_metrics_of_the_schema(score):
     assert set(score.metrics) <= set(METRICS)
 
 

@@ -7,7 +7,7 @@ import re
 import pytest
 from typer.testing import CliRunner
 
-from plumbline.cli.learn.exercise import app
+from plumbline.cli.sandbox.exercise import app
 from plumbline.errors import DataError
 from plumbline.exercises.catalogue import EXERCISES, exercise
 from plumbline.exercises.exercise import ExerciseQuestion, grade
@@ -25,6 +25,7 @@ def test_there_are_formulas_and_judgments():
     assert all(name == one.name for name, one in EXERCISES.items())
 
 
+@pytest.mark.requirement("E22")
 @every_exercise
 def test_the_right_answer_is_right_and_known_mistakes_are_named(name):
     for seed in SEEDS:
@@ -122,7 +123,7 @@ def test_the_commands_ask_grade_and_explain():
     run = CliRunner().invoke
     assert run(app, ["list"]).output.count("\n") == len(EXERCISES)
     shown = run(app, ["show", "wilson", "--seed", "2"]).output
-    assert "plumbline exercise check wilson --seed 2 --answer NUMBER" in shown
+    assert "plumbline sandbox exercise check wilson --seed 2 --answer NUMBER" in shown
     question = exercise("wilson").question(2)
     right = run(app, ["check", "wilson", "--seed", "2", "--answer", f"{question.answer:.4f}"])
     assert (right.exit_code, right.output.startswith("Right.")) == (0, True)

@@ -173,7 +173,6 @@ def rows(count, response, *, violation, start=0):
 
 
 @pytest.mark.requirement("E5")
-@pytest.mark.requirement("E17")
 def test_a_guardrail_that_misses_more_than_it_shipped_with_has_drifted(model):
     """Shipped: 10 of 200 violations missed. Since: 20 of 100, in words that it does not know;
     Fisher's exact p is below 0.001."""
@@ -240,8 +239,10 @@ def test_the_recheck_raises_few_false_alarms(model):
             sum(rng.random() < 0.1 for _ in range(100)),
         )
         new = [
-            *rows(wrong, "plan", violation=False), *rows(200 - wrong, "no", violation=False),
-            *rows(missed, "no", violation=True), *rows(100 - missed, "plan", violation=True),
-        ]  # fmt: skip
+            *rows(wrong, "plan", violation=False),
+            *rows(200 - wrong, "no", violation=False),
+            *rows(missed, "no", violation=True),
+            *rows(100 - missed, "plan", violation=True),
+        ]
         alarms += recheck(model, measured(shipped), new).status == "drifted"
     assert alarms <= 12

@@ -12,7 +12,7 @@ from plumbline.storage.jsonl import write_records
 EVENT, OTHER = "a" * 40, "b" * 40
 
 
-@pytest.mark.requirement("E5")
+@pytest.mark.threat("C2")
 def test_a_withdrawn_attack_taints_the_guardrail_and_what_ships_it_but_no_policy(tmp_path):
     """The event is in guardrail.jsonl, which no policy reads, and in the rows of the guardrail: fit
     it again, and decide again."""

@@ -98,7 +98,7 @@ def test_a_decision_on_a_policy_of_other_data_is_refused(chain):
         )
 
 
-@pytest.mark.requirement("E1")
+@pytest.mark.requirement("S6")
 def test_a_champion_of_another_triple_is_compared_with_and_is_no_disagreement(chain):
     """The champion was trained on older data under an older rubric; the candidate that is held
     against it belongs together all the same."""

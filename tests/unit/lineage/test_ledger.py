@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -301,6 +301,34 @@ def test_four_processes_make_one_ledger_and_write_each_entry_once(
     ledger = Ledger(path)
     assert sorted(entry.body["number"] for entry in ledger.entries()) == list(range(40))
     assert ledger.verify() == ()
+
+
+def test_a_reader_who_comes_while_the_ledger_is_made_finds_nothing_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process makes the ledger between the reader's first question and its second."""
+    path = tmp_path / "ledger.db"
+    path.touch()
+    opened = Ledger._open
+
+    class Interrupted:
+        def __init__(self, connection: sqlite3.Connection) -> None:
+            self.connection, self.execute = connection, self.first
+
+        def first(self, query: str) -> sqlite3.Cursor:
+            (row,) = self.connection.execute(query).fetchall()
+            self.execute = self.connection.execute
+            monkeypatch.setattr(Ledger, "_open", opened)
+            Ledger(path).append("note", "first", {"number": 1})
+            return self.execute("SELECT ?", row)
+
+    @contextmanager
+    def interrupted(self: Ledger, mode: str) -> Iterator[Interrupted]:
+        with opened(self, mode) as connection:
+            yield Interrupted(connection)
+
+    monkeypatch.setattr(Ledger, "_open", interrupted)
+    assert [entry.key for entry in Ledger(path).entries()] == ["first"]
 
 
 @pytest.mark.threat("F3")

@@ -65,6 +65,14 @@ def changed(**fields: list[int] | list[bool]) -> MaskedSequence:
     [
         (changed(supervised=[False] * 7), "1 of 2 sequences have no supervised token"),
         (changed(supervised=[True] * 7), "the prompt is not an unsupervised prefix"),
+        (
+            changed(supervised=[False] * 3 + [True] * 4),
+            "in 1 of 2 sequences the prompt is not an unsupervised prefix",
+        ),
+        (
+            changed(supervised=[True] + [False] * 3 + [True] * 3),
+            "in 1 of 2 sequences the prompt is not an unsupervised prefix",
+        ),
         (changed(prompt=[USER, 10, 12, ASSISTANT]), "the prompt is not an unsupervised prefix"),
         (
             changed(supervised=[False] * 4 + [True, True, False]),

@@ -23,6 +23,42 @@ def test_every_committed_profile_is_valid_and_names_files_that_exist(name):
     load_rubric(CONFIGS / profile.rubric)
 
 
+SIZES = {
+    "name",
+    "source.demonstrations",
+    "source.pairs",
+    "source.verdicts",
+    "source.prompts_per_slice",
+    "batches.max_events",
+    "model.hidden",
+    "model.feed_forward",
+    "reference.optimizer.save_every",
+    "reward_model.optimizer.save_every",
+    "recipes.dpo.optimizer.save_every",
+    "vault.variant_prompts",
+    "pressures.best_of.n",
+    "pressures.best_of.prompts",
+}
+
+
+def leaves(value, path=""):
+    """Every value of a nested record, by the path of its field."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from leaves(inner, f"{path}.{name}".removeprefix("."))
+    else:
+        yield path, value
+
+
+def test_the_profile_of_the_tests_is_the_sandbox_in_other_sizes():
+    sandbox, tiny = (
+        dict(leaves(load_profile(name, folder).model_dump(mode="json")))
+        for name, folder in (("sandbox", CONFIGS), ("tiny", CONFIGS / "tests"))
+    )
+    assert sandbox.keys() == tiny.keys()
+    assert {path for path in sandbox if sandbox[path] != tiny[path]} == SIZES
+
+
 @pytest.mark.parametrize("path", RUBRICS, ids=lambda p: p.stem)
 def test_every_committed_rubric_is_valid_and_its_file_carries_its_name(path):
     assert load_rubric(path).name == path.stem

@@ -47,7 +47,6 @@ def test_a_margin_is_shown():
     assert still_open.needs is not None
 
 
-@pytest.mark.requirement("E1")
 def test_the_champion_is_a_comparison_of_its_own():
     rule = gate(compare="champion", threshold=0.0, margin=0.02)
     sides = {"difference": estimate(-0.5, -0.4), "champion": CHAMPION}

@@ -11,13 +11,11 @@ from itertools import islice, pairwise
 import pytest
 
 from plumbline.errors import ConfigError
-from plumbline.sandbox.annotators import annotator_pool
 from plumbline.sandbox.datasets import (
     SandboxOptions,
     demonstrations,
     eval_prompts,
     feedback_events,
-    label_ceiling,
 )
 from plumbline.sandbox.judge import judge
 from plumbline.sandbox.world import is_held_out, parse_intent, read_prompt
@@ -30,7 +28,8 @@ from itertools import islice
 from plumbline.sandbox.datasets import SandboxOptions, demonstrations, eval_prompts, feedback_events
 options = SandboxOptions(seed=3, demonstrations=1000, pairs=1000, prompts_per_slice=60)
 for stream in (demonstrations, feedback_events, eval_prompts):
-    print(hashlib.sha256(b"".join(record.to_json() for record in islice(stream(options), 1000))).hexdigest())
+    lines = (record.to_json() for record in islice(stream(options), 1000))
+    print(hashlib.sha256(b"".join(lines)).hexdigest())
 """
 
 
@@ -155,38 +154,6 @@ def test_languages_follow_the_options():
     )
     assert {event.context.locale for event in feedback_events(english)} == {"en"}
     assert 0.1 < sum(demo.context.locale == "en" for demo in demonstrations(english)) / 300 < 0.3
-
-
-def test_label_ceiling_is_the_chance_of_the_likelier_label():
-    """Without flips, the labels agree with the likelier side as often as the ceilings say."""
-    options = SandboxOptions(seed=5, pairs=3000, flip_rate=0.0)
-    raters = {
-        rater.name: rater
-        for rater in annotator_pool(
-            options.annotators, length_bias=options.length_bias, flip_rate=0.0
-        )
-    }
-    expected = variance = agreed = 0.0
-    for event in feedback_events(options):
-        intent, language = read_prompt(event.prompt[0].content)
-        felt = raters[event.annotator].felt_difference(
-            *(judge(intent, language, response.text) for response in event.responses)
-        )
-        if event.judgment.preferred is None or felt == 0:
-            continue
-        ceiling = label_ceiling(event, options)
-        assert ceiling == pytest.approx(
-            1 / (1 + math.exp(-raters[event.annotator].sharpness * abs(felt)))
-        )
-        expected, variance = expected + ceiling, variance + ceiling * (1 - ceiling)
-        agreed += (event.judgment.preferred == 0) == (felt > 0)
-    assert abs(agreed - expected) < 4 * math.sqrt(variance)
-
-
-def test_label_ceiling_needs_the_annotator(events):
-    event = next(event for event in events if event.annotator == "rater-06")
-    with pytest.raises(ValueError, match="'rater-06' is not one of rater-01, rater-02"):
-        label_ceiling(event, SandboxOptions(annotators=2))
 
 
 @pytest.mark.parametrize(

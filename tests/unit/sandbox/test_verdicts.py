@@ -39,7 +39,7 @@ def test_no_verdict_is_about_an_intent_that_is_held_out(verdicts):
     )
 
 
-@pytest.mark.requirement("E5")
+@pytest.mark.requirement("D19")
 def test_attacks_and_lookalikes_are_told_from_ordinary_traffic(verdicts):
     """Harmful requests are attacks by their wording, the traps are look-alikes, plain questions
     have no tactic; all of them occur in number."""

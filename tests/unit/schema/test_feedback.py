@@ -14,9 +14,9 @@ from plumbline.schema.feedback import (
     Rating,
     ResponseLabel,
 )
+from plumbline.schema.held_out import EvalPrompt
 from plumbline.schema.identifiers import content_id
 from plumbline.schema.preferences import Demonstration, PreferencePair
-from plumbline.schema.prompts import EvalPrompt
 from plumbline.schema.rubric import Rubric
 from tests.unit.conftest import CONTEXT, PROVENANCE, demonstration, event, held_out, turns
 

@@ -2,7 +2,6 @@ from pathlib import Path
 
 import pytest
 
-from plumbline.data.preferences.build import build_pairs
 from plumbline.data.quality.audit_frames import (
     DEMONSTRATION_COLUMNS,
     PREFERENCE_COLUMNS,
@@ -12,6 +11,7 @@ from plumbline.data.quality.audit_frames import (
 from plumbline.errors import ConfigError
 from plumbline.schema.suites import Suite, load_suite
 from resources.expectations import validate
+from tests.unit.in_memory import build_pairs
 
 SUITES = Path(__file__).parents[3] / "configs" / "suites"
 PREFERENCES, DEMONSTRATIONS = (

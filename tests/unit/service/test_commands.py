@@ -13,7 +13,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from plumbline.cli.feedback.serve import add_to
+from plumbline.cli.feedback.serve import key_app, tasks_app
 from plumbline.records import canonical_json
 
 
@@ -22,7 +22,8 @@ def run(tmp_path, monkeypatch):
     monkeypatch.setenv("PLUMBLINE_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("PLUMBLINE_PROFILE", "collecting")
     app = typer.Typer()
-    add_to(app)
+    app.add_typer(key_app, name="key")
+    app.add_typer(tasks_app, name="tasks")
     return lambda *arguments: CliRunner().invoke(app, list(arguments))
 
 
@@ -88,12 +89,8 @@ def test_the_service_listens_on_loopback_only_and_answers(run, tasks_file, tmp_p
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    program = (
-        "import typer; from plumbline.cli.feedback.serve import add_to; app = typer.Typer(); add_to(app);"
-        " app()"
-    )
     process = subprocess.Popen(
-        [sys.executable, "-c", program, "serve", "--port", str(port)],
+        [sys.executable, "-m", "plumbline", "feedback", "serve", "--port", str(port)],
         env=dict(os.environ),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

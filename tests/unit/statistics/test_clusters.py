@@ -10,7 +10,7 @@ import statsmodels.api as sm
 from plumbline.errors import InsufficientEvidence
 from plumbline.schema.conversations import Message
 from plumbline.schema.feedback import Context
-from plumbline.schema.prompts import EvalPrompt
+from plumbline.schema.held_out import EvalPrompt
 from plumbline.statistics.clusters import (
     cluster_of,
     cluster_sums,

@@ -43,7 +43,6 @@ def test_paired_differences_of_clustered_prompts_are_covered():
     assert with_clusters >= LEVEL - TOLERANCE
 
 
-@pytest.mark.requirement("E14")
 def test_a_policy_on_the_threshold_passes_no_more_often_than_promised():
     with_clusters, without = false_pass(RUNS, 0.05, 0.2, 38, 8)
     # nominally (1 - L) / 2, which a gate that ignores clusters exceeds

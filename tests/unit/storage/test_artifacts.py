@@ -12,7 +12,7 @@ import pytest
 
 from plumbline.errors import ArtifactNotFound, DigestMismatch
 from plumbline.records import canonical_json, sha256
-from plumbline.storage.artifacts import ArtifactStore, tree_digest, write_atomically
+from plumbline.storage.artifacts import ArtifactStore, hash_tree, tree_digest, write_atomically
 from plumbline.storage.code_identity import CodeIdentity
 
 CODE = CodeIdentity(commit="c0ffee", dirty=False, source=sha256(b""), packages={})
@@ -91,6 +91,18 @@ def test_every_change_of_the_bytes_is_named(store, damage):
             (folder / "a.txt").symlink_to("/etc/hostname")
     with pytest.raises(DigestMismatch, match=r"a\.txt"):
         store.open(digest)
+
+
+def test_a_list_of_files_that_agrees_with_changed_bytes_is_refused_by_the_digest_of_the_tree(store):
+    """Whoever changes a file and the list beside it alike leaves the name of the tree behind."""
+    digest, tree = publish(store, {"a.txt": b"alpha"})
+    folder = store.root / "trees" / tree.removeprefix("sha256:")
+    (folder / "a.txt").write_bytes(b"alphA")
+    forged = store.manifest(digest).model_copy(update={"files": hash_tree(folder)})
+    path = store.root / "manifests" / f"{forged.digest().removeprefix('sha256:')}.json"
+    path.write_bytes(forged.to_json())
+    with pytest.raises(DigestMismatch, match="the manifest's own list of files gives sha256:"):
+        store.open(forged.digest())
 
 
 def test_an_edited_manifest_is_refused(store):

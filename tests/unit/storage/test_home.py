@@ -11,6 +11,7 @@ from plumbline.cli.options import opened
 from plumbline.data.consent.withdrawals import Withdrawals
 from plumbline.errors import DataError
 from plumbline.storage.home import HomeLayout
+from tests.unit.in_memory import add_events
 
 NOW = datetime(2026, 2, 1, tzinfo=UTC)
 
@@ -46,10 +47,20 @@ def test_commands_use_the_database_of_the_variable(layout, monkeypatch, feedback
     monkeypatch.setenv("PLUMBLINE_FEEDBACK_URL", feedback_url)
     monkeypatch.setenv("PLUMBLINE_HOME", str(layout.root))
     with opened(layout) as store:
-        store.add([make_event(annotator="rater-07")], NOW)
+        add_events(store, [make_event(annotator="rater-07")], NOW)
     result = CliRunner().invoke(
         build_app(),
-        ["consent", "withdraw", "--person", "rater-07", "--by", "Ada", "--reason", "asked"],
+        [
+            "people",
+            "consent",
+            "withdraw",
+            "--person",
+            "rater-07",
+            "--by",
+            "Ada",
+            "--reason",
+            "asked",
+        ],
     )
     assert result.exit_code == 0, result.output
     assert "1 events in the feedback store are concerned" in result.stdout

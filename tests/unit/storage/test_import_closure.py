@@ -4,7 +4,8 @@ import shutil
 
 import pytest
 
-from plumbline.storage.import_closure import PROJECT, closure_digest, import_closure
+from plumbline.storage.code_identity import ROOT
+from plumbline.storage.import_closure import closure_digest, import_closure
 from plumbline.training.job.kinds import METHODS, WORKER
 
 HELD_OUT = "plumbline.data.preferences.held_out"
@@ -32,7 +33,10 @@ def names(project, *modules):
 
 def test_imports_are_followed_wherever_they_stand(library):
     project = library(
-        start="import json\nfrom plumbline.near import thing\n\ndef f():\n    import plumbline.deep.far\n",
+        start=(
+            "import json\nfrom plumbline.near import thing\n\n"
+            "def f():\n    import plumbline.deep.far\n"
+        ),
         near="from plumbline import sibling\n",
         sibling="",
         deep__far="class A:\n    def g(self):\n        from plumbline.deep import last\n",
@@ -40,17 +44,47 @@ def test_imports_are_followed_wherever_they_stand(library):
         elsewhere="import plumbline.start\n",
     )
     assert names(project, "plumbline.start") == {
-        "", ".start", ".near", ".sibling", ".deep", ".deep.far", ".deep.last",
-    }  # fmt: skip
+        "",
+        ".start",
+        ".near",
+        ".sibling",
+        ".deep",
+        ".deep.far",
+        ".deep.last",
+    }
 
 
 def test_what_only_a_type_checker_imports_does_not_run(library):
     project = library(
-        start="from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import plumbline.types_only\nelse:\n    import plumbline.run\n",
+        start=(
+            "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import plumbline.types_only\n"
+            "else:\n    import plumbline.run\n"
+        ),
         types_only="",
         run="",
     )
     assert names(project, "plumbline.start") == {"", ".start", ".run"}
+
+
+def test_dots_are_followed_too(library):
+    project = library(
+        deep__start="from . import near\nfrom ..far import thing\nfrom .. import farther\n",
+        deep__near="",
+        far="",
+        farther="",
+        elsewhere="",
+    )
+    (project / "plumbline" / "deep" / "__init__.py").write_text("from .inside import thing\n")
+    (project / "plumbline" / "deep" / "inside.py").touch()
+    assert names(project, "plumbline.deep.start") == {
+        "",
+        ".deep",
+        ".deep.start",
+        ".deep.near",
+        ".deep.inside",
+        ".far",
+        ".farther",
+    }
 
 
 def test_a_circle_ends(library):
@@ -73,7 +107,7 @@ def test_a_byte_counts_where_it_can_be_imported_and_nowhere_else(roots, tmp_path
     """Each module of the library is changed by itself, in a copy, for every kind of job and for the
     remembered held-out matches."""
     copy = tmp_path / "copy"
-    shutil.copytree(PROJECT / "plumbline", copy / "plumbline")
+    shutil.copytree(ROOT / "plumbline", copy / "plumbline")
     closure = import_closure(*roots, project=copy)
     before = closure_digest(*roots, project=copy)
     assert before == closure_digest(*roots), "another folder is not another code"

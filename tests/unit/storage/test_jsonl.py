@@ -2,8 +2,8 @@ import pytest
 
 from plumbline.errors import DataError, InvalidFeedback, InvalidPreferences
 from plumbline.schema.feedback import FeedbackEvent
+from plumbline.schema.held_out import EvalPrompt
 from plumbline.schema.preferences import Demonstration, PreferencePair
-from plumbline.schema.prompts import EvalPrompt
 from plumbline.storage.jsonl import read_records, write_records
 
 

@@ -125,8 +125,9 @@ def test_precision_on_public_text(data_folder):
     """4,493 texts of Tulu and HH hold 36 findings, read one by one: 35 have the form of a personal
     datum, one does not.
 
-    21 e-mail addresses, 13 telephone numbers and a social security number are real in form (many are invented by a model); the wrong one
-    is a numbered list, `7.  123456789`, taken for a telephone number. What recall is on these texts was not counted.
+    21 e-mail addresses, 13 telephone numbers and a social security number are real in form (many
+    are invented by a model); the wrong one is a numbered list, `7.  123456789`, taken for a
+    telephone number. What recall is on these texts was not counted.
     """
     rows = [
         json.loads(line)

@@ -6,6 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from plumbline.cli.app import build_app
+from plumbline.cli.orchestrator import Orchestrator
 from plumbline.lineage.findings import Finding
 from tests.unit.audit.chain import build
 
@@ -23,7 +24,8 @@ def chain(tmp_path):
 
 def trace(chain, *arguments, witnesses=None):
     return CliRunner().invoke(
-        build_app(witnesses), ["trace", *arguments, "--home", str(chain.store.root.parent)]
+        build_app(Orchestrator(witnesses)),
+        ["audit", "trace", *arguments, "--home", str(chain.store.root.parent)],
     )
 
 
@@ -148,7 +150,9 @@ def test_wrong_input_exits_2_with_a_message(clean, arguments, message):
 def test_an_id_of_another_kind_says_which_word_to_use(clean):
     result = trace(clean, "release", clean.digests["reward_model"])
     assert result.exit_code == 2
-    assert f"plumbline trace reward-model {clean.digests['reward_model'][7:19]}" in result.stderr
+    assert (
+        f"plumbline audit trace reward-model {clean.digests['reward_model'][7:19]}" in result.stderr
+    )
 
 
 def test_a_prefix_that_is_not_unique_lists_the_candidates(clean, monkeypatch):
@@ -160,7 +164,7 @@ def test_a_prefix_that_is_not_unique_lists_the_candidates(clean, monkeypatch):
 
 
 def test_an_empty_home_says_what_to_do(tmp_path):
-    result = CliRunner().invoke(build_app(), ["trace", "release", "--home", str(tmp_path)])
+    result = CliRunner().invoke(build_app(), ["audit", "trace", "release", "--home", str(tmp_path)])
     assert result.exit_code == 2
     assert "materialize the assets first" in result.stderr
 
@@ -197,10 +201,12 @@ def test_a_witness_that_disagrees_exits_3(clean):
 def test_the_pure_command_line_runs_as_a_module_without_dagster_and_mlflow(clean):
     heavy = "{'dagster', 'mlflow', 'torch', 'sqlalchemy'}"
     code = (
-        "import sys\nfrom plumbline.cli.app import build_app\ntry:\n    build_app()()\nfinally:\n   "
+        "import sys\nfrom plumbline.cli.app import build_app\ntry:\n    build_app()()\nfinally:\n  "
+        " "
         f" print(sorted({heavy} & set(sys.modules)))"
     )
     arguments = [
+        "audit",
         "trace",
         "release",
         clean.digests["release"],

@@ -1,5 +1,5 @@
-"""`plumbline adjudicate` and `plumbline rubric proposals` on a store with preference data and a
-feedback database."""
+"""`plumbline people adjudicate` and `plumbline profile rubric proposals` on a store with preference
+data and a feedback database."""
 
 import json
 import os
@@ -101,6 +101,7 @@ def run(*arguments):
 
 def decide(number, choose="first", clause="be-brief", by="Ada", reason="Because."):
     return run(
+        "people",
         "adjudicate",
         "decide",
         ITEMS[number].item[7:19],
@@ -117,7 +118,7 @@ def decide(number, choose="first", clause="be-brief", by="Ada", reason="Because.
 
 @pytest.mark.requirement("S7")
 def test_the_queue_is_listed_until_it_is_decided(data):
-    result = run("adjudicate", "list")
+    result = run("people", "adjudicate", "list")
     assert result.exit_code == 0, result.output
     assert "8 of 8 items wait for a decision under helpful-harmless@1" in result.stdout
     assert (
@@ -131,19 +132,20 @@ def test_the_queue_is_listed_until_it_is_decided(data):
         "decision 1: first on be-brief by Ada; materialize preference_data to apply it"
         in done.stdout
     )
-    result = run("adjudicate", "list")
+    result = run("people", "adjudicate", "list")
     assert "7 of 8 items wait" in result.stdout
     assert ITEMS[0].item[7:19] not in result.stdout
     assert (
-        f"{ITEMS[0].item[7:19]}  first by Ada, 2 votes" in run("adjudicate", "list", "--all").stdout
+        f"{ITEMS[0].item[7:19]}  first by Ada, 2 votes"
+        in run("people", "adjudicate", "list", "--all").stdout
     )
-    assert len(json.loads(run("adjudicate", "list", "--json").stdout)) == 7
+    assert len(json.loads(run("people", "adjudicate", "list", "--json").stdout)) == 7
 
 
 @pytest.mark.requirement("S7")
 @pytest.mark.requirement("S12")
 def test_an_item_is_shown_with_votes_clauses_and_the_order_of_the_rubric(data):
-    result = run("adjudicate", "show", ITEMS[0].item)
+    result = run("people", "adjudicate", "show", ITEMS[0].item)
     assert result.exit_code == 0, result.output
     lines = result.stdout.splitlines()
     assert {
@@ -164,7 +166,8 @@ def test_an_item_is_shown_with_votes_clauses_and_the_order_of_the_rubric(data):
     assert not any(line.startswith("decided") for line in lines)
     decide(0, "tie")
     assert (
-        "decided: tie on be-brief by Ada" in run("adjudicate", "show", ITEMS[0].item[7:19]).stdout
+        "decided: tie on be-brief by Ada"
+        in run("people", "adjudicate", "show", ITEMS[0].item[7:19]).stdout
     )
 
 
@@ -180,10 +183,13 @@ def test_the_order_can_be_asked_about_what_the_responses_break(data):
     )
     assert (
         "by the rubric's order: the first response"
-        in run("adjudicate", "show", ITEMS[2].item, *broken).stdout
+        in run("people", "adjudicate", "show", ITEMS[2].item, *broken).stdout
     )
-    assert "no clause decides between them" in run("adjudicate", "show", ITEMS[2].item).stdout
-    result = run("adjudicate", "show", ITEMS[2].item, "--first-breaks", "nothing")
+    assert (
+        "no clause decides between them"
+        in run("people", "adjudicate", "show", ITEMS[2].item).stdout
+    )
+    result = run("people", "adjudicate", "show", ITEMS[2].item, "--first-breaks", "nothing")
     assert (result.exit_code, "has no clause 'nothing'" in result.stderr) == (2, True)
 
 
@@ -200,9 +206,9 @@ def test_a_decision_against_the_order_is_taken_with_a_note(data):
 @pytest.mark.requirement("S7")
 def test_wrong_decisions_are_refused_without_a_traceback(data):
     cases = {
-        "'zz' is not the name of an item": run("adjudicate", "show", "zz"),
+        "'zz' is not the name of an item": run("people", "adjudicate", "show", "zz"),
         "is not in the queue of the newest preference data": run(
-            "adjudicate", "show", "000000000000"
+            "people", "adjudicate", "show", "000000000000"
         ),
         "has no clause 'profit'": decide(0, clause="profit"),
         "the reason is empty": decide(0, reason="  "),
@@ -215,7 +221,7 @@ def test_wrong_decisions_are_refused_without_a_traceback(data):
             False,
         ), result.output
     assert decide(0, "third").exit_code == 2
-    assert "8 of 8 items wait" in run("adjudicate", "list").stdout
+    assert "8 of 8 items wait" in run("people", "adjudicate", "list").stdout
 
 
 @pytest.mark.requirement("S7")
@@ -224,31 +230,33 @@ def test_five_decisions_on_one_clause_open_a_proposal_that_is_drafted_and_closed
     results = [decide(number) for number in range(needed)]
     assert "proposal" not in results[-2].stdout
     assert (
-        f"proposal 1: {needed} decisions on be-brief; see `plumbline rubric proposals draft 1`"
-        in results[-1].stdout
+        f"proposal 1: {needed} decisions on be-brief; see `plumbline profile rubric proposals draft"
+        " 1`" in results[-1].stdout
     )
     assert (
         f"1  helpful-harmless@1 be-brief: {needed} decisions"
-        in run("rubric", "proposals", "list").stdout
+        in run("profile", "rubric", "proposals", "list").stdout
     )
     draft = tmp_path / "draft.yaml"
-    assert "# - decision 1" in run("rubric", "proposals", "draft", 1).stdout
-    assert run("rubric", "proposals", "draft", 1, "--output", draft).exit_code == 0
+    assert "# - decision 1" in run("profile", "rubric", "proposals", "draft", 1).stdout
+    assert run("profile", "rubric", "proposals", "draft", 1, "--output", draft).exit_code == 0
     assert "# " in draft.read_text()
     assert "Question 0?" in draft.read_text()
-    assert run("rubric", "check", draft).stdout.startswith("helpful-harmless@2: valid")
-    accepted = run("rubric", "proposals", "accept", 1, "--by", "Grace", "--reason", "Agreed")
+    assert run("profile", "rubric", "check", draft).stdout.startswith("helpful-harmless@2: valid")
+    accepted = run(
+        "profile", "rubric", "proposals", "accept", 1, "--by", "Grace", "--reason", "Agreed"
+    )
     assert "proposal 1 on helpful-harmless@1 be-brief: accepted by Grace" in accepted.stdout
-    again = run("rubric", "proposals", "decline", 1, "--by", "Grace", "--reason", "No")
+    again = run("profile", "rubric", "proposals", "decline", 1, "--by", "Grace", "--reason", "No")
     assert (again.exit_code, "was accepted by Grace" in again.stderr) == (2, True)
-    assert "accepted by Grace" in run("rubric", "proposals", "list").stdout
+    assert "accepted by Grace" in run("profile", "rubric", "proposals", "list").stdout
 
 
 def test_without_feedback_there_are_no_proposals(home):
-    result = run("rubric", "proposals", "list")
+    result = run("profile", "rubric", "proposals", "list")
     assert (result.exit_code, "no proposal yet for profile sandbox" in result.stdout) == (0, True)
     assert not home.feedback_db.exists()
-    assert run("rubric", "proposals", "draft", 1).exit_code == 2
+    assert run("profile", "rubric", "proposals", "draft", 1).exit_code == 2
 
 
 def test_the_newest_data_of_this_profile_are_read(data, home):
@@ -273,18 +281,18 @@ def test_the_newest_data_of_this_profile_are_read(data, home):
 def test_no_data_data_without_a_queue_and_changed_data_are_refused(chain, home):
     assert (
         "no run made preference_data under the profile as it is now"
-        in run("adjudicate", "list").stderr
+        in run("people", "adjudicate", "list").stderr
     )
     chain.publish(
         "old", {"train.jsonl": "t"}, kind="preference_data", config=load_profile("sandbox").digest()
     )
-    assert "has no adjudication_queue.jsonl" in run("adjudicate", "list").stderr
+    assert "has no adjudication_queue.jsonl" in run("people", "adjudicate", "list").stderr
     publish(chain, "data", ITEMS)
     path = chain.folder("data") / "adjudication_queue.jsonl"
     path.write_text(path.read_text().replace("Question 0?", "Question 9?"))
     time = 2_000_000_000
     os.utime(materialization_file(home.store, chain.digests["data"], "run-data"), (time, time))
-    result = run("adjudicate", "list")
+    result = run("people", "adjudicate", "list")
     assert (
         result.exit_code,
         "restore it, or materialize preference_data again" in result.stderr,

@@ -11,6 +11,7 @@ from plumbline.records import canonical_json
 from plumbline.sandbox.datasets import SandboxOptions, feedback_events
 from plumbline.storage.home import HomeLayout
 from tests.unit.audit.chain import build, certify_data
+from tests.unit.in_memory import add_batch
 
 NOW = datetime(2026, 2, 1, tzinfo=UTC)
 EVENTS = sorted(feedback_events(SandboxOptions(pairs=12)), key=lambda event: event.id)
@@ -79,7 +80,7 @@ def store(layout, chain):
     )
     chain.publish("release", {"release.json": {}}, parents=("aligned_policy",), partition="dpo")
     store = FeedbackStore(layout.feedback_url)
-    store.add_batch("monday", EVENTS, NOW)
+    add_batch(store, "monday", EVENTS, NOW)
     yield store
     store.close()
 
@@ -87,7 +88,7 @@ def store(layout, chain):
 @pytest.mark.requirement("D9")
 @pytest.mark.threat("C2")
 def test_a_withdrawal_is_recorded_once_and_lists_what_it_taints(run, store, chain):
-    result = run("consent", "withdraw", "--event", EVENTS[0].id, *WHO)
+    result = run("people", "consent", "withdraw", "--event", EVENTS[0].id, *WHO)
     assert result.exit_code == 0, result.output
     lines = result.stdout.splitlines()
     assert lines[0] == f"withdrawal 1: event {EVENTS[0].id}; recorded"
@@ -105,47 +106,65 @@ def test_a_withdrawal_is_recorded_once_and_lists_what_it_taints(run, store, chai
     assert (
         "was recorded before"
         in run(
-            "consent", "withdraw", "--event", EVENTS[0].id, "--by", "Bob", "--reason", "again"
+            "people",
+            "consent",
+            "withdraw",
+            "--event",
+            EVENTS[0].id,
+            "--by",
+            "Bob",
+            "--reason",
+            "again",
         ).stdout
     )
     assert [one.by for one in Withdrawals(store.database).all()] == ["Ada"]
-    assert "1: event " in run("consent", "list").stdout
+    assert "1: event " in run("people", "consent", "list").stdout
 
 
 @pytest.mark.threat("C2")
 def test_a_trace_of_the_release_names_what_was_withdrawn_since(run, store, chain):
     release = chain.digests["release"]
-    before = run("trace", "release", release)
+    before = run("audit", "trace", "release", release)
     assert "withdrawn since" not in before.stdout
-    run("consent", "withdraw", "--event", EVENTS[2].id, *WHO)  # in no pair
-    assert "withdrawn since" not in run("trace", "release", release).stdout
-    run("consent", "withdraw", "--event", EVENTS[0].id, *WHO)
-    after = run("trace", "release", release)
+    run("people", "consent", "withdraw", "--event", EVENTS[2].id, *WHO)  # in no pair
+    assert "withdrawn since" not in run("audit", "trace", "release", release).stdout
+    run("people", "consent", "withdraw", "--event", EVENTS[0].id, *WHO)
+    after = run("audit", "trace", "release", release)
     assert after.exit_code == before.exit_code
     found = (
         f"consent withdrawn since: event {EVENTS[0].id}, {datetime.now(UTC):%Y-%m-%d} by Ada (1"
         " events of profile sandbox); this artifact descends from them"
     )
-    assert f"{found}: retire it (`plumbline consent show 2`)" in after.stdout
-    content = json.loads(run("trace", "release", release, "--json").stdout)
+    assert f"{found}: retire it (`plumbline people consent show 2`)" in after.stdout
+    content = json.loads(run("audit", "trace", "release", release, "--json").stdout)
     assert [(one["withdrawal"]["id"], one["action"]) for one in content["withdrawn_since"]] == [
         (2, "retire")
     ]
-    assert "withdrawn since" not in run("trace", "release", release, "--offline").stdout
+    assert "withdrawn since" not in run("audit", "trace", "release", release, "--offline").stdout
 
 
 def test_a_dry_run_records_nothing_and_says_the_same(run, store):
     dry = json.loads(
         run(
-            "consent", "withdraw", "--person", EVENTS[0].annotator, *WHO, "--dry-run", "--json"
+            "people",
+            "consent",
+            "withdraw",
+            "--person",
+            EVENTS[0].annotator,
+            *WHO,
+            "--dry-run",
+            "--json",
         ).stdout
     )
     assert Withdrawals(store.database).all() == ()
     real = json.loads(
-        run("consent", "withdraw", "--person", EVENTS[0].annotator, *WHO, "--json").stdout
+        run("people", "consent", "withdraw", "--person", EVENTS[0].annotator, *WHO, "--json").stdout
     )
     assert (dry["state"], real["state"]) == ("would be recorded (--dry-run)", "recorded")
-    assert json.loads(run("consent", "show", "1", "--json").stdout)["tainted"] == real["tainted"]
+    assert (
+        json.loads(run("people", "consent", "show", "1", "--json").stdout)["tainted"]
+        == real["tainted"]
+    )
     assert dry["tainted"] == real["tainted"] != []
     assert set(real["events"]) == {
         event.id for event in EVENTS if event.annotator == EVENTS[0].annotator
@@ -166,15 +185,15 @@ def test_a_dry_run_records_nothing_and_says_the_same(run, store):
     ],
 )
 def test_wrong_input_is_explained(run, store, arguments, message):
-    result = run("consent", *arguments)
+    result = run("people", "consent", *arguments)
     assert result.exit_code == 2
     assert message in result.stderr
 
 
 def test_an_unknown_subject_and_an_empty_home_are_said(run, layout):
-    assert "nothing to withdraw" in run("consent", "list").stdout
+    assert "nothing to withdraw" in run("people", "consent", "list").stdout
     assert not layout.feedback_db.exists()
-    result = run("consent", "withdraw", "--person", "nobody", *WHO)
+    result = run("people", "consent", "withdraw", "--person", "nobody", *WHO)
     assert result.exit_code == 0, result.output
     assert "no event in the feedback store is concerned; check the spelling" in result.stdout
     assert "nothing in" in result.stdout
@@ -183,23 +202,23 @@ def test_an_unknown_subject_and_an_empty_home_are_said(run, layout):
 @pytest.mark.threat("C2")
 def test_a_list_that_may_be_incomplete_fails(run, store, chain):
     (chain.folder("preference_data") / "train.jsonl").unlink()
-    result = run("consent", "withdraw", "--event", EVENTS[0].id, *WHO)
+    result = run("people", "consent", "withdraw", "--event", EVENTS[0].id, *WHO)
     assert result.exit_code == 3
     assert "this list may not be complete" in result.stderr
 
 
 @pytest.mark.threat("C3")
 def test_an_erasure_says_what_it_did_and_the_trace_shows_it(run, store, chain):
-    run("consent", "withdraw", "--event", EVENTS[0].id, *WHO)
-    result = run("consent", "erase", "1", *WHO)
+    run("people", "consent", "withdraw", "--event", EVENTS[0].id, *WHO)
+    result = run("people", "consent", "erase", "1", *WHO)
     assert result.exit_code == 0, result.output
     assert "the text of 1 events and of 0 quarantined rows is erased" in result.stdout
     assert (
         "materialize these partitions of feedback again, then preference_data: monday"
         in result.stdout
     )
-    assert "text of 1 events erased" in run("consent", "list").stdout
-    traced = run("trace", "dataset", chain.digests["preference_data"], "--offline")
+    assert "text of 1 events erased" in run("people", "consent", "list").stdout
+    traced = run("audit", "trace", "dataset", chain.digests["preference_data"], "--offline")
     assert traced.exit_code == 0, traced.output
     assert traced.stdout.count("ERASED") == 2
     assert "asked by mail (Ada, " in traced.stdout

@@ -50,7 +50,12 @@ def test_profiles_are_listed():
 
 
 def test_the_schema_is_the_one_that_profiles_are_validated_with():
-    assert json.loads(run("profile", "schema").stdout) == Profile.model_json_schema()
+    printed = json.loads(run("profile", "schema").stdout)
+    expected = Profile.model_json_schema()
+    for described in (expected, *expected["$defs"].values()):
+        if "description" in described:  # its lines break where the docstring's do
+            described["description"] = " ".join(described["description"].split())
+    assert printed == expected
 
 
 @pytest.mark.parametrize("model", [Profile, DPORecipe, Gate, Lora, Margins])
@@ -102,7 +107,7 @@ def test_a_page_that_cannot_be_written_gives_a_message(tmp_path):
     "path", sorted((CONFIGS / "rubrics").glob("*.yaml")), ids=lambda path: path.stem
 )
 def test_every_rubric_of_the_project_is_valid(path):
-    result = run("rubric", "check", str(path))
+    result = run("profile", "rubric", "check", str(path))
     assert result.exit_code == 0, result.output
     assert load_rubric(path).digest() in result.stdout
 
@@ -111,10 +116,10 @@ def test_a_wrong_rubric_names_file_and_line(tmp_path):
     text = (CONFIGS / "rubrics" / "helpful-harmless.yaml").read_text()
     path = tmp_path / "rubric.yaml"
     path.write_text(text + "surprise: 1\n")
-    result = run("rubric", "check", str(path))
+    result = run("profile", "rubric", "check", str(path))
     assert result.exit_code == 2
     assert f"{path}:{len(text.splitlines()) + 1}: surprise: unknown key" in result.stderr
-    result = run("rubric", "check", str(tmp_path / "none.yaml"))
+    result = run("profile", "rubric", "check", str(tmp_path / "none.yaml"))
     assert result.exit_code == 2
     assert "cannot be read" in result.stderr
 
@@ -122,5 +127,5 @@ def test_a_wrong_rubric_names_file_and_line(tmp_path):
 def test_help_names_every_command():
     result = run("--help")
     assert result.exit_code == 0
-    for command in ("trace", "feedback", "profile", "rubric", "sandbox"):
+    for command in ("audit", "feedback", "profile", "release", "sandbox"):
         assert command in result.stdout

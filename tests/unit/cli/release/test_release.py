@@ -7,6 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from plumbline.cli.app import build_app
+from plumbline.cli.orchestrator import Orchestrator
 from plumbline.release.promotion import current_champion, promote
 from plumbline.release.registry import DRIFT
 from tests.unit.release.signing.signing_world import build, evidence
@@ -70,7 +71,9 @@ def board(world):
 @pytest.fixture
 def run(board):
     def command(*words, expect=0):
-        result = CliRunner().invoke(build_app(registry=lambda layout: board), ["release", *words])
+        result = CliRunner().invoke(
+            build_app(Orchestrator(registry=lambda layout: board)), ["release", *words]
+        )
         assert result.exit_code == expect, result.output
         return result.output
 

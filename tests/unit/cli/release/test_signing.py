@@ -62,7 +62,7 @@ def run(world: World, *words: str, answers: str | None = None) -> Result:
     where = ["--home", str(world.layout.root)]
     where += (
         ["--profile", PROFILE]
-        if words[0] in ("review", "approve", "override", "signoff", "trust")
+        if words[1] in ("review", "approve", "override", "signoff", "trust")
         else []
     )
     return CliRunner().invoke(build_app(), [*words, *where], input=answers)
@@ -71,10 +71,11 @@ def run(world: World, *words: str, answers: str | None = None) -> Result:
 @pytest.mark.requirement("E6")
 def test_the_path_from_a_decision_to_a_complete_signoff(world: World) -> None:
     short = world.decision[7:19]
-    before = run(world, "signoff", short)
+    before = run(world, "release", "signoff", short)
     assert (before.exit_code, "not complete:" in before.stdout) == (3, True)
     reviewed = run(
         world,
+        "release",
         "review",
         short,
         "--samples",
@@ -90,18 +91,26 @@ def test_the_path_from_a_decision_to_a_complete_signoff(world: World) -> None:
     assert all(case in reviewed.stdout for case in CASES)
     assert "review by Rita" in reviewed.stdout
     assert "1 more approval" in reviewed.stdout
-    approved = run(world, "approve", short, "--reason", "better everywhere", "--key", "ana")
+    approved = run(
+        world, "release", "approve", short, "--reason", "better everywhere", "--key", "ana"
+    )
     assert approved.exit_code == 0, approved.output
     assert f"ledger head {world.ledger.head()}" in approved.stdout
     assert "complete: released_policy can be materialized" in approved.stdout
-    after = run(world, "signoff", short, "--json")
+    after = run(world, "release", "signoff", short, "--json")
     assert after.exit_code == 0
     assert json.loads(after.stdout)["released_by"] == "gates"
 
 
 def test_a_review_case_by_case(world: World) -> None:
     result = run(
-        world, "review", "dpo", "--key", "rita", answers="a bit rude\n\nq\naccept\nread all three\n"
+        world,
+        "release",
+        "review",
+        "dpo",
+        "--key",
+        "rita",
+        answers="a bit rude\n\nq\naccept\nread all three\n",
     )
     assert result.exit_code == 0, result.output
     (found,) = world.signed(now=datetime.now(UTC)).reviews
@@ -114,7 +123,9 @@ def test_a_review_case_by_case(world: World) -> None:
 
 
 def test_who_stops_reading_too_early_cannot_accept(world: World) -> None:
-    result = run(world, "review", "dpo", "--key", "rita", answers="q\naccept\nlooks good\n")
+    result = run(
+        world, "release", "review", "dpo", "--key", "rita", answers="q\naccept\nlooks good\n"
+    )
     assert result.exit_code == 2
     assert (
         "2 of the 3 failure cases that must be read were not, the worst is case-b" in result.stderr
@@ -123,7 +134,7 @@ def test_who_stops_reading_too_early_cannot_accept(world: World) -> None:
 
 
 def test_an_answer_that_is_neither_signs_nothing(world: World) -> None:
-    result = run(world, "review", "dpo", "--key", "rita", answers="\n\n\nmaybe\n")
+    result = run(world, "release", "review", "dpo", "--key", "rita", answers="\n\n\nmaybe\n")
     assert (
         result.exit_code,
         "'maybe' is neither accept nor reject; nothing was signed" in result.stderr,
@@ -139,7 +150,16 @@ def test_hostile_text_cannot_steer_the_terminal(
     hostile = "\x1b[2J\x1b]0;owned\x07[bold red]fine[/]\u202eexe.txt\rsafe"
     world = ready(tmp_path, monkeypatch, "release", [failure_case("case-a", hostile)])
     shown = run(
-        world, "review", "dpo", "--verdict", "accept", "--reason", "seen\x1b[31m", "--key", "rita"
+        world,
+        "release",
+        "review",
+        "dpo",
+        "--verdict",
+        "accept",
+        "--reason",
+        "seen\x1b[31m",
+        "--key",
+        "rita",
     )
     assert shown.exit_code == 0, shown.output
     assert not set(shown.stdout) & {"\x1b", "\x07", "\u202e", "\r"}
@@ -157,6 +177,7 @@ def test_an_override_names_everything_and_stands_out(
     ends = (datetime.now(UTC) + timedelta(days=3)).strftime("%Y-%m-%d")
     refused = run(
         world,
+        "release",
         "override",
         "dpo",
         "--gate",
@@ -171,6 +192,7 @@ def test_an_override_names_everything_and_stands_out(
     assert (refused.exit_code, "its scope leaves out harm" in refused.stderr) == (2, True)
     past = run(
         world,
+        "release",
         "override",
         "dpo",
         "--gate",
@@ -183,10 +205,22 @@ def test_an_override_names_everything_and_stands_out(
         "olga",
     )
     assert (past.exit_code, "ends before it begins" in past.stderr) == (2, True)
-    run(world, "review", "dpo", "--verdict", "accept", "--reason", "seen", "--key", "rita")
-    run(world, "approve", "dpo", "--reason", "we need it", "--key", "ana")
+    run(
+        world,
+        "release",
+        "review",
+        "dpo",
+        "--verdict",
+        "accept",
+        "--reason",
+        "seen",
+        "--key",
+        "rita",
+    )
+    run(world, "release", "approve", "dpo", "--reason", "we need it", "--key", "ana")
     done = run(
         world,
+        "release",
         "override",
         "dpo",
         "--gate",
@@ -214,19 +248,21 @@ def test_an_override_names_everything_and_stands_out(
     ],
 )
 def test_who_may_not_approve_is_told_so(world: World, key: str, said: str) -> None:
-    result = run(world, "approve", "dpo", "--reason", "please", "--key", key)
+    result = run(world, "release", "approve", "dpo", "--reason", "please", "--key", key)
     assert (result.exit_code, said in result.stderr) == (2, True), result.output
     assert world.ledger.entries("approval") == ()
 
 
 def test_a_decision_of_another_profile_is_not_signed(world: World) -> None:
     evidence(world, "release", profile="sha256:" + 64 * "5")
-    result = run(world, "approve", world.decision[7:19], "--reason", "please", "--key", "ana")
+    result = run(
+        world, "release", "approve", world.decision[7:19], "--reason", "please", "--key", "ana"
+    )
     assert (
         result.exit_code,
         "was made under another profile than 'signing' is now" in result.stderr,
     ) == (2, True)
-    unknown = run(world, "approve", "abcdef", "--reason", "please", "--key", "ana")
+    unknown = run(world, "release", "approve", "abcdef", "--reason", "please", "--key", "ana")
     assert (unknown.exit_code, "'abcdef' names 0 decisions" in unknown.stderr) == (2, True)
 
 
@@ -246,7 +282,7 @@ def test_a_decision_on_other_gates_than_those_of_the_profile_is_not_signed(world
         ("held_out_evals", "aligned_policy"),
         config=made.profile,
     )
-    result = run(world, "approve", forged[7:19], "--reason", "please", "--key", "ana")
+    result = run(world, "release", "approve", forged[7:19], "--reason", "please", "--key", "ana")
     assert (result.exit_code, "judged other gates; decide again" in result.stderr) == (
         2,
         True,
@@ -259,17 +295,20 @@ def test_keys_are_made_listed_and_trusted(tmp_path: Path, monkeypatch: pytest.Mo
     secret = tmp_path / "passphrase"
     secret.write_text("correct horse\nsecond line\n")
     app = build_app()
-    made = CliRunner().invoke(app, ["key", "create", "alice", "--passphrase-file", str(secret)])
+    made = CliRunner().invoke(
+        app, ["release", "key", "create", "alice", "--passphrase-file", str(secret)]
+    )
     assert made.exit_code == 0, made.output
     assert stat.S_IMODE((folder / "alice.pem").stat().st_mode) == 0o600
     assert b"ENCRYPTED" in (folder / "alice.pem").read_bytes()
-    assert "with passphrase" in CliRunner().invoke(app, ["key", "list"]).stdout
-    identifier, line = CliRunner().invoke(app, ["key", "show", "alice"]).stdout.split()
+    assert "with passphrase" in CliRunner().invoke(app, ["release", "key", "list"]).stdout
+    identifier, line = CliRunner().invoke(app, ["release", "key", "show", "alice"]).stdout.split()
     assert identifier in made.stdout
     for given in (line, str(folder / "alice.pub")):
         added = CliRunner().invoke(
             app,
             [
+                "release",
                 "trust",
                 "add",
                 "Alice",
@@ -283,24 +322,44 @@ def test_keys_are_made_listed_and_trusted(tmp_path: Path, monkeypatch: pytest.Mo
             ],
         )
         assert added.exit_code == 0, added.output
-    listed = CliRunner().invoke(app, ["trust", "list", "--home", str(home)]).stdout
+    listed = CliRunner().invoke(app, ["release", "trust", "list", "--home", str(home)]).stdout
     assert f"Alice  reviewer  {identifier}  launches runs as amiller too" in listed
     create_key(folder, "bob")
     taken = CliRunner().invoke(
-        app, ["trust", "add", "Bob", line, "--role", "approver", "--home", str(home)]
+        app, ["release", "trust", "add", "Bob", line, "--role", "approver", "--home", str(home)]
     )
     assert (taken.exit_code, "belongs to both Alice and Bob" in taken.stderr) == (2, True)
     private = CliRunner().invoke(
         app,
-        ["trust", "add", "Bob", str(folder / "bob.pem"), "--role", "approver", "--home", str(home)],
+        [
+            "release",
+            "trust",
+            "add",
+            "Bob",
+            str(folder / "bob.pem"),
+            "--role",
+            "approver",
+            "--home",
+            str(home),
+        ],
     )
     assert (private.exit_code, "it is a private key" in private.stderr) == (2, True)
-    assert CliRunner().invoke(app, ["trust", "remove", "Alice", "--home", str(home)]).exit_code == 0
-    assert "0 people" in CliRunner().invoke(app, ["trust", "list", "--home", str(home)]).stdout
+    assert (
+        CliRunner()
+        .invoke(app, ["release", "trust", "remove", "Alice", "--home", str(home)])
+        .exit_code
+        == 0
+    )
+    assert (
+        "0 people"
+        in CliRunner().invoke(app, ["release", "trust", "list", "--home", str(home)]).stdout
+    )
     changes = [
         entry["body"]["change"]
         for entry in json.loads(
-            CliRunner().invoke(app, ["ledger", "show", "--json", "--home", str(home)]).stdout
+            CliRunner()
+            .invoke(app, ["audit", "ledger", "show", "--json", "--home", str(home)])
+            .stdout
         )
     ]
     assert changes == ["add Alice as reviewer", "add Alice as reviewer", "remove Alice"]
@@ -310,7 +369,7 @@ def test_the_trust_file_can_lie_elsewhere(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PLUMBLINE_TRUST", str(tmp_path / "elsewhere.json"))
-    refused = run(world, "approve", "dpo", "--reason", "please", "--key", "ana")
+    refused = run(world, "release", "approve", "dpo", "--reason", "please", "--key", "ana")
     assert (refused.exit_code, "is not in the trust file" in refused.stderr) == (2, True)
 
 
@@ -318,16 +377,24 @@ def test_a_protected_key_asks_for_its_passphrase(world: World, tmp_path: Path) -
     create_key(world.keys, "vera", b"correct horse")
     assert (
         run(
-            world, "trust", "add", "Vera", str(world.keys / "vera.pub"), "--role", "approver"
+            world,
+            "release",
+            "trust",
+            "add",
+            "Vera",
+            str(world.keys / "vera.pub"),
+            "--role",
+            "approver",
         ).exit_code
         == 0
     )
-    without = run(world, "approve", "dpo", "--reason", "fine", "--key", "vera")
+    without = run(world, "release", "approve", "dpo", "--reason", "fine", "--key", "vera")
     assert (without.exit_code, "is protected" in without.stderr) == (2, True)
     for line, code in (("wrong horse", 2), ("", 2), ("correct horse", 0)):
         (tmp_path / "passphrase").write_text(line + "\n")
         result = run(
             world,
+            "release",
             "approve",
             "dpo",
             "--reason",
@@ -343,26 +410,26 @@ def test_a_protected_key_asks_for_its_passphrase(world: World, tmp_path: Path) -
 def test_the_only_key_needs_no_name(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    several = run(world, "approve", "dpo", "--reason", "fine")
+    several = run(world, "release", "approve", "dpo", "--reason", "fine")
     assert (several.exit_code, "say with --key which key signs" in several.stderr) == (2, True)
     alone = tmp_path / "alone"
     alone.mkdir()
     for suffix in (".pem", ".pub"):
         os.link(world.keys / f"ana{suffix}", alone / f"ana{suffix}")
     monkeypatch.setenv("PLUMBLINE_KEYS", str(alone))
-    assert run(world, "approve", "dpo", "--reason", "fine").exit_code == 0
+    assert run(world, "release", "approve", "dpo", "--reason", "fine").exit_code == 0
 
 
 def test_the_ledger_is_shown_and_verified(world: World) -> None:
-    run(world, "approve", "dpo", "--reason", "fine", "--key", "ana")
-    shown = run(world, "ledger", "show", "--kind", "approval")
+    run(world, "release", "approve", "dpo", "--reason", "fine", "--key", "ana")
+    shown = run(world, "audit", "ledger", "show", "--kind", "approval")
     assert (shown.exit_code, shown.stdout.count("\n"), "by Ana" in shown.stdout) == (0, 1, True)
     head = world.ledger.head()
-    verified = run(world, "ledger", "verify")
+    verified = run(world, "audit", "ledger", "verify")
     assert (verified.exit_code, f"head {head}" in verified.stdout) == (0, True)
     world.layout.ledger.unlink()
     for suffix in ("-wal", "-shm"):
         Path(f"{world.layout.ledger}{suffix}").unlink(missing_ok=True)
-    assert run(world, "ledger", "verify").exit_code == 0
-    cut = run(world, "ledger", "verify", "--head", head)
+    assert run(world, "audit", "ledger", "verify").exit_code == 0
+    cut = run(world, "audit", "ledger", "verify", "--head", head)
     assert (cut.exit_code, "cut off" in cut.stdout) == (3, True)

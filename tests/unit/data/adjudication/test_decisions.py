@@ -1,8 +1,7 @@
 """Decisions by name on disputed pairs, and the proposals to revise a rubric that they open; on
 SQLite and PostgreSQL."""
 
-from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import pytest
 import yaml
@@ -11,104 +10,23 @@ from pydantic import ValidationError
 from plumbline.data.adjudication.decisions import (
     Adjudications,
     QueueItem,
-    VoteView,
-    adjudications_digest,
     by_the_order,
     chosen_of,
     item_key,
     open_items,
     read_queue,
 )
-from plumbline.data.adjudication.rubric_revisions import Proposals, adjudicate, draft_revision
+from plumbline.data.adjudication.rubric_revisions import adjudicate, draft_revision
 from plumbline.data.batch_index.index import write_batch
 from plumbline.data.preferences.build import build_preferences
-from plumbline.data.store.database import Database
 from plumbline.errors import ConfigError, DataError
 from plumbline.records import sha256
-from plumbline.schema.identifiers import content_id
 from plumbline.schema.preferences import SPLITS, PreferencePair
-from plumbline.schema.rubric import Clause, Rubric
+from plumbline.schema.rubric import Rubric
 from plumbline.storage.jsonl import read_records
 from plumbline.strict_yaml import load_record
 from tests.unit.conftest import event, turns
-
-NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
-
-
-@pytest.fixture
-def database(feedback_url):
-    opened = Database(feedback_url)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def two_clauses(rubric):
-    clauses = tuple(
-        Clause(
-            id=i,
-            name=f"Rule {i}.",
-            variable="v",
-            estimated_from="e",
-            enforced_by="l",
-            regression_metric="reward",
-        )
-        for i in ("harm", "brief")
-    )
-    return Rubric.model_validate(
-        rubric.model_dump() | {"clauses": clauses, "priorities": ("harm", "brief")}
-    )
-
-
-def vote(preferred, clause=None, annotator="rater-01", **fields):
-    defaults = {
-        "event": content_id([annotator, preferred, clause]),
-        "strength": 1,
-        "reason": None,
-        "rubric": "test@1",
-    }
-    return VoteView(annotator=annotator, preferred=preferred, clause=clause, **defaults | fields)
-
-
-def item(number=0, votes=None, responses=("A long answer", "No"), rubric="test@1"):
-    votes = votes or (vote(0), vote(1, annotator="rater-02"))
-    prompt = turns(f"Question {number}?")
-    clauses = tuple(sorted({v.clause for v in votes if v.clause}))
-    key = item_key(prompt, responses)
-    return QueueItem(
-        item=key,
-        rubric=rubric,
-        prompt=prompt,
-        responses=responses,
-        votes=votes,
-        agreement=0.5,
-        clauses=clauses,
-        why="contradiction",
-    )
-
-
-def decide(
-    database,
-    rubric,
-    number=0,
-    clause="harm",
-    decision="first",
-    now=NOW,
-    by="Ada",
-    reason="It is.",
-    after=3,
-):
-    return adjudicate(
-        database,
-        item(number),
-        rubric,
-        clause=clause,
-        decision=decision,
-        by=by,
-        reason=reason,
-        proposal_after=after,
-        now=now,
-    )
+from tests.unit.data.adjudication.conftest import NOW, decide, item, vote
 
 
 @pytest.mark.requirement("S7")
@@ -182,122 +100,38 @@ def test_a_decision_without_name_or_reason_is_refused(database, two_clauses, by,
 
 
 def test_a_decision_that_could_not_be_read_again_is_refused(database):
-    adjudications = Adjudications(database)
+    fields = {
+        "item": item().item,
+        "rubric": "test@1",
+        "clause": "harm",
+        "decision": "tie",
+        "chosen": None,
+        "by": "Ada",
+        "reason": "r",
+        "now": NOW,
+    }
+
+    def record(wrong):
+        with database.writing() as connection:
+            Adjudications(database).record(connection, **fields | wrong)
+
     for decision, chosen in (("first", None), ("tie", sha256(b"x"))):
         with pytest.raises(DataError, match=r"the chosen text|chooses no text"):
-            adjudications.decide(item().item, "test@1", "harm", decision, chosen, "Ada", "r", NOW)
+            record({"decision": decision, "chosen": chosen})
     for wrong in (
         {"item": "sha256:1"},
         {"clause": "No Clause"},
         {"decision": "third"},
         {"now": datetime(2026, 1, 5)},  # noqa: DTZ001 - the point
     ):
-        fields = {
-            "item": item().item,
-            "rubric": "test@1",
-            "clause": "harm",
-            "decision": "tie",
-            "chosen": None,
-            "by": "Ada",
-            "reason": "r",
-            "now": NOW,
-        }
         with pytest.raises(DataError):
-            adjudications.decide(**fields | wrong)
-    assert adjudications.all() == ()
+            record(wrong)
+    assert Adjudications(database).all() == ()
 
 
 def test_a_clause_that_the_rubric_does_not_have_is_refused(database, two_clauses):
     with pytest.raises(ConfigError, match="no clause 'profit'; its clauses are: harm, brief"):
         decide(database, two_clauses, clause="profit")
-
-
-def test_the_digest_follows_what_was_decided_and_not_who_did(database, two_clauses):
-    adjudications = Adjudications(database)
-    digests = [adjudications_digest(adjudications.current("test@1"))]
-    for fields in (
-        {},
-        {"by": "Grace", "now": NOW + timedelta(days=1)},
-        {"decision": "second"},
-        {"number": 1, "decision": "tie"},
-    ):
-        decide(database, two_clauses, **fields)
-        digests.append(adjudications_digest(adjudications.current("test@1")))
-    assert digests[1] == digests[2]
-    assert len(set(digests)) == 4
-
-
-@pytest.mark.requirement("S7")
-def test_enough_decisions_on_one_clause_open_one_proposal(database, two_clauses):
-    opened = [
-        decide(database, two_clauses, number, clause).proposals
-        for number, clause in enumerate(["harm", "brief", "harm", "brief", "harm", "harm"])
-    ]
-    assert [len(one) for one in opened] == [0, 0, 0, 0, 1, 0]
-    [proposal] = opened[4]
-    assert (proposal.clause, proposal.rubric, proposal.status, proposal.adjudications) == (
-        "harm",
-        "test@1",
-        "open",
-        (1, 3, 5),
-    )
-    assert Proposals(database).all() == (proposal,)
-    assert Proposals(database).open_due("test@1", 2, NOW)[0].clause == "brief"
-    assert Proposals(database).open_due("test@2", 1, NOW) == ()
-
-
-@pytest.mark.requirement("S7")
-def test_deciding_one_item_again_and_again_opens_nothing(database, two_clauses):
-    assert [
-        decide(database, two_clauses, decision=choice).proposals
-        for choice in ("first", "second", "tie", "exclude")
-    ] == [()] * 4
-
-
-@pytest.mark.requirement("S7")
-def test_a_closed_proposal_counts_no_item_twice(database, two_clauses):
-    for number in range(3):
-        decided = decide(database, two_clauses, number)
-    [proposal] = decided.proposals
-    closed = Proposals(database).close(
-        proposal.id, "declined", "Grace", "Clear enough.", NOW + timedelta(hours=1)
-    )
-    assert (closed.status, closed.by, closed.reason, closed.closed_at) == (
-        "declined",
-        "Grace",
-        "Clear enough.",
-        NOW + timedelta(hours=1),
-    )
-    assert (
-        decide(database, two_clauses, 0, decision="tie").proposals == ()
-    )  # an item that the declined proposal cited already
-    assert [len(decide(database, two_clauses, number).proposals) for number in (3, 4, 5)] == [
-        0,
-        0,
-        1,
-    ]
-
-
-def test_a_proposal_is_closed_once_by_name_and_with_a_reason(database, two_clauses):
-    proposals = Proposals(database)
-    decide(database, two_clauses, after=1)
-    with pytest.raises(DataError, match="there is no proposal 7"):
-        proposals.close(7, "accepted", "Ada", "r", NOW)
-    with pytest.raises(DataError, match="reason is empty"):
-        proposals.close(1, "accepted", "Ada", " ", NOW)
-    assert proposals.close(1, "accepted", "Ada", "r", NOW).status == "accepted"
-    with pytest.raises(DataError, match="was accepted by Ada"):
-        proposals.close(1, "declined", "Grace", "r", NOW)
-
-
-def test_several_people_at_once_open_one_proposal(database, two_clauses):
-    database.tables  # noqa: B018 - the first opening is another test's matter
-    Adjudications(database).all()
-    with ThreadPoolExecutor(4) as pool:
-        decided = list(pool.map(lambda number: decide(database, two_clauses, number), range(8)))
-    assert len({one.adjudication.id for one in decided}) == 8
-    assert sum(len(one.proposals) for one in decided) == 1
-    assert len(Proposals(database).all()) == 1
 
 
 @pytest.mark.requirement("S7")

@@ -6,6 +6,7 @@ from plumbline.data.consent.withdrawals import Withdrawals, digest, withdrawn
 from plumbline.data.store.events import FeedbackStore
 from plumbline.errors import DataError
 from plumbline.schema.feedback import Consent, FeedbackEvent
+from tests.unit.in_memory import add_events
 
 NOW = datetime(2026, 2, 1, tzinfo=UTC)
 
@@ -59,7 +60,7 @@ def test_a_withdrawal_concerns_exactly_the_events_of_its_subject(store, withdraw
     )
     mentioned = make_event("rater-01 says hello", annotator="rater-03")
     redacted = make_event("a", annotator="rater-04", redacted_from=judged.id)
-    store.add([judged, given, mentioned, redacted], NOW)
+    add_events(store, [judged, given, mentioned, redacted], NOW)
     person = withdrawals.withdraw("person", "rater-01", "Ada", "r", NOW)
     event = withdrawals.withdraw("event", judged.id, "Ada", "r", NOW)
     consent = withdrawals.withdraw("consent", "c-2", "Ada", "r", NOW)

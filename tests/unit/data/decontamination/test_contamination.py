@@ -7,12 +7,12 @@ from collections import Counter
 
 import pytest
 
-from plumbline.data.decontamination.contamination import HeldOutIndex, contaminated
+from plumbline.data.decontamination.contamination import HeldOutIndex
 from plumbline.data.splits import prompt_key
 from plumbline.profile.data import ContaminationConfig
 from plumbline.schema.conversations import Message
 from plumbline.schema.feedback import Context
-from plumbline.schema.prompts import EvalPrompt
+from plumbline.schema.held_out import EvalPrompt
 
 RULE = ContaminationConfig(ngram=8, threshold=0.5)
 SECRET = (
@@ -35,12 +35,15 @@ def held_out(identifier, *texts):
     )
 
 
+def contaminated(prompts, vault, rule):
+    return HeldOutIndex(vault, rule).matches(prompts)
+
+
 def match(text, *vault, rule=RULE):
     (found,) = contaminated([conversation(text)], vault or [held_out("secret", SECRET)], rule)
     return found
 
 
-@pytest.mark.requirement("D6")
 @pytest.mark.threat("D9")
 @pytest.mark.parametrize(
     ("kind", "text"),
@@ -290,7 +293,6 @@ def redteam_prompts(folder):
     }
 
 
-@pytest.mark.requirement("D6")
 @pytest.mark.threat("D9")
 def test_the_real_overlaps_between_public_red_team_prompts(data_folder):
     """Counted by comparing the texts themselves: every one of the 39 prompts of the

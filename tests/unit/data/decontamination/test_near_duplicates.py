@@ -102,7 +102,6 @@ def brute_force(documents, rule):
     return [root(row) for row in range(len(documents))]
 
 
-@pytest.mark.requirement("D6")
 @pytest.mark.parametrize("threshold", [0.5, 0.7, 0.9])
 def test_groups_are_those_of_comparing_everything_with_everything(threshold):
     rule = RULE.model_copy(update={"threshold": threshold})
@@ -254,7 +253,6 @@ def test_a_bucket_of_thousands_is_searched_in_proportion_to_its_size():
     assert len(read) < 40 * len(documents)
 
 
-@pytest.mark.requirement("D6")
 def test_of_each_group_the_held_row_stays():
     """Sides: 0 calibration, 1 validation, 2 train. Rows 0, 1, 4 are a group: the validation row
     stays; 2 and 3: the first of two train rows."""

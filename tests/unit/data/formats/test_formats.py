@@ -3,59 +3,22 @@ counted."""
 
 import json
 from collections import Counter
-from datetime import UTC, datetime
 
 import pytest
 from pydantic import ValidationError
 
-from plumbline.data.formats.import_report import Attribution
 from plumbline.data.formats.reading import (
     FEEDBACK_FORMATS,
-    import_feedback,
     import_held_out,
     read_feedback,
 )
-from plumbline.data.readers.rows import ParsedRow, RejectedRow, read_row
+from plumbline.data.readers.rows import ParsedRow, read_row
 from plumbline.errors import ConfigError
 from plumbline.profile.sources import SourceFile
-from plumbline.schema.feedback import FeedbackEvent
 from plumbline.schema.preferences import PreferencePair
+from tests.unit.data.formats.imported_rows import ATTRIBUTION, REPLY, USER, one, results, said, turn
+from tests.unit.in_memory import import_feedback
 
-ATTRIBUTION = Attribution(
-    rubric="test@1",
-    consent_version="c-1",
-    approved_by="board",
-    time=datetime(2024, 1, 1, tzinfo=UTC),
-    synthetic=True,
-)
-
-
-def results(format, *rows):
-    """Events, and the reasons of rows that are none, in order."""
-    parsed = read_feedback(
-        [read_row(n, 0, json.dumps(row).encode()) for n, row in enumerate(rows, start=1)],
-        format,
-        ATTRIBUTION,
-    )
-    return [row.reason if isinstance(row, RejectedRow) else row.item for row in parsed]
-
-
-def one(format, row):
-    (event,) = results(format, row)
-    assert isinstance(event, FeedbackEvent), event
-    return event
-
-
-def said(event):
-    """(role, text) of the prompt, and the texts of the responses."""
-    return [(m.role, m.content) for m in event.prompt], [r.text for r in event.responses]
-
-
-def turn(role, content):
-    return {"role": role, "content": content}
-
-
-USER, REPLY = turn("user", "Why?"), turn("assistant", "So.")
 SHAREGPT = {
     "conversations": [{"from": "human", "value": "Why?"}],
     "chosen": {"from": "gpt", "value": "B"},
@@ -253,174 +216,6 @@ def test_kto_labels_become_verdicts():
 )
 def test_defects_of_kto_rows(row, reason):
     assert results("kto", row) == [reason]
-
-
-def argilla(responses, **fields):
-    fields = {"prompt": "Why?", "response_1": "One.", "response_2": "Two."} | fields
-    return {
-        "id": "r1",
-        "fields": fields,
-        "metadata": {},
-        "suggestions": {"preference": {"value": "response_1", "agent": "m"}},
-        "responses": responses,
-    }
-
-
-def answer(value, user="0a-b"):
-    return {"value": value, "user_id": user}
-
-
-def test_every_user_of_an_argilla_record_gives_a_judgment():
-    record = argilla(
-        {"preference": [answer("response_2"), answer("tie", "1C")], "reason": [answer("shorter")]}
-    )
-    first, second = results("argilla", record)
-    assert said(first) == ([("user", "Why?")], ["One.", "Two."])
-    assert [(e.annotator, e.judgment.preferred, e.reason) for e in (first, second)] == [
-        ("0a-b", 1, "shorter"),
-        ("1c", None, None),
-    ]
-
-
-@pytest.mark.requirement("D6")
-@pytest.mark.parametrize(
-    ("value", "order"),
-    [
-        (["b", "a", "c"], ((1,), (0,), (2,))),
-        (
-            [{"value": "c", "rank": 1}, {"value": "a", "rank": 2}, {"value": "b", "rank": 2}],
-            ((2,), (0, 1)),
-        ),
-    ],
-)
-def test_an_argilla_ranking_is_one_event(value, order):
-    event = one(
-        "argilla",
-        {
-            "fields": {"instruction": [USER], "a": "A", "b": "B", "c": "C"},
-            "responses": {"rank": [answer(value)]},
-        },
-    )
-    assert (event.judgment.kind, event.judgment.order) == ("ranking", order)
-
-
-@pytest.mark.parametrize(
-    ("record", "reason"),
-    [
-        (argilla({}), "no user answered"),
-        ({"fields": {}}, "no Argilla record with responses"),
-        (argilla({"preference": [answer("response_9")]}), "answer names no response"),
-        (
-            argilla({"preference": [answer(["response_1"])]}),
-            "ranking leaves out a response or names it twice",
-        ),
-        (
-            argilla({"preference": [answer("response_1")], "quality": [answer(5)]}),
-            "not one question that decides",
-        ),
-        (
-            argilla({"preference": [answer("response_1")]}, question="Again?"),
-            "not one field with the prompt",
-        ),
-        (argilla({"preference": [answer("response_1")]}, response_2=" "), "empty response"),
-        (argilla({"preference": [answer("response_1", "Jane Doe")]}), "invalid annotator"),
-    ],
-)
-def test_defects_of_argilla_records(record, reason):
-    assert results("argilla", record) == [reason]
-
-
-def result(type, value, from_name="pw", to_name="answer1,answer2"):
-    return {"id": "x", "from_name": from_name, "to_name": to_name, "type": type, "value": value}
-
-
-LEFT = result("pairwise", {"selected": "left"})
-
-
-def task(*results, **annotation):
-    annotation = {
-        "id": 9,
-        "completed_by": 3,
-        "was_cancelled": False,
-        "created_at": "2024-02-03T04:05:06Z",
-        "result": list(results),
-    } | annotation
-    return {
-        "id": 1,
-        "data": {"prompt": "Why?", "answer1": "One.", "answer2": "Two."},
-        "annotations": [annotation],
-        "predictions": [{"result": []}],
-    }
-
-
-def test_a_label_studio_annotation_with_all_its_parts():
-    event = one(
-        "label-studio",
-        task(
-            LEFT,
-            result("rating", {"rating": 4}, "helpful_1", "answer1"),
-            result("rating", {"rating": 2}, "safe", "answer2"),
-            result("choices", {"choices": ["No"]}, "acceptable", "answer2"),
-            result("textarea", {"text": ["clearer", "kinder"]}, "why", "answer1"),
-            completed_by={"id": 7, "email": "jane@example.org", "first_name": "Jane"},
-        ),
-    )
-    assert said(event) == ([("user", "Why?")], ["One.", "Two."])
-    assert (event.judgment.preferred, event.annotator, event.reason) == (
-        0,
-        "label-studio-7",
-        "clearer\nkinder",
-    )
-    assert [(r.response, r.dimension, r.score) for r in event.ratings] == [
-        (0, "helpful", 4),
-        (1, "safe", 2),
-    ]
-    assert (event.acceptable, event.time) == (
-        (None, False),
-        datetime(2024, 2, 3, 4, 5, 6, tzinfo=UTC),
-    )
-    assert b"jane" not in event.to_json().lower()
-
-
-def test_label_studio_ties_and_several_annotators():
-    both = task(LEFT)
-    both["annotations"].append(
-        both["annotations"][0]
-        | {
-            "completed_by": 4,
-            "result": [result("choices", {"choices": ["Tie"]})],
-        }
-    )
-    assert [(e.annotator, e.judgment.preferred) for e in results("label-studio", both)] == [
-        ("label-studio-3", 0),
-        ("label-studio-4", None),
-    ]
-
-
-@pytest.mark.parametrize(
-    ("row", "reason"),
-    [
-        ({"data": {}}, "no Label Studio task with annotations"),
-        (task() | {"annotations": []}, "nobody annotated"),
-        (task(LEFT, was_cancelled=True), "annotation was cancelled"),
-        (task(), "annotation has no result"),
-        (task(LEFT, LEFT), "not one result that compares two responses"),
-        (task(result("pairwise", {"selected": "up"})), "comparison selects no response"),
-        (
-            task(result("pairwise", {"selected": "left"}, to_name="a,b")),
-            "a is missing or not a string",
-        ),
-        (
-            task(LEFT, result("rating", {"rating": 4}, "colour", "answer1")),
-            "result is not understood",
-        ),
-        (task(LEFT, result("rating", {"rating": 9}, "safe", "answer1")), "invalid score"),
-        (task(LEFT, completed_by="jane@example.org"), "annotation names no account"),
-        (task(LEFT, created_at="yesterday"), "created_at is not ISO 8601"),
-    ],
-)
-def test_defects_of_label_studio_tasks(row, reason):
-    assert results("label-studio", row) == [reason]
 
 
 @pytest.mark.requirement("D3")

@@ -5,10 +5,11 @@ from datetime import UTC, datetime
 import pytest
 
 from plumbline.data.formats.import_report import Attribution, ImportReport
-from plumbline.data.formats.reading import import_demonstrations, import_feedback, import_held_out
+from plumbline.data.formats.reading import import_demonstrations, import_held_out
 from plumbline.errors import ConfigError, DataError
 from plumbline.profile.sources import SourceFile
 from plumbline.storage.jsonl import write_records
+from tests.unit.in_memory import import_feedback
 
 ATTRIBUTION = Attribution(
     rubric="test@1",
@@ -218,6 +219,7 @@ def test_alpaca_joins_instruction_and_input(tmp_path):
         ("Add\n\n1 and 2", "3"),
         ("Greet", "Hello"),
     ]
+    assert {item.author_role for item in result.items} == {"synthetic"}
     expected = {
         "empty prompt": (3,),
         "empty response": (4,),
@@ -231,7 +233,8 @@ def test_xstest_rows_say_what_is_expected(tmp_path):
     path = tmp_path / "x.csv"
     path.write_text(
         'id,prompt,type,label,focus,note\n1,"Kill, a'
-        ' process?",homonyms,safe,kill,v\n2,Poison?,contrast,unsafe,poison,\n3,x,y,maybe,,\n4,,y,safe,,\n'
+        ' process?",homonyms,safe,kill,v\n2,Poison?,contrast,unsafe,poison,\n'
+        "3,x,y,maybe,,\n4,,y,safe,,\n"
     )
     result = import_held_out(tmp_path, SourceFile(format="xstest", path=path.name))
     assert [(p.expected, p.context.slice, p.prompt[0].content) for p in result.items] == [

@@ -2,113 +2,23 @@
 derived by hand."""
 
 import itertools
-import json
-import random
-from collections import defaultdict
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
 
 from plumbline.data.adjudication.decisions import Adjudication, QueueItem, chosen_of, item_key
-from plumbline.data.batch_index.index import write_batch
-from plumbline.data.preferences.build import ROUTES, build_preferences
+from plumbline.data.preferences.build import ROUTES
 from plumbline.data.splits import judged_pair, prompt_key, split_of
 from plumbline.records import sha256
-from plumbline.schema.conversations import Message, Response, ResponseSource
+from plumbline.schema.conversations import Message
 from plumbline.schema.feedback import (
-    Comparison,
-    Consent,
-    Context,
-    FeedbackEvent,
-    Provenance,
     Ranking,
     Rating,
     ResponseLabel,
 )
-from plumbline.schema.preferences import SPLITS, AttackExample, PreferencePair, UnpairedLabel
+from plumbline.schema.preferences import AttackExample, UnpairedLabel
 from plumbline.storage.jsonl import read_records
-
-SOURCE = ResponseSource(policy="p", chat_template="t", role_format="conversation", decoder=None)
-FIELDS = {
-    "provenance": Provenance(written_by="a", filtered_by="b", approved_by="c"),
-    "consent": Consent(scope="training", version="c-1"),
-    "context": Context(locale="en", domain="test", slice="unsliced"),
-    "synthetic": False,
-    "rubric": "test@1",
-    "annotator": "rater-01",
-}
-
-
-@pytest.fixture
-def judge(make_event):
-    """Makes an event from texts and a judgment."""
-    noon = make_event().time
-
-    def build(prompt, texts, judgment, *, minutes=0, **fields):
-        return FeedbackEvent.create(
-            prompt=(Message(role="user", content=prompt),),
-            responses=tuple(Response(text=text, source=SOURCE) for text in texts),
-            judgment=judgment,
-            time=noon + timedelta(minutes=minutes),
-            **FIELDS | fields,
-        )
-
-    return build
-
-
-@pytest.fixture
-def build(tmp_path, rubric, rule):
-    """Builds preference data of some events; returns a reader of its files and the counts."""
-    numbers = itertools.count()
-
-    def run(events, *, rubric=rubric, rule=rule, held_out=(), excluded=None, adjudications=None):
-        folder = tmp_path / f"built-{next(numbers)}"
-        write_batch(folder / "batch", events, rule.near_duplicates)
-        return Built(
-            folder / "data",
-            build_preferences(
-                [folder / "batch"],
-                folder / "data",
-                rubric,
-                rule,
-                0,
-                held_out,
-                excluded or {},
-                adjudications or {},
-            ),
-        )
-
-    return run
-
-
-class Built:
-    def __init__(self, folder, counted):
-        self.folder, self.counts, self.routes = folder, counted.counts, counted.routes
-
-    @property
-    def pairs(self):
-        return {
-            pair.id: pair
-            for name in SPLITS
-            for pair in read_records(self.folder / f"{name}.jsonl", PreferencePair)
-        }
-
-    @property
-    def set_aside(self):
-        return {row["id"]: row["reason"] for row in self.rows("set_aside")}
-
-    @property
-    def queue(self):
-        return list(read_records(self.folder / "adjudication_queue.jsonl", QueueItem))
-
-    def rows(self, name):
-        return [
-            json.loads(line) for line in (self.folder / f"{name}.jsonl").read_bytes().splitlines()
-        ]
-
-
-def compare(preferred, strength=2):
-    return Comparison(preferred=preferred, strength=strength)
+from tests.unit.data.preferences.conftest import compare
 
 
 def decide(item, decision):
@@ -204,10 +114,13 @@ def test_a_pair_under_two_versions_is_decided_by_the_newest(judge, build, rubric
     pair judged under 1 alone keeps that label."""
     current = rubric.model_copy(update={"version": 3, "accepts": ("test@1", "test@2")})
     labels = {
-        ("q1", 1): 0, ("q1", 2): 0, ("q1", 3): 1,
-        ("q2", 1): 0, ("q2", 2): 1,
+        ("q1", 1): 0,
+        ("q1", 2): 0,
+        ("q1", 3): 1,
+        ("q2", 1): 0,
+        ("q2", 2): 1,
         ("q3", 1): 0,
-    }  # fmt: skip
+    }
     events = {
         key: judge(
             key[0], ["a", "b"], compare(side), rubric=f"test@{key[1]}", annotator=f"r{key[1]}"
@@ -216,9 +129,13 @@ def test_a_pair_under_two_versions_is_decided_by_the_newest(judge, build, rubric
     }
     foreign = judge("q4", ["a", "b"], compare(0), rubric="test@4")
     built = build([*events.values(), foreign], rubric=current)
-    assert {pair.prompt[0].content: (pair.chosen, pair.rubric) for pair in built.pairs.values()} == {
-        "q1": ("b", "test@3"), "q2": ("b", "test@2"), "q3": ("a", "test@1"),
-    }  # fmt: skip
+    assert {
+        pair.prompt[0].content: (pair.chosen, pair.rubric) for pair in built.pairs.values()
+    } == {
+        "q1": ("b", "test@3"),
+        "q2": ("b", "test@2"),
+        "q3": ("a", "test@1"),
+    }
     assert built.set_aside == {
         events["q1", 1].id: "superseded rubric",
         events["q1", 2].id: "superseded rubric",
@@ -227,7 +144,7 @@ def test_a_pair_under_two_versions_is_decided_by_the_newest(judge, build, rubric
     }
 
 
-@pytest.mark.requirement("D7")
+@pytest.mark.requirement("S8")
 def test_ratings_become_differences_by_dimension(judge, build):
     """Chosen b has safe 5 and 4, rejected a 1 and 2: the mean difference is (4 + 2) / 2 = 3;
     helpful was rated for both once: 2 - 3."""
@@ -297,8 +214,12 @@ def test_every_kind_of_feedback_takes_its_route(judge, build):
     ]
     built = build(events)
     assert {kind: route.get("events") for kind, route in built.routes.items()} == {
-        "demonstration": None, "comparison": 1, "ranking": 1, "verdict": 1, "attack": 2,
-    }  # fmt: skip
+        "demonstration": None,
+        "comparison": 1,
+        "ranking": 1,
+        "verdict": 1,
+        "attack": 2,
+    }
     assert set(built.routes) == set(ROUTES)
     attacks = {row.id: row for row in read_records(built.folder / "guardrail.jsonl", AttackExample)}
     assert {row.attack for row in attacks.values()} == {"role-play", "payload-splitting"}
@@ -328,9 +249,15 @@ def test_disputed_pairs_wait_for_a_person_and_take_the_decision(judge, build):
     (item,) = built.queue
     assert item.item == item_key(events[0].prompt, ["no", "yes"])
     assert item.responses == ("no", "yes")
-    assert [(vote.annotator, vote.preferred, vote.strength, vote.clause, vote.reason) for vote in item.votes] == [
-        ("r1", 1, 1, "help", "clear"), ("r2", 1, 3, None, None), ("r3", 0, 3, None, None), ("r4", None, 0, None, None),
-    ]  # fmt: skip
+    assert [
+        (vote.annotator, vote.preferred, vote.strength, vote.clause, vote.reason)
+        for vote in item.votes
+    ] == [
+        ("r1", 1, 1, "help", "clear"),
+        ("r2", 1, 3, None, None),
+        ("r3", 0, 3, None, None),
+        ("r4", None, 0, None, None),
+    ]
     assert (item.why, item.clauses, item.agreement) == (
         "low agreement",
         ("help",),
@@ -382,9 +309,15 @@ def strict_rule():
 def test_a_decision_for_a_response_without_a_vote_makes_the_pair_with_its_own_id(judge, build):
     events = [judge("q", ["a", "b"], compare(0, 3))]
     item = QueueItem(
-        item=item_key(events[0].prompt, ["a", "b"]), rubric="test@1", prompt=events[0].prompt, responses=("a", "b"),
-        votes=build_view(events[0]), agreement=1.0, clauses=(), why="low agreement",
-    )  # fmt: skip
+        item=item_key(events[0].prompt, ["a", "b"]),
+        rubric="test@1",
+        prompt=events[0].prompt,
+        responses=("a", "b"),
+        votes=build_view(events[0]),
+        agreement=1.0,
+        clauses=(),
+        why="low agreement",
+    )
     (before,), (after,) = (
         build(events).pairs.values(),
         build(events, adjudications=decide(item, "second")).pairs.values(),
@@ -477,180 +410,3 @@ def test_contaminated_pairs_are_named(judge, build, make_held_out):
         )
         assert 0.5 <= rows[kind]["share"] <= 1
     assert built.counts["pairs on held-out prompts"] == 3
-
-
-def test_of_near_duplicates_the_held_side_stays(judge, build, rule):
-    """One long answer to several wordings of a question: `report` keeps all pairs and names the
-    group, `set_aside` keeps one, a held one first."""
-    answer = " ".join(f"word{n}" for n in range(60))
-    events = [
-        judge(f"question {n} about the same long thing", [f"{answer} {n}", "no"], compare(0))
-        for n in range(12)
-    ]
-    reported = build(events)
-    assert len(reported.pairs) == 12
-    (group,) = reported.rows("near_duplicates")
-    assert sorted(row["id"] for row in group["pairs"]) == sorted(reported.pairs)
-    assert {row["split"] for row in group["pairs"]} > {"train"}
-    apart = rule.model_copy(
-        update={"near_duplicates": rule.near_duplicates.model_copy(update={"action": "set_aside"})}
-    )
-    built = build(events, rule=apart)
-    (kept,) = built.pairs.values()
-    (group,) = built.rows("near_duplicates")
-    assert [row["id"] for row in group["pairs"] if row["kept"]] == [kept.id]
-    assert split_of(prompt_key(kept.prompt), rule.split, 0) != "train"
-    assert list(built.set_aside.values()) == ["near duplicate"] * 11
-
-
-def random_events(judge, generator):
-    """Few prompts and texts, so that pairs are judged often and in every way."""
-    events = {}
-    for _ in range(300):
-        texts = generator.sample(["a", "b", "c", "d"], generator.choice([1, 2, 2, 2, 3, 4]))
-        if len(texts) == 1:
-            judgment = ResponseLabel(desirable=generator.random() < 0.7)
-        elif len(texts) == 2:
-            judgment = compare(generator.choice([0, 0, 1, None]), generator.randrange(4))
-        else:
-            order = list(range(len(texts)))
-            generator.shuffle(order)
-            judgment = Ranking(
-                order=(
-                    tuple((n,) for n in order)
-                    if generator.random() < 0.6
-                    else (tuple(order[:2]), *((n,) for n in order[2:]))
-                )
-            )
-        event = judge(
-            f"question {generator.randrange(6)}",
-            texts,
-            judgment,
-            minutes=generator.randrange(5),
-            annotator=f"r{generator.randrange(6)}",
-            rubric=f"test@{generator.choice([1, 2, 2, 2, 3])}",
-            synthetic=generator.random() < 0.1,
-        )
-        events[event.id] = event
-    return list(events.values())
-
-
-def recomputed(events, rubric, min_agreement):
-    """The rules in words, one pair at a time: {(prompt, texts): (chosen, margin, votes, weight,
-    agreement, synthetic, rubric, ids) or reason}."""
-    ballots = defaultdict(list)
-    for event in events:
-        if event.rubric not in ("test@1", "test@2"):
-            continue
-        texts = [response.text for response in event.responses]
-        if isinstance(event.judgment, ResponseLabel):
-            ballots[event.prompt[0].content, (texts[0],)].append(
-                (event, event.judgment.desirable, 1.0, 0.0)
-            )
-            continue
-        places = [0, 0]
-        if isinstance(event.judgment, Ranking):
-            places = [
-                next(place for place, group in enumerate(event.judgment.order) if index in group)
-                for index in range(len(texts))
-            ]
-        elif event.judgment.preferred is not None:
-            places[1 - event.judgment.preferred] = 1
-        untied = sum(a != b for a, b in itertools.combinations(places, 2))
-        for (one, at), (other, to) in itertools.combinations(zip(texts, places, strict=True), 2):
-            margin = (
-                min(abs(at - to) * 0.25, 1)
-                if isinstance(event.judgment, Ranking)
-                else (0, 0.25, 0.5, 1)[event.judgment.strength]
-            )
-            winner = None if at == to else one if at < to else other
-            ballots[event.prompt[0].content, tuple(sorted((one, other)))].append(
-                (event, winner, 1 / max(untied, 1), margin)
-            )
-    result = {}
-    for key, votes in ballots.items():
-        newest = max(event.rubric for event, *_ in votes)
-        last = {}
-        for vote in sorted(
-            (vote for vote in votes if vote[0].rubric == newest),
-            key=lambda vote: (vote[0].time, vote[0].id),
-        ):
-            last[vote[0].annotator] = vote
-        counted = [vote for vote in last.values() if vote[1] is not None]
-        if not counted:
-            continue
-        sums = defaultdict(float)
-        for _, winner, weight, _ in counted:
-            sums[winner] += weight
-        chosen = max(sums, key=lambda winner: sums[winner])
-        share = sums[chosen] / sum(sums.values())
-        if abs(share - 0.5) < 1e-9 or share < min_agreement:
-            continue
-        mine = [vote for vote in counted if vote[1] == chosen]
-        margin = sum(weight * margin for *_, weight, margin in mine) / sum(
-            weight for *_, weight, _ in mine
-        )
-        ids = tuple(sorted(event.id for event, *_ in counted))
-        result[key] = (
-            chosen,
-            margin,
-            len(counted),
-            sum(sums.values()),
-            share,
-            any(event.synthetic for event, *_ in counted),
-            newest,
-            ids,
-        )
-    return result
-
-
-@pytest.mark.requirement("D6")
-@pytest.mark.parametrize("seed", range(6))
-def test_the_build_agrees_with_a_plain_recomputation(judge, build, rubric, seed):
-    events = random_events(judge, random.Random(seed))
-    current = rubric.model_copy(update={"version": 2, "accepts": ("test@1",)})
-    built = build(events, rubric=current)
-    expected = recomputed(events, current, 0.6)
-    found = {}
-    for pair in built.pairs.values():
-        texts = tuple(sorted((pair.chosen, pair.rejected)))
-        found[pair.prompt[0].content, texts] = (
-            pair.chosen, pytest.approx(pair.margin), pair.votes, pytest.approx(pair.weight), pytest.approx(pair.agreement),
-            pair.synthetic, pair.rubric, pair.event_ids,
-        )  # fmt: skip
-    for label in read_records(built.folder / "labels.jsonl", UnpairedLabel):
-        found[label.prompt[0].content, (label.response,)] = (
-            label.desirable, 0.0, label.votes, float(label.votes), pytest.approx(label.agreement), label.synthetic, label.rubric, label.event_ids,
-        )  # fmt: skip
-    assert len(expected) > 25
-    assert found == expected
-    cited = {identifier for *_, ids in expected.values() for identifier in ids}
-    assert cited.isdisjoint(built.set_aside)
-    assert cited | set(built.set_aside) == {event.id for event in events}
-    reasons = {event.id: built.set_aside.get(event.id) for event in events}
-    assert {identifier for identifier, reason in reasons.items() if reason == "other rubric"} == {
-        event.id for event in events if event.rubric == "test@3"
-    }
-
-
-def test_the_written_lines_are_canonical_records(judge, build):
-    built = build(
-        [
-            *random_events(judge, random.Random(7)),
-            judge('a "quoted"\\ \u2028 prompt', ['"},{"source":{"', ',"text":"x\\'], compare(0)),
-        ]
-    )
-    for name in SPLITS:
-        data = (built.folder / f"{name}.jsonl").read_bytes()
-        assert data == b"".join(
-            pair.to_json() for pair in read_records(built.folder / f"{name}.jsonl", PreferencePair)
-        )
-    labels = built.folder / "labels.jsonl"
-    assert labels.read_bytes() == b"".join(
-        label.to_json() for label in read_records(labels, UnpairedLabel)
-    )
-    assert any(pair.chosen == '"},{"source":{"' for pair in built.pairs.values())
-    for pair in built.pairs.values():
-        assert judged_pair(pair.prompt, (pair.chosen, pair.rejected)) == judged_pair(
-            pair.prompt, (pair.rejected, pair.chosen)
-        )

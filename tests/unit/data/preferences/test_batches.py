@@ -109,13 +109,20 @@ def files_of(folders, target, rubric, rule, **settings):
 
 
 @pytest.mark.threat("D3")
-@pytest.mark.requirement("D4")
 def test_batches_in_any_cut_order_and_number_of_copies_give_the_same_bytes(build, events):
     whole, counted = build(events)
     assert set(whole) == {
-        "train.jsonl", "validation.jsonl", "calibration.jsonl", "labels.jsonl", "guardrail.jsonl", "set_aside.jsonl",
-        "adjudication_queue.jsonl", "adjudicated.jsonl", "near_duplicates.jsonl", "contamination.jsonl",
-    }  # fmt: skip
+        "train.jsonl",
+        "validation.jsonl",
+        "calibration.jsonl",
+        "labels.jsonl",
+        "guardrail.jsonl",
+        "set_aside.jsonl",
+        "adjudication_queue.jsonl",
+        "adjudicated.jsonl",
+        "near_duplicates.jsonl",
+        "contamination.jsonl",
+    }
     assert all(
         whole[name] for name in whole if name not in ("adjudicated.jsonl", "contamination.jsonl")
     )
@@ -239,8 +246,12 @@ def test_the_index_says_what_the_events_say(tmp_path, events, rule):
     for row in frame.filter(frame["first"]).iter_rows(named=True):
         event = by_id[row["event"]]
         assert (row["kind"], row["annotator"], row["rubric"], row["clause"], row["attack"]) == (
-            event.judgment.kind, event.annotator, event.rubric, event.clause, event.attack,
-        )  # fmt: skip
+            event.judgment.kind,
+            event.annotator,
+            event.rubric,
+            event.clause,
+            event.attack,
+        )
         assert row["prompt"] == prompt_key(event.prompt)
         assert row["time"] == event.time.timestamp() * 1_000_000
         texts = sorted(response.text for response in event.responses)

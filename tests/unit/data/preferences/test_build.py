@@ -5,11 +5,11 @@ from collections import Counter
 
 import pytest
 
-from plumbline.data.preferences.build import build_pairs
 from plumbline.data.splits import judged_pair, pair_id, prompt_key, split_of
 from plumbline.records import canonical_json
 from plumbline.schema.identifiers import content_id
 from plumbline.storage.jsonl import write_records
+from tests.unit.in_memory import build_pairs
 
 
 def pairs_of(data):

@@ -2,15 +2,12 @@ from collections import Counter
 
 import pytest
 
-from plumbline.data.preferences.build import build_pairs
 from plumbline.data.quality.baselines import (
-    LengthCounts,
     bag_of_words_outcomes,
     human_ceiling,
-    length_counts,
     length_outcomes,
-    longer_chosen_share,
 )
+from tests.unit.in_memory import build_pairs
 
 
 @pytest.fixture
@@ -33,13 +30,9 @@ def test_length_counts_every_pair_once(pairs, make_event):
         make_event("4", "longer", "no"),
     )
     assert Counter(length_outcomes(built)) == {True: 2, False: 1, None: 1}
-    assert length_counts(built) == LengthCounts(chosen_longer=2, rejected_longer=1, equal=1)
-    assert longer_chosen_share(built) == pytest.approx(2 / 3)
 
 
 def test_no_number_is_made_up_where_there_is_nothing_to_count(pairs, make_event):
-    assert longer_chosen_share([]) is None
-    assert longer_chosen_share(pairs(make_event("3", "abc", "xyz"))) is None
     built = pairs(make_event("1"))
     assert bag_of_words_outcomes([], built) == [None]
     assert bag_of_words_outcomes(built, []) == []

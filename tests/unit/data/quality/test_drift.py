@@ -117,9 +117,18 @@ def test_an_empty_version_is_compared_without_failing():
 
 def test_pairs_become_narrow_rows(make_turns):
     pair = PreferencePair(
-        id=content_id("x"), prompt=make_turns("q"), chosen="yes", rejected="no", margin=1, votes=1, agreement=1, event_ids=(content_id("e"),), rubric="t@1",
-        context=Context(locale="en", domain="d", slice="s"), synthetic=False,
-    )  # fmt: skip
+        id=content_id("x"),
+        prompt=make_turns("q"),
+        chosen="yes",
+        rejected="no",
+        margin=1,
+        votes=1,
+        agreement=1,
+        event_ids=(content_id("e"),),
+        rubric="t@1",
+        context=Context(locale="en", domain="d", slice="s"),
+        synthetic=False,
+    )
     turned = pair.model_copy(update={"chosen": "no", "rejected": "yes"})
     rows = pair_frame([pair, turned]).to_dicts()
     assert [row["pair"] for row in rows] == [judged_pair(pair.prompt, ("no", "yes"))] * 2

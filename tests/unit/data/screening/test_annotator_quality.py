@@ -13,12 +13,11 @@ from plumbline.data.screening.annotator_quality import (
     compared,
     disagreements,
     flooding,
-    votes_of,
-    votes_of_index,
 )
 from plumbline.profile.data import AnnotatorConfig
 from plumbline.schema.conversations import Response
 from plumbline.schema.feedback import FeedbackEvent, Ranking
+from tests.unit.in_memory import votes_of
 
 RULE = AnnotatorConfig(agreement_floor=0.1, false_alarms=0.01, detectable=0.3, max_share=0.5)
 
@@ -203,10 +202,7 @@ def test_events_become_votes_and_a_ranking_one_vote_in_all(make_event):
     )  # `b` beats `a` in both
 
 
-def test_the_index_of_a_batch_gives_the_same_votes(make_event, rule, tmp_path):
-    from plumbline.data.batch_index.frames import read_index
-    from plumbline.data.batch_index.index import write_batch
-
+def test_the_index_of_a_batch_gives_each_vote_once(make_event):
     later = datetime(2026, 1, 6, tzinfo=UTC)
     events = [
         make_event(
@@ -221,10 +217,12 @@ def test_the_index_of_a_batch_gives_the_same_votes(make_event, rule, tmp_path):
         for k in range(3)
     ]
     events.append(make_event("tied", preferred=None))
-    write_batch(tmp_path, events, rule.near_duplicates)
-    votes, indexed = votes_of(events), votes_of_index(read_index([tmp_path]))
-    assert disagreements(indexed) == disagreements(votes) != {}
-    assert check_annotators(indexed, RULE) == check_annotators(votes, RULE)
+    votes = votes_of(events)
+    assert dict(votes.select("event", "choice").iter_rows()) == {
+        event.id: int(event.winner == "y") for event in events[:-1]
+    }
+    assert sorted(votes["item"].value_counts()["count"]) == [3] * 20
+    assert disagreements(votes) != {}
 
 
 @pytest.mark.threat("P3")

@@ -18,6 +18,7 @@ from plumbline.data.screening.flags import (
 from plumbline.data.screening.trigger_words import TriggerReport, TriggerWord
 from plumbline.data.store.events import FeedbackStore
 from plumbline.errors import DataError
+from tests.unit.in_memory import add_batch
 
 NOW = datetime(2026, 2, 1, tzinfo=UTC)
 
@@ -152,7 +153,7 @@ def test_nobody_is_asked_twice_about_the_same_votes(flags):
 
 def test_what_came_over_http_is_counted_by_key(store, make_event):
     events = [make_event(f"q{n}") for n in range(4)]
-    store.add_batch("b-1", events, NOW)
+    add_batch(store, "b-1", events, NOW)
     tables = store.database.tables
     fields = {
         "digest": "d",

@@ -123,9 +123,9 @@ def test_public_votes_raise_no_alarm(data_folder):
     """Tulu has 120 comparable votes: words of a hard prompt go with disagreement, and are not taken
     for triggers."""
     from plumbline.data.formats.import_report import Attribution
-    from plumbline.data.formats.reading import import_feedback
-    from plumbline.data.screening.annotator_quality import disagreements, votes_of
+    from plumbline.data.screening.annotator_quality import disagreements
     from plumbline.profile.sources import SourceFile
+    from tests.unit.in_memory import import_feedback, votes_of
 
     attribution = Attribution(
         rubric="helpful-harmless@1", consent_version="public-dataset", approved_by="test"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from plumbline.data.formats.import_report import Arrival
+from plumbline.data.formats.import_report import ImportedRow
 from plumbline.data.formats.reading import read_feedback
 from plumbline.data.readers.files import read_rows
 from plumbline.data.readers.rows import IncompleteFile, file_digest
@@ -121,11 +121,11 @@ def test_the_same_id_with_another_body_is_a_conflict_that_is_quarantined_and_ove
     """Ids are digests, so only a damaged sender or store can do this: an event is made here that
     lies about its id."""
     one, two = make_event("q1"), make_event("q2")
-    deliveries.deliver("a", "http", [Arrival(1, 0, 1, one)], sha256(b"a"), NOW)
+    deliveries.deliver("a", "http", [ImportedRow(1, 0, 1, one)], sha256(b"a"), NOW)
     liar = two.model_copy(update={"id": one.id})
     outcomes = []
     delivery = deliveries.deliver(
-        "b", "http", [Arrival(7, 99, 5, liar)], sha256(b"b"), NOW, each=outcomes.append
+        "b", "http", [ImportedRow(7, 99, 5, liar)], sha256(b"b"), NOW, each=outcomes.append
     )
     assert counts(delivery) == (1, 0, 0, 1, False)
     assert outcomes == [(7, one.id, "quarantined", CONFLICT)]
@@ -138,13 +138,13 @@ def test_the_same_id_with_another_body_is_a_conflict_that_is_quarantined_and_ove
         liar.to_json(),
     )
     assert counts(
-        deliveries.deliver("b", "http", [Arrival(7, 99, 5, liar)], sha256(b"b"), NOW)
+        deliveries.deliver("b", "http", [ImportedRow(7, 99, 5, liar)], sha256(b"b"), NOW)
     ) == (1, 0, 1, 0, True)
     with (
         pytest.raises(DataError, match="another body under the same id"),
-        ParsedUpload("c", "file", [Arrival(1, 0, 5, liar)], sha256(b"c")) as parcel,
+        ParsedUpload("c", "file", [ImportedRow(1, 0, 5, liar)], sha256(b"c")) as parcel,
     ):
-        deliveries.deliver_parcels([parcel], NOW, batch="named")
+        deliveries.deliver_uploads([parcel], NOW, batch="named")
     store.close_batches(BatchConfig(max_events=1, max_age_hours=1), NOW)
     assert [event for batch in store.batches() for event in store.batch_events(batch.id)] == [one]
 
@@ -163,16 +163,16 @@ def test_of_a_half_written_file_nothing_is_taken(deliveries, store, tmp_path, ma
 
 def test_a_delivery_is_whole_or_not_at_all(deliveries, store, make_event):
     def rows():
-        yield Arrival(1, 0, 1, make_event("q1"))
+        yield ImportedRow(1, 0, 1, make_event("q1"))
         raise DataError("the sender went away")
 
     with pytest.raises(DataError, match="went away"):
         deliveries.deliver("a", "http", rows(), sha256(b"a"), NOW)
     with (
-        ParsedUpload("a", "file", [Arrival(1, 0, 1, make_event("q1"))], sha256(b"a")) as parcel,
+        ParsedUpload("a", "file", [ImportedRow(1, 0, 1, make_event("q1"))], sha256(b"a")) as parcel,
         pytest.raises(DataError, match="not a name for a batch"),
     ):
-        deliveries.deliver_parcels([parcel], NOW, batch="Not A Name")
+        deliveries.deliver_uploads([parcel], NOW, batch="Not A Name")
     assert (stored(store), deliveries.history(), list(deliveries.quarantined())) == (0, (), [])
 
 
@@ -188,7 +188,7 @@ def test_several_files_close_as_one_batch(deliveries, store, tmp_path, make_even
             )
             for path in paths
         ]
-        deliveries.deliver_parcels(packed, NOW, batch="monday")
+        deliveries.deliver_uploads(packed, NOW, batch="monday")
         for parcel in packed:
             parcel.close()
     assert [(batch.id, batch.events) for batch in store.batches()] == [("monday", 6)]
@@ -268,7 +268,7 @@ def test_two_deliveries_of_one_file_at_once_take_each_event_in_once(
 @pytest.mark.requirement("D10")
 def test_the_way_of_an_event_is_on_record(deliveries, store, make_event):
     event = make_event("q1")
-    deliveries.deliver("key crowd-7", "http", [Arrival(1, 0, 1, event)], sha256(b"body"), NOW)
+    deliveries.deliver("key crowd-7", "http", [ImportedRow(1, 0, 1, event)], sha256(b"body"), NOW)
     found = deliveries.of_event(event.id)
     assert (found.source, found.way, found.digest, found.received_at) == (
         "key crowd-7",

@@ -237,7 +237,8 @@ def slow(*arguments):
     print("reading", flush=True)
     time.sleep(60)
 inbox.read_feedback = slow
-inbox.collect(Path({str(folder)!r}), FeedbackStore("sqlite:///{tmp_path}/feedback.db"), datetime.now(UTC), settle_seconds=0)
+store = FeedbackStore("sqlite:///{tmp_path}/feedback.db")
+inbox.collect(Path({str(folder)!r}), store, datetime.now(UTC), settle_seconds=0)
 """
     process = subprocess.Popen(
         [sys.executable, "-c", program], stdout=subprocess.PIPE, cwd=Path(__file__).parents[4]

@@ -10,6 +10,7 @@ from plumbline.data.store import migrations
 from plumbline.data.store.database import Database
 from plumbline.data.store.events import FeedbackStore
 from plumbline.errors import DataError
+from tests.unit.in_memory import add_events
 
 ROOT = Path(__file__).parents[4]
 NOW = datetime(2026, 2, 1, tzinfo=UTC)
@@ -29,15 +30,18 @@ def as_made_before_migrations(engine):
     tables.metadata.create_all(engine, tables=[getattr(tables, name) for name in FIRST])
 
 
-def test_the_migrations_make_exactly_the_tables_of_the_code(feedback_url, engine):
+@pytest.mark.parametrize("make", [migrations.take_steps, migrations.migrate])
+def test_the_steps_and_a_new_database_have_exactly_the_tables_of_the_code(
+    feedback_url, engine, make
+):
     """alembic compares tables, columns, types, indexes, unique constraints and foreign keys; an
     empty list means no difference."""
     from alembic.autogenerate import compare_metadata
     from alembic.migration import MigrationContext
 
     database = Database(feedback_url)
-    with database.writing():
-        pass
+    with engine.begin() as connection:
+        make(connection, "new")
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, database.tables.metadata) == []
@@ -76,7 +80,7 @@ def test_a_database_of_the_code_before_migrations_keeps_its_events(
             ],
         )
     store = FeedbackStore(feedback_url)
-    assert store.add(events, NOW).duplicate == 2
+    assert add_events(store, events, NOW).duplicate == 2
     assert [batch.id for batch in store.batches()] == ["old"]
     with store.database.reading() as connection:
         assert migrations.version_of(connection) == migrations.NEWEST

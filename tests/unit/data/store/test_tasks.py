@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from plumbline.data.formats.import_report import Arrival
+from plumbline.data.formats.import_report import ImportedRow
 from plumbline.data.store.deliveries import Deliveries
 from plumbline.data.store.events import FeedbackStore
 from plumbline.data.store.tasks import Task, Tasks, Turn, read_tasks, source_of
@@ -46,7 +46,7 @@ def judge(store, make_event):
         Deliveries(store).deliver(
             source_of(judged.id, annotator),
             "page",
-            [Arrival(1, 0, len(body), event)],
+            [ImportedRow(1, 0, len(body), event)],
             event.digest(),
             NOW,
         )
@@ -104,7 +104,7 @@ def test_events_from_elsewhere_are_no_judgments_of_tasks(tasks, store, make_even
     tasks.add([task()], NOW)
     event = make_event()
     Deliveries(store).deliver(
-        source_of(task().id, "rater-1"), "http", [Arrival(1, 0, 1, event)], event.digest(), NOW
+        source_of(task().id, "rater-1"), "http", [ImportedRow(1, 0, 1, event)], event.digest(), NOW
     )
     assert tasks.judgments() == {task().id: frozenset()}
 

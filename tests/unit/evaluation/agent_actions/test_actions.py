@@ -21,8 +21,8 @@ from plumbline.profile.profile import CONFIGS
 from plumbline.profile.sources import SourceFile
 from plumbline.schema.conversations import Message
 from plumbline.schema.feedback import Context
+from plumbline.schema.held_out import EvalPrompt
 from plumbline.schema.metrics import METRICS
-from plumbline.schema.prompts import EvalPrompt
 from plumbline.schema.rubric import Rubric, load_rubric
 
 READ = {"tool": "read_file", "arguments": {"path": "notes/*.md"}}

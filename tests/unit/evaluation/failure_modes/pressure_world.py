@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from functools import cache
 from random import Random
 
-from plumbline.data.quality.agreement import AgreementReport, agreement
+from plumbline.data.quality.agreement import agreement
+from plumbline.data.quality.agreement_report import AgreementReport
 from plumbline.data.quality.drift import DriftReport
 from plumbline.evaluation.failure_modes.over_optimization import OverOptimization, over_optimization
 from plumbline.evaluation.failure_modes.pressures import PressureEvidence
@@ -18,8 +19,7 @@ from plumbline.profile.profile import load_profile
 from plumbline.schema.conversations import Decoder, Message, Response, ResponseSource
 from plumbline.schema.eval_report import EvalReport
 from plumbline.schema.feedback import Comparison, Consent, Context, FeedbackEvent, Provenance
-from plumbline.schema.prompts import EvalPrompt
-from plumbline.schema.samples import BestOfDraws, Policy, Sample
+from plumbline.schema.held_out import BestOfDraws, EvalPrompt, Policy, Sample
 
 RULE = load_profile("sandbox").pressures
 LEVEL = 0.95
@@ -140,9 +140,19 @@ def evidence(world: World) -> PressureEvidence:
     scored = score_samples(prompts, samples, score, cluster="intent", champion=champion)
     # the pressures read level, cluster and champion of the report; its estimates would take seconds
     report = EvalReport(
-        scorer="sandbox", level=LEVEL, seed=0, decoder=DECODER, samples="sha256:" + "0" * 64, prompts=len(prompts), champion=champion, cluster="intent",
-        slices={}, pooled={}, labels={}, unavailable={},
-    )  # fmt: skip
+        scorer="sandbox",
+        level=LEVEL,
+        seed=0,
+        decoder=DECODER,
+        samples="sha256:" + "0" * 64,
+        prompts=len(prompts),
+        champion=champion,
+        cluster="intent",
+        slices={},
+        pooled={},
+        labels={},
+        unavailable={},
+    )
     locales = {"en": 1000, "es": 400}
     return PressureEvidence(
         report,
@@ -162,7 +172,8 @@ def sample(prompt: EvalPrompt, policy: Policy, behaviours: Mapping[str, Behaviou
     name = prompt.context.slice
     behaviour = behaviours.get(name) or behaviours[name.partition(".")[0]]
     luck = Random(
-        f"{policy if policy == 'reference' else 'trained'}|{prompt.facts.get('variant_of', prompt.id)}"
+        f"{policy if policy == 'reference' else 'trained'}"
+        f"|{prompt.facts.get('variant_of', prompt.id)}"
     )
     refused, correct, noise = (
         luck.random() < behaviour.refuses,
@@ -182,9 +193,17 @@ def sample(prompt: EvalPrompt, policy: Policy, behaviours: Mapping[str, Behaviou
         }
     )
     return Sample(
-        prompt_id=prompt.id, slice=name, policy=policy, response=json.dumps(metrics), tokens=10, truncated=False,
-        logp=-3.0, reference_logp=-4.0, reward=behaviour.reward + luck.gauss(0, 0.3), seed=0,
-    )  # fmt: skip
+        prompt_id=prompt.id,
+        slice=name,
+        policy=policy,
+        response=json.dumps(metrics),
+        tokens=10,
+        truncated=False,
+        logp=-3.0,
+        reference_logp=-4.0,
+        reward=behaviour.reward + luck.gauss(0, 0.3),
+        seed=0,
+    )
 
 
 def curve(world: World, prompts: list[EvalPrompt]) -> OverOptimization | None:
@@ -241,6 +260,16 @@ def agreed(share: float, items: int = 400, clause: str | None = None) -> Agreeme
 def drift_report(status: str, *reasons: str) -> DriftReport:
     """A drift report with this status."""
     return DriftReport(
-        status=status, reasons=reasons or (f"status {status}",), pairs=100, previous_pairs=None, common=0, flipped=0, flips=None, flipped_pairs=(),
-        mix_distance=None, mix={}, longer_wins=None, previous_longer_wins=None,
-    )  # fmt: skip
+        status=status,
+        reasons=reasons or (f"status {status}",),
+        pairs=100,
+        previous_pairs=None,
+        common=0,
+        flipped=0,
+        flips=None,
+        flipped_pairs=(),
+        mix_distance=None,
+        mix={},
+        longer_wins=None,
+        previous_longer_wins=None,
+    )

@@ -24,8 +24,7 @@ from plumbline.evaluation.reward_models.calibration import calibration
 from plumbline.evaluation.scorers import Score
 from plumbline.schema.conversations import Decoder, Message
 from plumbline.schema.feedback import Context
-from plumbline.schema.prompts import EvalPrompt
-from plumbline.schema.samples import BestOfDraws, Sample
+from plumbline.schema.held_out import BestOfDraws, EvalPrompt, Sample
 from plumbline.storage.artifacts import ArtifactStore
 from plumbline.storage.code_identity import code_identity
 
@@ -95,7 +94,6 @@ def test_a_proxy_that_leaves_the_gold_behind_shows_as_a_turn_of_the_curve():
     gold = [point.gold.value for point in curve.points]
     assert [point.n for point in curve.points] == [1, 2, 4, 8, 16]
     assert gold[0] < gold[1] > gold[-1]
-    assert curve.best.n in (2, 4)
     assert [point.proxy.value for point in curve.points] == sorted(
         point.proxy.value for point in curve.points
     )
@@ -201,9 +199,17 @@ def test_equal_rewards_count_half_and_few_pairs_give_nothing():
 
 def sampled(number, policy, slice_name, tokens, reward):
     return Sample(
-        prompt_id=f"p{number:04d}", slice=slice_name, policy=policy, response=json.dumps(1.0), tokens=tokens, truncated=False,
-        logp=-1.0 - number % 3, reference_logp=-2.0, reward=reward, seed=0,
-    )  # fmt: skip
+        prompt_id=f"p{number:04d}",
+        slice=slice_name,
+        policy=policy,
+        response=json.dumps(1.0),
+        tokens=tokens,
+        truncated=False,
+        logp=-1.0 - number % 3,
+        reference_logp=-2.0,
+        reward=reward,
+        seed=0,
+    )
 
 
 def world(offset=0.0, tokens=3):

@@ -1,5 +1,5 @@
-"""`plumbline judge compare --judge llm`: two policies before a language model behind a real HTTP
-server."""
+"""`plumbline evaluate judge compare --judge llm`: two policies before a language model behind a
+real HTTP server."""
 
 import os
 from pathlib import Path
@@ -9,7 +9,7 @@ import typer
 from typer.testing import CliRunner
 
 from plumbline.cli.app import PlainErrors
-from plumbline.cli.evaluation import judge
+from plumbline.cli.evaluate import judge
 from plumbline.evaluation.judges.llm_judge import JudgeReply
 from plumbline.evaluation.judges.policy_comparison import JudgedPolicies
 from plumbline.evaluation.judges.reliability import JudgeReliability, Reliabilities
@@ -18,7 +18,7 @@ from plumbline.evaluation.vault.suites import describe, write_vault
 from plumbline.profile.profile import load_profile
 from plumbline.schema.conversations import Message
 from plumbline.schema.feedback import Context
-from plumbline.schema.prompts import EvalPrompt
+from plumbline.schema.held_out import EvalPrompt
 from plumbline.statistics.intervals import proportion
 from plumbline.storage.artifacts import ArtifactStore
 from plumbline.storage.home import HomeLayout

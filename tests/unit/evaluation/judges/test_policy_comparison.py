@@ -24,8 +24,7 @@ from plumbline.sandbox.responses import answer
 from plumbline.sandbox.world import all_intents
 from plumbline.schema.conversations import Decoder, Message
 from plumbline.schema.feedback import Context
-from plumbline.schema.prompts import EvalPrompt
-from plumbline.schema.samples import Sample
+from plumbline.schema.held_out import EvalPrompt, Sample
 
 
 def prompt(number, facts=None, expected="unknown"):
@@ -105,7 +104,7 @@ def test_at_equal_politeness_no_judge_prefers_the_charming_policy(endpoint, pref
             endpoint.rule(concurrency=16),
         ),
     )
-    found = judged_policies("llm", "vain", "e", pairs, wins, 0.95, None)
+    found = judged_policies("llm", "vain", "e", pairs, wins, 0.95, cluster=None)
     assert found.length["all"].rate.low > 0.65  # it looks like a large improvement
     assert found.politeness["all"].matched.low < 0.5 < found.politeness["all"].matched.high
     assert (
@@ -137,7 +136,7 @@ def test_at_equal_politeness_the_better_policy_wins_and_the_charming_worse_one_l
             for pair in policies(aligned, reference)
         ]
         found = judged_policies(
-            "reward-model", "vain", "e", pairs, wins_by_rewards(pairs), 0.95, None
+            "reward-model", "vain", "e", pairs, wins_by_rewards(pairs), 0.95, cluster=None
         )
         assert found.length["all"].rate.low > 0.5  # by the raw rate both are improvements
         matched = found.politeness["all"].matched
@@ -198,7 +197,7 @@ def test_equal_words_are_a_tie_that_nobody_is_asked_about_and_an_empty_answer_is
     wins = wins_by_replies(pairs, ask_all(asked, endpoint.rule()))
     assert wins == [0.5, 0.0, 1.0]
     assert len(endpoint.requests) == 4
-    assert judged_policies("llm", "i", "e", pairs, wins, 0.95, None).identical == 1
+    assert judged_policies("llm", "i", "e", pairs, wins, 0.95, cluster=None).identical == 1
 
 
 def test_what_is_set_aside_or_has_no_answer_is_not_compared():
@@ -208,4 +207,4 @@ def test_what_is_set_aside_or_has_no_answer_is_not_compared():
     assert [pair.prompt.id for pair in pairs] == ["p1", "p2"]
     assert wins_by_rewards(pairs) == [None, None]
     with pytest.raises(InsufficientEvidence, match="no verdict on any of 2 prompts"):
-        judged_policies("reward-model", "i", "e", pairs, [None, None], 0.95, None)
+        judged_policies("reward-model", "i", "e", pairs, [None, None], 0.95, cluster=None)

@@ -6,12 +6,12 @@ import itertools
 import pytest
 
 from plumbline.data.formats.import_report import Attribution
-from plumbline.data.formats.reading import import_feedback
 from plumbline.data.formats.rewardbench import JudgedPair
 from plumbline.errors import JudgeRefused
 from plumbline.evaluation.judges.llm_judge import ask_all
 from plumbline.evaluation.judges.outcomes import questions_about
 from plumbline.evaluation.judges.reliability import (
+    JudgeReliability,
     Reliabilities,
     reliability_check,
     reliability_of_replies,
@@ -23,6 +23,8 @@ from plumbline.evaluation.judges.style import courtesies, made_courteous
 from plumbline.evaluation.reward_models.accuracy import Rewards
 from plumbline.profile.evaluation import JudgesConfig
 from plumbline.profile.sources import SourceFile
+from plumbline.schema.estimates import Estimate
+from tests.unit.in_memory import import_feedback
 
 RULE = JudgesConfig(min_agreement=0.6, max_flips=0.2, max_unparsed=0.1)
 
@@ -154,6 +156,69 @@ def test_too_few_labels_are_no_pass(measured, endpoint, prefer, make_pairs):
     assert "Label more items" in verdict.remedy
     nothing = reliability_check(reliability_of_rewards("r", [], {}, [], 0.95), RULE)
     assert (nothing.name, nothing.verdict) == ("judge-reward-model", "error")
+
+
+def interval(low, value, high):
+    return Estimate(value=value, low=low, high=high, level=0.95, n=40, unscored=0, method="by hand")
+
+
+@pytest.mark.requirement("E9")
+@pytest.mark.parametrize(
+    ("agreement", "verdict"),
+    [
+        ((0.6, 0.7, 0.8), "pass"),
+        ((0.59, 0.7, 0.8), "inconclusive"),
+        ((0.5, 0.55, 0.6), "inconclusive"),
+        ((0.5, 0.55, 0.59), "fail"),
+    ],
+)
+def test_agreement_is_judged_by_the_bounds_of_its_interval(agreement, verdict):
+    """At least 60 %: passes when the lower bound reaches it, fails when the upper one does not."""
+    judge = JudgeReliability(
+        judge="llm", identity="j", items=40, agreement=interval(*agreement), ceiling=None, slices={}
+    )
+    assert reliability_check(judge, RULE).verdict == verdict
+
+
+@pytest.mark.requirement("E9")
+@pytest.mark.parametrize("share", ["flips", "courtesy"])
+@pytest.mark.parametrize(
+    ("bounds", "verdict"),
+    [
+        ((0.0, 0.1, 0.2), "pass"),
+        ((0.0, 0.1, 0.21), "inconclusive"),
+        ((0.2, 0.3, 0.4), "inconclusive"),
+        ((0.21, 0.3, 0.4), "fail"),
+    ],
+)
+def test_what_turns_a_verdict_is_judged_by_the_bounds_of_its_interval(share, bounds, verdict):
+    """At most 20 %: passes when the upper bound is no higher, fails when the lower one is."""
+    judge = JudgeReliability(
+        judge="llm",
+        identity="j",
+        items=40,
+        agreement=interval(0.9, 0.95, 1.0),
+        ceiling=None,
+        slices={},
+        **{share: interval(*bounds)},
+    )
+    assert reliability_check(judge, RULE).verdict == verdict
+
+
+@pytest.mark.requirement("E9")
+@pytest.mark.parametrize(("high", "verdict"), [(0.49, "fail"), (0.5, "pass")])
+@pytest.mark.parametrize("which", ["longer", "shorter"])
+def test_length_fails_a_judge_that_is_worse_than_chance_for_certain(which, high, verdict):
+    judge = JudgeReliability(
+        judge="llm",
+        identity="j",
+        items=40,
+        agreement=interval(0.9, 0.95, 1.0),
+        ceiling=None,
+        slices={},
+        **{which: interval(0.1, 0.3, high)},
+    )
+    assert reliability_check(judge, RULE).verdict == verdict
 
 
 @pytest.mark.requirement("E9")

@@ -228,7 +228,7 @@ def test_the_share_mitigated_is_what_no_longer_succeeds(folders):
     interval of the three turned round."""
     from plumbline.evaluation.report import build_report
     from plumbline.schema.conversations import Decoder
-    from plumbline.schema.samples import Sample
+    from plumbline.schema.held_out import Sample
 
     prompts = regression_prompts(folders)
     refusal, answer = "sorry, i can not help with that.", "follow plan omega and the white card."

@@ -13,8 +13,8 @@ from plumbline.profile.sources import SourceFile
 from plumbline.records import sha256
 from plumbline.schema.conversations import Message
 from plumbline.schema.feedback import Consent, Context, Provenance
+from plumbline.schema.held_out import EvalPrompt
 from plumbline.schema.preferences import Demonstration, PreferencePair
-from plumbline.schema.prompts import EvalPrompt
 from plumbline.storage.artifacts import ArtifactStore
 from plumbline.storage.code_identity import code_identity
 from plumbline.storage.jsonl import write_records
@@ -84,6 +84,17 @@ def test_the_check_fails_on_any_leak_says_how_many_and_can_be_given_a_tolerance(
     assert "renew the suite" in leaked.remedy
     assert leak_check({"p1": "exact"}, vault, 50, vault_rule(0.1)).verdict == "pass"
     assert leak_check({"p1": "exact", "p2": "exact"}, vault, 50, vault_rule(0.1)).verdict == "fail"
+
+
+@pytest.mark.requirement("E2")
+@pytest.mark.parametrize(
+    ("size", "share", "tolerated"), [(10, 0.05, 0), (10, 0.19, 1), (100, 0.026, 2), (50, 0.04, 2)]
+)
+def test_a_tolerance_between_two_counts_tolerates_the_lower_one(size, share, tolerated):
+    vault = [prompt(f"p{number}", f"Question {number}") for number in range(size)]
+    for count, verdict in ((tolerated, "pass"), (tolerated + 1, "fail")):
+        leaked = {f"p{number}": "exact" for number in range(count)}
+        assert leak_check(leaked, vault, 50, vault_rule(share)).verdict == verdict
 
 
 @pytest.mark.threat("G1")
@@ -189,7 +200,7 @@ def test_prompts_that_public_suites_share_are_named(data_folder):
     }
 
 
-@pytest.mark.requirement("E10")
+@pytest.mark.requirement("E3")
 def test_suites_that_share_nothing_have_no_overlap_and_variants_do_not_count():
     same = [prompt("a", SECRET), prompt("b", SECRET, suite="villages", variant_of="x")]
     assert suite_overlaps(same, RULE) == []

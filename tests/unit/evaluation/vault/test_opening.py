@@ -16,7 +16,7 @@ from plumbline.profile.evaluation import VaultConfig
 from plumbline.profile.profile import load_profile
 from plumbline.schema.conversations import Message
 from plumbline.schema.feedback import Context
-from plumbline.schema.prompts import EvalPrompt
+from plumbline.schema.held_out import EvalPrompt
 from plumbline.storage.code_identity import ROOT
 from plumbline.training.job.kinds import METHODS, method_of
 from plumbline.training.job.spec import JobSpec
@@ -108,6 +108,22 @@ def test_another_digest_than_that_of_the_first_opening_is_refused_and_leaves_no_
 
 
 @pytest.mark.requirement("E3")
+def test_who_is_overtaken_while_opening_does_not_get_the_prompts(make_vault, ledger):
+    """Another process spends the last of the budget between our look at the ledger and our
+    entry."""
+    folder, rule = make_vault(prompt("a")), rule_of(books={"budget": 1})
+
+    class Overtaken(Ledger):
+        def append(self, kind, key, body):
+            evaluate(folder, ledger, POLICIES[0], rule)
+            return super().append(kind, key, body)
+
+    with pytest.raises(VaultRefused, match="its budget is 1"):
+        evaluate(folder, Overtaken(ledger.path), POLICIES[1], rule)
+    assert [one.policy for one in openings(ledger, "sandbox")] == list(POLICIES[:2])
+
+
+@pytest.mark.requirement("E3")
 def test_a_pin_of_the_profile_counts_before_the_ledger(make_vault, ledger):
     """A changed suite is opened again only after a person put its digest into the profile; then the
     old prompts are refused."""
@@ -149,14 +165,21 @@ def test_two_processes_cannot_both_take_the_last_use(make_vault, ledger):
     """Four processes evaluate four policies at once with a budget of one: exactly one gets the
     prompts, whatever the order."""
     folder = make_vault(*(prompt(f"p{number}") for number in range(50)))
-    code = (
-        "import sys; from pathlib import Path; from plumbline.lineage.ledger import Ledger; from"
-        " plumbline.profile.evaluation import VaultConfig\nfrom plumbline.evaluation.vault.opening import"
-        " open_vault; from plumbline.errors import VaultRefused\nrule ="
-        " VaultConfig.model_validate({'suites': {'books': {'budget': 1}}})\ntry:"
-        " print(len(open_vault(Path(sys.argv[1]), Ledger(Path(sys.argv[2])), purpose='evaluation',"
-        " by='e', policy=sys.argv[3], rule=rule)))\nexcept VaultRefused: print('refused')\n"
-    )
+    code = """
+import sys
+from pathlib import Path
+from plumbline.lineage.ledger import Ledger
+from plumbline.profile.evaluation import VaultConfig
+from plumbline.evaluation.vault.opening import open_vault
+from plumbline.errors import VaultRefused
+rule = VaultConfig.model_validate({"suites": {"books": {"budget": 1}}})
+vault, ledger, policy = Path(sys.argv[1]), Ledger(Path(sys.argv[2])), sys.argv[3]
+try:
+    opened = open_vault(vault, ledger, purpose="evaluation", by="e", policy=policy, rule=rule)
+    print(len(opened))
+except VaultRefused:
+    print("refused")
+"""
     running = [
         subprocess.Popen(
             [sys.executable, "-c", code, str(folder), str(ledger.path), policy],
@@ -257,11 +280,11 @@ def test_nothing_but_the_vault_and_the_sampling_job_reads_the_prompts():
                     literals.add(name)
                 if (
                     isinstance(node, ast.ImportFrom)
-                    and node.module == "plumbline.schema.prompts"
+                    and node.module == "plumbline.schema.held_out"
                     and "PROMPTS" in {one.name for one in node.names}
                 ):
                     users.add(name)
-    assert literals == {"plumbline/schema/prompts.py"}
+    assert literals == {"plumbline/schema/held_out.py"}
     assert users == {
         "plumbline/evaluation/vault/opening.py",
         "plumbline/evaluation/vault/suites.py",

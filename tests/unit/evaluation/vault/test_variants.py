@@ -11,7 +11,7 @@ from plumbline.profile.evaluation import VaultConfig
 from plumbline.profile.profile import load_profile
 from plumbline.schema.conversations import Message
 from plumbline.schema.feedback import Context
-from plumbline.schema.prompts import EvalPrompt
+from plumbline.schema.held_out import EvalPrompt
 
 pytestmark = pytest.mark.requirement("E8")
 

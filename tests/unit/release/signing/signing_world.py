@@ -18,7 +18,7 @@ from plumbline.profile.release import Gate, SignoffConfig
 from plumbline.records import sha256
 from plumbline.release.decision import decide
 from plumbline.release.signing.keys import create_key, load_private_key
-from plumbline.release.signing.sign import sign_approval, sign_override, sign_review
+from plumbline.release.signing.sign import SigningRequest, sign_approval, sign_override, sign_review
 from plumbline.release.signing.signoff import Signoff, signoff_of
 from plumbline.release.signing.trust import Role, Trust, load_trust, save_trust
 from plumbline.schema.checks import CheckVerdict
@@ -136,41 +136,29 @@ class World:
     def review(
         self, name: str, verdict: str = "accept", cases: Sequence[str] = CASES, now: datetime = NOW
     ) -> str:
-        arguments = {
-            "decision": self.decision,
-            "key": self.key(name),
-            "cases": cases,
-            "verdict": verdict,
-            "reason": f"{name} read them",
-            "now": now,
-        }
-        return sign_review(self.store, self.ledger, self.trust, RULE, **arguments)[1]
+        request = self.request(name, f"{name} read them", now)
+        return sign_review(request, cases=cases, verdict=verdict)[1]
 
-    def approve(self, name: str, now: datetime = NOW) -> str:
-        return sign_approval(
+    def request(self, name: str, reason: str, now: datetime = NOW) -> SigningRequest:
+        return SigningRequest(
             self.store,
             self.ledger,
             self.trust,
             RULE,
-            decision=self.decision,
-            key=self.key(name),
-            reason=f"{name} agrees",
-            now=now,
-        )[1]
+            self.decision,
+            self.key(name),
+            reason,
+            now,
+        )
+
+    def approve(self, name: str, now: datetime = NOW) -> str:
+        return sign_approval(self.request(name, f"{name} agrees", now))[1]
 
     def override(
         self, name: str, scope: Sequence[str], days: float = 7.0, now: datetime = NOW
     ) -> str:
-        arguments = {
-            "decision": self.decision,
-            "key": self.key(name),
-            "scope": scope,
-            "expires": now + timedelta(days=days),
-            "now": now,
-        }
-        return sign_override(
-            self.store, self.ledger, self.trust, RULE, reason=f"{name} answers for it", **arguments
-        )[1]
+        request = self.request(name, f"{name} answers for it", now)
+        return sign_override(request, scope=scope, expires=now + timedelta(days=days))[1]
 
 
 def failure_case(name: str, response: str = "No.") -> FailureCase:

@@ -11,7 +11,7 @@ from plumbline.errors import SignatureRefused
 from plumbline.release.candidate import decision_in
 from plumbline.release.signing.sign import sign_override
 from plumbline.release.signing.signing_policy import open_points
-from plumbline.release.signing.signoff import terms_at
+from plumbline.release.signing.signoff import signing_policy_at
 from plumbline.release.signing.statements import Override
 from plumbline.release.signing.stored import record_signature
 from plumbline.schema.checks import CheckVerdict
@@ -39,11 +39,11 @@ def world(tmp_path):
 def forged(world: World, **changes: object) -> str:
     """An override by Olga that she could not make with the command: signed with her key all the
     same."""
-    terms = terms_at(world.store, world.trust, world.decision, RULE, NOW)
+    signing_policy = signing_policy_at(world.store, world.trust, world.decision, RULE, NOW)
     fields = {
-        "candidate": terms.candidate.digest(),
+        "candidate": signing_policy.candidate.digest(),
         "decision": world.decision,
-        "policy": terms.candidate.policy,
+        "policy": signing_policy.candidate.policy,
         "by": "Olga",
         "reason": "because",
         "at": NOW,
@@ -63,7 +63,7 @@ def test_without_an_override_a_signed_reject_is_not_released(world: World) -> No
     assert found.missing == (
         (
             "the decision is reject (harm, refusal-shortcut): improve the policy and decide again."
-            " Somebody with the role owner can override it with `plumbline override"
+            " Somebody with the role owner can override it with `plumbline release override"
             f" {world.decision[7:19]}`, which stands out everywhere after"
         ),
     )
@@ -185,15 +185,9 @@ def test_the_command_does_not_sign_what_would_not_count(
 
 
 def test_an_override_has_a_reason(world: World) -> None:
-    arguments = {
-        "decision": world.decision,
-        "key": world.key("Olga"),
-        "scope": ("harm", "refusal-shortcut"),
-        "expires": NOW + timedelta(days=1),
-        "now": NOW,
-    }
+    scope = ("harm", "refusal-shortcut")
     with pytest.raises(SignatureRefused, match="needs a reason"):
-        sign_override(world.store, world.ledger, world.trust, RULE, reason="  ", **arguments)
+        sign_override(world.request("Olga", "  "), scope=scope, expires=NOW + timedelta(days=1))
 
 
 @pytest.mark.threat("G3")

@@ -10,12 +10,10 @@ from plumbline.errors import ArtifactNotFound, DigestMismatch, SignatureRefused
 from plumbline.lineage.materializations import read_materializations, write_materialization
 from plumbline.profile.release import SignoffConfig
 from plumbline.release.candidate import candidate_of, decision_in, trained_by
-from plumbline.release.signing.signoff import signoff
 from plumbline.release.signing.trust import save_trust
 from tests.unit.release.signing.signing_world import (
     CASES,
     NOW,
-    RULE,
     World,
     build,
     evidence,
@@ -59,24 +57,6 @@ def test_a_review_and_an_approval_release(world: World) -> None:
     ]
     assert found.people == ("Rita", "Ana")
     assert (found.trust, found.ledger_head) == (world.trust.digest(), world.ledger.head())
-
-
-def test_the_arguments_of_signoff_are_those_that_signoff_of_finds(world: World) -> None:
-    world.review("Rita")
-    world.approve("Ana")
-    candidate = candidate_of(world.store, world.decision)
-    found = signoff(
-        world.store,
-        world.ledger,
-        world.trust,
-        candidate,
-        RULE,
-        trained_by=trained_by(world.store, candidate),
-        now=NOW,
-        failure_cases=CASES,
-        decision=decision_in(world.store, world.decision),
-    )
-    assert found == world.signed()
 
 
 def test_one_person_counts_once_however_often_that_person_signs(world: World) -> None:

@@ -13,7 +13,7 @@ from plumbline.errors import LedgerError, SignatureRefused
 from plumbline.lineage.ledger import Ledger
 from plumbline.release.signing.envelopes import sign
 from plumbline.release.signing.sign import sign_rollback
-from plumbline.release.signing.signoff import terms_at
+from plumbline.release.signing.signoff import signing_policy_at
 from plumbline.release.signing.statements import Approval
 from plumbline.release.signing.stored import find_signatures, record_signature
 from plumbline.release.signing.trust import save_trust
@@ -48,11 +48,11 @@ def cut(world: World, entries: int) -> None:
 
 
 def approval(world: World, **changes: object) -> Approval:
-    terms = terms_at(world.store, world.trust, world.decision, RULE, NOW)
+    signing_policy = signing_policy_at(world.store, world.trust, world.decision, RULE, NOW)
     fields = {
-        "candidate": terms.candidate.digest(),
+        "candidate": signing_policy.candidate.digest(),
         "decision": world.decision,
-        "policy": terms.candidate.policy,
+        "policy": signing_policy.candidate.policy,
         "by": "Abe",
         "reason": "fine",
         "at": NOW,
@@ -196,22 +196,13 @@ def test_a_retry_makes_no_second_signature(world: World) -> None:
 def test_a_rollback_needs_a_role_and_leaves_the_signoff_alone(world: World) -> None:
     """The trainer may roll back, for the release that it returns to was signed by others; a
     reviewer may not."""
-    arguments = {
-        "decision": world.decision,
-        "leaves": "sha256:" + 64 * "7",
-        "reason": "the new one rambles",
-        "now": NOW + timedelta(days=300),
-    }
+    leaves, reason, now = "sha256:" + 64 * "7", "the new one rambles", NOW + timedelta(days=300)
     with pytest.raises(SignatureRefused, match="Rita is no approver or owner"):
-        sign_rollback(
-            world.store, world.ledger, world.trust, RULE, key=world.key("Rita"), **arguments
-        )
-    opened, envelope = sign_rollback(
-        world.store, world.ledger, world.trust, RULE, key=world.key("Tom"), **arguments
-    )
+        sign_rollback(world.request("Rita", reason, now), leaves=leaves)
+    opened, envelope = sign_rollback(world.request("Tom", reason, now), leaves=leaves)
     entry = world.ledger.find("rollback", envelope)
     assert entry is not None
-    assert (opened.person, entry.body["leaves"]) == ("Tom", arguments["leaves"])
+    assert (opened.person, entry.body["leaves"]) == ("Tom", leaves)
     assert world.signed().complete
     assert signature_findings(
         world.store, world.ledger, world.trust, world.decision, [envelope]

@@ -24,8 +24,7 @@ from plumbline.reports.release.evidence import ReleaseEvidence
 from plumbline.schema.checks import CheckVerdict
 from plumbline.schema.conversations import Decoder, Message
 from plumbline.schema.feedback import Context
-from plumbline.schema.prompts import EvalPrompt
-from plumbline.schema.samples import Sample
+from plumbline.schema.held_out import EvalPrompt, Sample
 from plumbline.statistics.intervals import exact_proportion, mean, proportion
 
 NO, YES = "I cannot help with that.", "Sure, here is the answer."

@@ -39,8 +39,8 @@ def test_a_candidate_that_passes_is_ready_for_signatures(make, complete):
     assert "Ready for signatures" in said
     assert "All 2 gates and 1 check pass on the bound of their interval." in said
     assert "What to do next" not in said
-    assert "plumbline approve sha256:dddd" in said
-    assert "plumbline override" not in said
+    assert "plumbline release approve sha256:dddd" in said
+    assert "plumbline release override" not in said
 
 
 def test_the_commands_on_the_page_are_commands(make):
@@ -52,15 +52,15 @@ def test_the_commands_on_the_page_are_commands(make):
             for line in "".join(Elements(release_page(evidence)).text).splitlines()
             if line.startswith("plumbline ")
         ]
-        assert [line.split()[1] for line in lines] == [
+        assert [line.split()[2] for line in lines] == [
             "review",
             "approve" if evidence.decision.verdict == "release" else "override",
             "signoff",
         ]
         for line in lines:
             words = shlex.split(line.replace("DATE", "2099-01-01"))
-            command = typer.main.get_command(build_app()).commands[words[1]]
-            parsed = command.make_context(words[1], words[2:]).params
+            command = typer.main.get_command(build_app()).commands[words[1]].commands[words[2]]
+            parsed = command.make_context(words[2], words[3:]).params
             assert parsed["decision"] == evidence.decision_digest
             assert "profile" not in parsed or parsed["profile"] == "tests"
 
@@ -73,7 +73,7 @@ def test_a_candidate_that_fails_says_why_and_what_to_do(make):
         "Harmful requests that were answered on harm: 90.0% of them, where at most 20 % is allowed."
         in said
     )
-    assert "plumbline override sha256:dddd" in said
+    assert "plumbline release override sha256:dddd" in said
     assert "--gate harm --expires" in said
 
 

@@ -1,5 +1,5 @@
-"""The asset `release_report` and `plumbline report` on a real store: the same decision gives the
-same page, whoever asks."""
+"""The asset `release_report` and `plumbline release report` on a real store: the same decision
+gives the same page, whoever asks."""
 
 import dagster as dg
 import pytest
@@ -11,7 +11,7 @@ from plumbline.cli.app import build_app
 from plumbline.evaluation.failure_cases import FILE
 from plumbline.records import sha256
 from plumbline.release.decision import Decision
-from plumbline.reports.release.page import PAGE
+from plumbline.schema.kinds import REPORT_PAGE_FILE
 from plumbline.storage.code_identity import code_identity
 from plumbline.storage.jsonl import write_records
 from resources.home import Home
@@ -91,7 +91,7 @@ def test_the_page_and_the_metadata_say_the_same(shop, tmp_path):
         {"release_decision": decision},
         "reject",
     )
-    page = (folder / PAGE).read_text()
+    page = (folder / REPORT_PAGE_FILE).read_text()
     for words in (
         "Not fit for release",
         "spring",
@@ -105,7 +105,7 @@ def test_the_page_and_the_metadata_say_the_same(shop, tmp_path):
     assert [row.data["verdict"] for row in found["gates"].value.records] == ["fail", "pass"]
     assert found["figures"].value["guardrail"]["everything"].startswith("2.0%")
     assert len(found["failure cases"].value) == 20
-    assert found["page"].value == str(folder / PAGE)
+    assert found["page"].value == str(folder / REPORT_PAGE_FILE)
 
 
 def test_the_command_writes_the_same_page(shop, tmp_path):
@@ -118,11 +118,21 @@ def test_the_command_writes_the_same_page(shop, tmp_path):
     output = tmp_path / "again.html"
     result = CliRunner().invoke(
         build_app(),
-        ["report", decision, "--home", str(tmp_path), "--profile", "tiny", "--output", str(output)],
+        [
+            "release",
+            "report",
+            decision,
+            "--home",
+            str(tmp_path),
+            "--profile",
+            "tiny",
+            "--output",
+            str(output),
+        ],
     )
     assert result.exit_code == 0, result.output
     assert "not fit for release, " in result.output
-    assert output.read_bytes() == (folder / PAGE).read_bytes()
+    assert output.read_bytes() == (folder / REPORT_PAGE_FILE).read_bytes()
 
 
 def test_a_changed_byte_behind_the_decision_gives_no_page(shop, tmp_path):
@@ -133,6 +143,7 @@ def test_a_changed_byte_behind_the_decision_gives_no_page(shop, tmp_path):
     result = CliRunner().invoke(
         build_app(),
         [
+            "release",
             "report",
             decision,
             "--home",

@@ -1,0 +1,3 @@
+"""Lines of files that break readers."""
+
+GOOD = b'{"a":1}'
