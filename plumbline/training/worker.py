@@ -202,9 +202,8 @@ def stand_by(order: Path) -> Path:
     ):
         importlib.import_module(module)
     while not order.exists():
-        time.sleep(
-            0.02
-        )  # the order is a file, so that the guard's pipe stays the parent's sign of life
+        # the order is a file, so that the guard's pipe stays the parent's sign of life
+        time.sleep(0.02)
     given = json.loads(order.read_bytes())
     os.environ.update(given["environment"])
     log = os.open(given["log"], os.O_WRONLY | os.O_APPEND)

@@ -54,9 +54,8 @@ def test_new_feedback_leads_to_a_new_policy_and_decision(chain, daemon):
     data = chain.store.manifest(chain.newest("preference_data"))
     assert len([role for role in data.parents if role.startswith("feedback:")]) == 4
     chain.run("plumbline", "audit", "trace", "policy", chain.newest("aligned_policy", "dpo"))
-    time.sleep(
-        25
-    )  # two more ticks of both sensors: the same set of batches must not be aligned again
+    # two more ticks of both sensors: the same set of batches must not be aligned again
+    time.sleep(25)
     assert aligned(chain) == before + 1
 
 

@@ -172,6 +172,12 @@ def _check(decision: TriageDecision) -> None:
                 f"the route of {decision.case.id} to the {decision.to}: --{name} {why};"
                 f" {'give it' if needed else 'leave it out here'}"
             )
+    case, response = decision.case, decision.response
+    if isinstance(case, Attempt) and response is not None and response.strip() == case.response:
+        raise DataError(
+            f"the route of {case.id} to the dataset: --response is the very answer that"
+            " failed; give the one that should have been given"
+        )
 
 
 def _carry_out(

@@ -344,9 +344,8 @@ def test_a_killed_writer_loses_nothing_that_it_reported(
         process.stdin.write("go\n")
         process.stdin.flush()
         process.stdout.readline()
-        time.sleep(
-            0.02 * turn
-        )  # the kill meets the writer in another place each time; no place gives a wrong result
+        # the kill meets the writer in another place each time; no place gives a wrong result
+        time.sleep(0.02 * turn)
         process.send_signal(signal.SIGKILL)
         lines = process.stdout.read().split()
         process.wait()

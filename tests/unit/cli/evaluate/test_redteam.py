@@ -12,10 +12,12 @@ from plumbline.data.sources import sandbox_options
 from plumbline.data.store.events import FeedbackStore
 from plumbline.data.store.tasks import Tasks
 from plumbline.evaluation.failure_cases import write_failures
+from plumbline.evaluation.red_team.campaigns import all_attempts
 from plumbline.guardrail.build import Built, write_guardrail
 from plumbline.guardrail.classifier import ViolationClassifier
 from plumbline.guardrail.measurement import GuardrailModel, measure_guardrail
 from plumbline.guardrail.threshold import Threshold
+from plumbline.lineage.ledger import Ledger
 from plumbline.lineage.materializations import MaterializationRecord, write_materialization
 from plumbline.profile.profile import load_profile
 from plumbline.records import sha256
@@ -189,6 +191,14 @@ def test_a_success_is_routed_from_the_command_line(run, layout, policy):
         "it must not happen again",
     )
     assert "--response is what should have been answered" in run(*order, "--to", "dataset", code=2)
+    (failed,) = {
+        attempt.response
+        for attempts in all_attempts(layout, Ledger(layout.ledger)).values()
+        for attempt in attempts
+        if attempt.id.startswith(case)
+    }
+    refused = run(*order, "--to", "dataset", "--response", f" {failed} ", code=2)
+    assert "--response is the very answer that failed" in refused
     assert "goes to the dataset: task" in run(
         *order, "--to", "dataset", "--response", "ask a locksmith."
     )
